@@ -1,0 +1,215 @@
+"""From a profile and the environment to live clients: the wiring, once, for CLI and Dagster resources alike.
+
+Belongs here: reading `configs/<profile>/`, resolving stage configurations with overrides, and constructing clients.
+What the clients do belongs to their rooms; nothing connects before it is asked for.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from sap_llm.schema.clock import Clock, SystemClock
+from sap_llm.schema.errors import ConfigurationError
+from sap_llm.storage.build import Progress, StageConfig, StageContext, silent
+from sap_llm.storage.store import DatasetStore
+
+if TYPE_CHECKING:
+    from qdrant_client import QdrantClient
+
+    from sap_llm.graph.client import GraphClient
+    from sap_llm.registry.mlflow_registry import ModelRegistry
+    from sap_llm.registry.verdicts import VerdictStore
+
+Config = TypeVar("Config", bound=StageConfig)
+
+DEFAULT_PROFILE = "tiny"
+_VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
+
+
+class DeploymentConfig(BaseModel):
+    """`configs/<profile>/deployment.yaml`: where each system of the house is. Relative paths are below the home folder.
+
+    `${NAME}` stands for an environment variable.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    storage: str = Field(description="folder or s3:// URL of the dataset versions")
+    storage_options: dict[str, str] = Field(default={}, description="passed to fsspec, e.g. endpoint_url")
+    registry: str = Field(description="folder or URL of verdicts and the champion pointer")
+    mlflow: str = Field(description="MLflow tracking URI; sqlite:///<path below home> locally")
+    relational: str = Field(description="QorSync headers: SQLite file or postgresql:// URI")
+    documents: str = Field(description="QorSync extractions: mongodump folder or mongodb:// URI")
+    blobs: str = Field(description="folder of QorSync document bytes, by sha256")
+    graph: str = Field(description="folder of the local engine or bolt:// | neo4j:// URI")
+    graph_user: str = "neo4j"
+    graph_password: str = ""
+    vectors: str = Field(description="folder of Qdrant local mode or http:// URL")
+    spark_master: str = Field(description="local[*] or spark:// | k8s:// URL")
+    work: str = Field(description="local scratch: training checkpoints, caches")
+
+
+class Deployment:
+    """One profile, ready to hand out clients."""
+
+    def __init__(self, profile: str, *, home: Path, configs: Path, clock: Clock | None = None) -> None:
+        self.profile, self.home, self.configs = profile, home, configs
+        self.clock: Clock = clock or SystemClock()
+        self.settings = _load(DeploymentConfig, configs / profile / "deployment.yaml", {})
+
+    @classmethod
+    def load(cls, profile: str | None = None) -> "Deployment":
+        """Open `profile`, or `SAP_LLM_PROFILE`, or tiny.
+
+        Raises:
+            ConfigurationError: The profile does not exist or its deployment.yaml is invalid.
+        """
+        name = profile or os.environ.get("SAP_LLM_PROFILE") or DEFAULT_PROFILE
+        configs = configs_folder()
+        if not (configs / name / "deployment.yaml").is_file():
+            known = ", ".join(sorted(path.parent.name for path in configs.glob("*/deployment.yaml")))
+            raise ConfigurationError(f"no profile {name!r}", where=str(configs), remedy=f"Choose one of {known}.")
+        return cls(name, home=home_folder(), configs=configs)
+
+    def config(self, model: type[Config], stage: str, overrides: Mapping[str, Any] | None = None) -> Config:
+        """The configuration of a stage: the profile's values plus dotted overrides (`encoder.width: 64`).
+
+        Raises:
+            ConfigurationError: A key is unknown or a value does not fit; names file and key.
+        """
+        return _load(model, self.configs / self.profile / f"{stage}.yaml", overrides or {})
+
+    def context(self, progress: Progress = silent) -> StageContext:
+        """What every stage function takes."""
+        return StageContext(store=self.store, clock=self.clock, progress=progress)
+
+    def path(self, value: str) -> str:
+        """Absolute form of a setting that may be a path below home or a URL."""
+        return value if "://" in value else str(self.home / value)
+
+    @cached_property
+    def store(self) -> DatasetStore:
+        """All dataset versions."""
+        return DatasetStore(self.path(self.settings.storage), **self.settings.storage_options)
+
+    @property
+    def work_folder(self) -> Path:
+        """Local scratch folder, made on demand."""
+        folder = self.home / self.settings.work
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @cached_property
+    def verdicts(self) -> "VerdictStore":
+        """Verdicts of the gates."""
+        from sap_llm.registry.verdicts import VerdictStore
+
+        return VerdictStore(self.path(self.settings.registry), clock=self.clock)
+
+    @cached_property
+    def registry(self) -> "ModelRegistry":
+        """Registered model versions and their aliases."""
+        from sap_llm.registry.mlflow_registry import ModelRegistry
+
+        return ModelRegistry(self.mlflow_uri, root=self.path(self.settings.registry), clock=self.clock)
+
+    @property
+    def mlflow_uri(self) -> str:
+        """MLflow tracking URI with an absolute SQLite path."""
+        scheme, separator, rest = self.settings.mlflow.partition(":///")
+        if scheme != "sqlite":
+            return self.settings.mlflow
+        path = self.home / rest
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return f"{scheme}{separator}{path}"
+
+    def graph(self) -> "GraphClient":
+        """A client of the graph; starts the local engine's process where there is no server. Close it after use."""
+        if "://" in self.settings.graph:
+            from sap_llm.graph.client import GraphClient
+
+            return GraphClient(
+                self.settings.graph, user=self.settings.graph_user, password=self.settings.graph_password
+            )
+        from sap_llm.graph.local_engine import open_local_graph
+
+        return open_local_graph(self.home / self.settings.graph)
+
+    def vectors(self) -> "QdrantClient":
+        """A Qdrant client; local mode locks its folder, so close it after use."""
+        from qdrant_client import QdrantClient
+
+        if "://" in self.settings.vectors:
+            return QdrantClient(url=self.settings.vectors)
+        folder = self.home / self.settings.vectors
+        folder.mkdir(parents=True, exist_ok=True)
+        return QdrantClient(path=str(folder))
+
+
+def configs_folder() -> Path:
+    """`SAP_LLM_CONFIGS`, else the folder shipped in the wheel, else the checkout's `configs/`."""
+    if named := os.environ.get("SAP_LLM_CONFIGS"):
+        return Path(named)
+    package = Path(__file__).parent
+    shipped = package / "configs"
+    return shipped if shipped.is_dir() else package.parent / "configs"
+
+
+def home_folder() -> Path:
+    """`SAP_LLM_HOME`, else the checkout, else the current folder; data lie below it."""
+    if named := os.environ.get("SAP_LLM_HOME"):
+        return Path(named).resolve()
+    checkout = Path(__file__).parent.parent
+    return checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _load(model: type[Model], path: Path, overrides: Mapping[str, Any]) -> Model:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except FileNotFoundError:
+        raise ConfigurationError(
+            "the profile lacks this stage", where=str(path), remedy="Copy the file from configs/tiny and adapt it."
+        ) from None
+    except yaml.YAMLError as error:
+        raise ConfigurationError("not valid YAML", where=str(path), remedy=str(error)) from error
+    for dotted, value in overrides.items():
+        _set(values, dotted, value)
+    try:
+        return model.model_validate(_with_environment(values, path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(
+            f"{key}: {first['msg']}", where=str(path), remedy=f"Known keys: {', '.join(model.model_fields)}."
+        ) from error
+
+
+def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, last = dotted.split(".")
+    for parent in parents:
+        values = values.setdefault(parent, {})
+    values[last] = value
+
+
+def _with_environment(value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_environment(item, path) for key, item in value.items()}
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name = match.group(1)
+        if name not in os.environ:
+            raise ConfigurationError(f"environment variable {name} is not set", where=str(path), remedy="Set it.")
+        return os.environ[name]
+
+    return _VARIABLE.sub(replace, value)
