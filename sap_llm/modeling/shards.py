@@ -1,0 +1,383 @@
+"""Token shards: documents as feature and label lists, one row per window, ready for training.
+
+Belongs here: the Arrow schema of a shard, making one from the corpus tables and reading one back into arrays. Who
+writes them (the preparation stage) and who draws batches from them (`training.batches`) is elsewhere.
+
+List columns are flat: n words give 16 n characters, 3 n hashes, 4 n box edges. Labels follow `labels`: 0 is outside,
+i + 1 is field i, -1 says nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sap_llm.modeling.features import (
+    CHARACTERS,
+    PageWords,
+    WordEncoder,
+    encode_words,
+    windows,
+)
+from sap_llm.modeling.labels import (
+    HEADER_FIELDS,
+    IGNORED,
+    LINE_FIELDS,
+    OUTSIDE,
+    LabelSet,
+    default_labels,
+    has_line_truth,
+    known_header_fields,
+)
+
+SHARD_SCHEMA = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field(
+            "split", pa.string()
+        ),  # train | validation | test; null before splitting
+        pa.field("source", pa.string(), nullable=False),
+        pa.field(
+            "window", pa.int16(), nullable=False
+        ),  # 0 is the first; only it carries the class
+        pa.field(
+            "first_word", pa.int32(), nullable=False
+        ),  # index in the document's words, pages concatenated
+        pa.field("words", pa.int32(), nullable=False),
+        pa.field("class_id", pa.int16(), nullable=False),
+        pa.field("subtype_id", pa.int16(), nullable=False),
+        pa.field(
+            "known_fields", pa.list_(pa.int8()), nullable=False
+        ),  # header fields that the truth speaks about
+        pa.field("characters", pa.list_(pa.uint8()), nullable=False),
+        pa.field("hashes", pa.list_(pa.uint16()), nullable=False),
+        pa.field("shapes", pa.list_(pa.uint32()), nullable=False),
+        pa.field(
+            "boxes", pa.list_(pa.int16()), nullable=False
+        ),  # thousandths of the page width
+        pa.field("lines", pa.list_(pa.int16()), nullable=False),
+        pa.field("header_labels", pa.list_(pa.int8()), nullable=False),
+        pa.field("line_labels", pa.list_(pa.int8()), nullable=False),
+        pa.field(
+            "row_starts", pa.list_(pa.int8()), nullable=False
+        ),  # 1 on the first word of a line item
+    ]
+)
+
+Labels = npt.NDArray[np.int8]
+_TRUST = {"human": 0, "synthetic": 1, "xml": 1, "export": 2}
+_UNAMBIGUOUS_LENGTH = 4
+
+
+@dataclass(frozen=True)
+class DocumentLabels:
+    """Word labels of a document, each int8 [n]."""
+
+    header: Labels
+    line: Labels
+    row_start: Labels
+
+
+def encode_shard(
+    documents: pa.Table,
+    pages: pa.Table,
+    annotations: pa.Table,
+    *,
+    labels: LabelSet | None = None,
+) -> pa.Table:
+    """Turn corpus tables into a shard.
+
+    Args:
+        documents: `tables.DOCUMENTS` columns document_id, source, and `split` where it is known.
+        pages: `tables.PAGES` rows of these documents.
+        annotations: `tables.ANNOTATIONS` rows; per document the most trusted and newest truth is taken (a person's
+            before the source's own). Pre-annotations by models are never labels.
+        labels: Label lists; those of the current taxonomy by default.
+
+    Returns:
+        Table of `SHARD_SCHEMA`, documents in the order given. A document without words gives no row; one without
+        truth gives rows whose labels all say nothing.
+    """
+    lists = labels or default_labels()
+    truths = _truths(annotations)
+    by_document: dict[str, list[dict[str, Any]]] = {}
+    columns = [
+        "document_id",
+        "page_number",
+        "width",
+        "height",
+        "words",
+        "boxes",
+        "lines",
+    ]
+    for batch in pages.select(columns).to_batches():
+        for row in _page_rows(batch):
+            by_document.setdefault(row["document_id"], []).append(row)
+    has_split = "split" in documents.schema.names
+    encoder = WordEncoder()
+    rows: list[dict[str, Any]] = []
+    for document in documents.select(
+        ["document_id", "source", *(["split"] if has_split else [])]
+    ).to_pylist():
+        own = sorted(
+            by_document.get(document["document_id"], []),
+            key=lambda row: row["page_number"],
+        )
+        rows.extend(
+            _document_rows(
+                document, own, truths.get(document["document_id"]), lists, encoder
+            )
+        )
+    return _table(rows)
+
+
+def word_labels(
+    pages: Sequence[Mapping[str, Any]],
+    annotation: Mapping[str, Any] | None,
+    *,
+    has_lines: bool = True,
+) -> DocumentLabels:
+    """Labels of all words of a document, pages concatenated.
+
+    Args:
+        pages: Mappings with page_number and words, in page order.
+        annotation: A row of `tables.ANNOTATIONS`, or None when nothing is known.
+        has_lines: Whether the annotation speaks about line items.
+    """
+    words = [word for page in pages for word in page["words"]]
+    if annotation is None:
+        nothing = np.full(len(words), IGNORED, dtype=np.int8)
+        return DocumentLabels(header=nothing, line=nothing, row_start=nothing)
+    offsets, total = {}, 0
+    for page in pages:
+        offsets[page["page_number"]] = (total, len(page["words"]))
+        total += len(page["words"])
+    header = _header_labels(words, annotation, offsets)
+    line = np.full(len(words), OUTSIDE if has_lines else IGNORED, dtype=np.int8)
+    row_start = line.copy()
+    for item in annotation["line_items"]:
+        spans = [(LINE_FIELDS.index(field["field"]), _places(field, offsets)) for field in item["fields"]
+                 if field["field"] in LINE_FIELDS]  # fmt: skip
+        for index, places in spans:
+            line[places] = index + 1
+        every = [place for _, places in spans for place in places]
+        if every:
+            row_start[min(every)] = 1
+    return DocumentLabels(header=header, line=line, row_start=row_start)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard in memory: flat arrays with one offset per row.
+
+    Row i has words `offsets[i]:offsets[i + 1]` in every word array.
+    """
+
+    offsets: npt.NDArray[np.int64]
+    class_ids: npt.NDArray[np.int16]
+    subtype_ids: npt.NDArray[np.int16]
+    known_fields: npt.NDArray[np.bool_]  # [rows, header fields]
+    is_first: npt.NDArray[np.bool_]
+    document_ids: list[str]
+    characters: npt.NDArray[np.uint8]
+    hashes: npt.NDArray[np.uint16]
+    shapes: npt.NDArray[np.uint32]
+    boxes: npt.NDArray[np.int16]
+    lines: npt.NDArray[np.int16]
+    header_labels: Labels
+    line_labels: Labels
+    row_starts: Labels
+
+    def __len__(self) -> int:
+        return len(self.class_ids)
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """Words of each row."""
+        return np.diff(self.offsets)
+
+
+def read_shard(table: pa.Table, *, split: str | None = None) -> Shard:
+    """Open a shard table (of one split, when named) as flat arrays; numeric columns are not copied row by row."""
+    if split is not None:
+        table = table.filter(pc.equal(table.column("split"), split))
+    table = table.combine_chunks()
+    flags = np.zeros((table.num_rows, len(HEADER_FIELDS)), dtype=np.bool_)
+    for row, known in enumerate(table.column("known_fields").to_pylist()):
+        flags[row, known] = True
+    counts = table.column("words").to_numpy().astype(np.int64)
+    return Shard(
+        offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        class_ids=table.column("class_id").to_numpy(),
+        subtype_ids=table.column("subtype_id").to_numpy(),
+        known_fields=flags,
+        is_first=table.column("window").to_numpy() == 0,
+        document_ids=table.column("document_id").to_pylist(),
+        characters=_flat(table, "characters").reshape(-1, CHARACTERS),
+        hashes=_flat(table, "hashes").reshape(-1, 3),
+        shapes=_flat(table, "shapes"),
+        boxes=_flat(table, "boxes").reshape(-1, 4),
+        lines=_flat(table, "lines"),
+        header_labels=_flat(table, "header_labels"),
+        line_labels=_flat(table, "line_labels"),
+        row_starts=_flat(table, "row_starts"),
+    )
+
+
+def _flat(table: pa.Table, name: str) -> npt.NDArray[Any]:
+    column = table.column(name)
+    chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return (
+        np.concatenate(chunks)
+        if chunks
+        else np.zeros(0, dtype=column.type.value_type.to_pandas_dtype())
+    )
+
+
+def _truths(annotations: pa.Table) -> dict[str, dict[str, Any]]:
+    wanted = pc.is_in(annotations.column("source"), value_set=pa.array(list(_TRUST)))
+    best: dict[str, dict[str, Any]] = {}
+    names = [
+        "document_id",
+        "source",
+        "revision",
+        "document_type",
+        "document_subtype",
+        "fields",
+        "line_items",
+    ]
+    for row in annotations.filter(wanted).select(names).to_pylist():
+        rank = (-_TRUST[row["source"]], row["revision"])
+        held = best.get(row["document_id"])
+        if held is None or rank > (-_TRUST[held["source"]], held["revision"]):
+            best[row["document_id"]] = row
+    return best
+
+
+def _page_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    light = batch.select(
+        ["document_id", "page_number", "width", "height", "words"]
+    ).to_pylist()
+    for name, width in (("boxes", 4), ("lines", 1)):
+        column = batch.column(name)
+        counts = np.asarray(pc.list_value_length(column)).astype(np.int64)
+        values = column.flatten()
+        flat = (values.flatten() if width > 1 else values).to_numpy(
+            zero_copy_only=False
+        )
+        stops = np.cumsum(counts)
+        for row, stop, count in zip(light, stops, counts, strict=True):
+            part = flat[(stop - count) * width : stop * width]
+            row[name] = part.reshape(-1, 4) if width > 1 else part
+    return light
+
+
+def _header_labels(
+    words: Sequence[str],
+    annotation: Mapping[str, Any],
+    offsets: Mapping[int, tuple[int, int]],
+) -> Labels:
+    header = np.zeros(len(words), dtype=np.int8)
+    repeated: set[str] = set()
+    for field in annotation["fields"]:
+        if field["field"] not in HEADER_FIELDS:
+            continue
+        label = HEADER_FIELDS.index(field["field"]) + 1
+        places = _places(field, offsets)
+        for place in places:
+            if header[place] == OUTSIDE or header[place] > label:
+                header[place] = label
+        if len(places) == 1 and len(words[places[0]]) >= _UNAMBIGUOUS_LENGTH:
+            repeated.add(words[places[0]])
+    for place, word in enumerate(words):
+        if word in repeated and header[place] == OUTSIDE:
+            header[place] = (
+                IGNORED  # the value again: right or wrong to tag it, nobody said
+            )
+    return header
+
+
+def _places(
+    field: Mapping[str, Any], offsets: Mapping[int, tuple[int, int]]
+) -> list[int]:
+    """Indices in the concatenated words; word ids outside the page are dropped."""
+    if (
+        field["page"] is None
+        or field["word_ids"] is None
+        or field["page"] not in offsets
+    ):
+        return []
+    start, count = offsets[field["page"]]
+    return [start + word for word in field["word_ids"] if 0 <= word < count]
+
+
+def _document_rows(
+    document: Mapping[str, Any],
+    pages: Sequence[Mapping[str, Any]],
+    annotation: Mapping[str, Any] | None,
+    lists: LabelSet,
+    encoder: WordEncoder,
+) -> list[dict[str, Any]]:
+    features = encode_words([PageWords(page["width"], page["height"], page["words"], page["boxes"], page["lines"])
+                             for page in pages], encoder)  # fmt: skip
+    if not len(features):
+        return []
+    truth = word_labels(pages, annotation, has_lines=has_line_truth(document["source"]))
+    kind = annotation["document_type"] if annotation else None
+    subtype = annotation["document_subtype"] if annotation else None
+    rows = []
+    for number, (start, stop) in enumerate(windows(len(features))):
+        part = features.window(start, stop)
+        rows.append(
+            {
+                "document_id": document["document_id"],
+                "split": document.get("split"),
+                "source": document["source"],
+                "window": number,
+                "first_word": start,
+                "words": stop - start,
+                "class_id": lists.class_id(kind) if number == 0 else IGNORED,
+                "subtype_id": lists.subtype_id(kind, subtype)
+                if number == 0
+                else IGNORED,
+                "known_fields": known_header_fields(document["source"]),
+                "characters": part.characters,
+                "hashes": part.hashes,
+                "shapes": part.shapes,
+                "boxes": part.boxes,
+                "lines": part.lines,
+                "header_labels": truth.header[start:stop],
+                "line_labels": truth.line[start:stop],
+                "row_starts": truth.row_start[start:stop],
+            }
+        )
+    return rows
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    columns: list[pa.Array] = []
+    for field in SHARD_SCHEMA:
+        values = [row[field.name] for row in rows]
+        if pa.types.is_list(field.type) and field.name != "known_fields":
+            kind = field.type.value_type
+            flat = [np.ascontiguousarray(value).reshape(-1) for value in values]
+            offsets = np.concatenate(
+                [[0], np.cumsum([len(part) for part in flat])]
+            ).astype(np.int32)
+            joined = (
+                np.concatenate(flat)
+                if flat
+                else np.zeros(0, dtype=kind.to_pandas_dtype())
+            )
+            columns.append(
+                pa.ListArray.from_arrays(
+                    pa.array(offsets), pa.array(joined, type=kind), type=field.type
+                )
+            )
+        else:
+            columns.append(pa.array(values, type=field.type))
+    return pa.Table.from_arrays(columns, schema=SHARD_SCHEMA)
