@@ -1,0 +1,62 @@
+"""The map of commands, and the one place where errors for users become messages instead of tracebacks."""
+
+import logging
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sap_llm.schema.errors import SapLlmError
+
+app = typer.Typer(
+    name="sap-llm",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="Document AI for SAP business documents: purchase orders, invoices, sales orders, goods receipts.\n\n"
+    "[bold]extract[/bold] reads one document with the champion model. [bold]build[/bold] makes dataset versions "
+    "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]gate[/bold] and "
+    "[bold]feedback[/bold] are the reviewer's and the ML lead's tools. `make dev` opens the Dagster UI over the same "
+    "data.",
+)
+errors = Console(stderr=True)
+
+
+@app.callback()
+def _options(
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SAP_LLM_PROFILE",
+            help="seconds | tiny | gpu | cluster; default tiny",
+        ),
+    ] = None,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="log what the libraries do")
+    ] = False,
+) -> None:
+    import os
+
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s"
+    )
+    if profile:
+        os.environ["SAP_LLM_PROFILE"] = profile
+
+
+def main() -> None:
+    """Entry point of the `sap-llm` script."""
+    from sap_llm.cli import build, extract, feedback, gate, status
+
+    for module in (extract, build, status, gate, feedback):
+        module.register(app)
+    try:
+        app()
+    except SapLlmError as error:
+        errors.print(f"[bold red]error[/bold red] {type(error).__name__}: ", end="")
+        errors.print(str(error), markup=False, highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("stopped")
+        sys.exit(130)
