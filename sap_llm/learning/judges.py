@@ -1,0 +1,139 @@
+"""How each gate judges a dataset version: one judge per gate, used alike by the CLI and by Dagster's asset checks.
+
+Belongs here: measuring against requirements, and leaving the verdict. Which gates exist is `registry.gates`, what a
+suite expects is `preparation.suites`, the required values are `configs/<profile>/gates.yaml`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pydantic import Field
+
+from sap_llm.registry import gates
+from sap_llm.storage.build import StageConfig
+from sap_llm.storage.store import Dataset
+
+if TYPE_CHECKING:
+    from sap_llm.registry.verdicts import Verdict, VerdictStore
+
+Number = float | int | str
+
+
+class GatesConfig(StageConfig):
+    """`configs/<profile>/gates.yaml`: what a model and its variants must reach."""
+
+    min_class_accuracy: float = Field(ge=0, le=1)
+    min_field_f1: float = Field(ge=0, le=1)
+    min_lead_over_baseline: float = Field(description="field F1 above the label-regex baseline's, 0.01 is one point")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judgement:
+    """What a judge found."""
+
+    passed: bool
+    measured: Mapping[str, Number]
+    required: Mapping[str, Number]
+    explanation: str
+
+
+Judge = Callable[[Dataset, GatesConfig], Judgement]
+
+
+def judge(gate: str, dataset: Dataset, *, config: GatesConfig, verdicts: "VerdictStore") -> "Verdict":
+    """Judge one dataset version at one gate and record the verdict for its data version.
+
+    Args:
+        gate: One of `registry.gates.gates_of(dataset.ref.name)`.
+        dataset: The version to judge.
+        config: Required values.
+        verdicts: Where the verdict is kept.
+    """
+    from sap_llm.registry.verdicts import Verdict
+
+    found = JUDGES[gate](dataset, config)
+    verdict = Verdict(
+        gate=gate,
+        data_version=dataset.manifest.data_version,
+        passed=found.passed,
+        measured=dict(found.measured),
+        required=dict(found.required),
+        explanation=found.explanation,
+        created_at=verdicts.clock.now(),
+    )
+    verdicts.record(verdict)
+    return verdict
+
+
+def _suite(name: str, table: str) -> Judge:
+    def judge_suite(dataset: Dataset, _: GatesConfig) -> Judgement:
+        from sap_llm.preparation.suites import validate
+
+        result = validate(name, dataset.table(table))
+        failures = [f"{failure.expectation} on {failure.column}: {failure.observed}" for failure in result.failures]
+        return Judgement(
+            passed=result.success,
+            measured={"failed_expectations": len(failures)},
+            required={"failed_expectations": 0},
+            explanation="; ".join(failures) or f"every expectation of the suite {name} holds",
+        )
+
+    return judge_suite
+
+
+def _splits(dataset: Dataset, _: GatesConfig) -> Judgement:
+    from sap_llm.preparation.splits import leaks
+
+    found = leaks(dataset.table("documents"))
+    return Judgement(
+        passed=not found,
+        measured={"leaks": len(found)},
+        required={"leaks": 0},
+        explanation="; ".join(found) or "train, validation and test share no group, file or text",
+    )
+
+
+def _model(dataset: Dataset, config: GatesConfig) -> Judgement:
+    metrics = dataset.manifest.metrics
+    accuracy, f1, baseline = (float(metrics[name]) for name in ("class_accuracy", "field_f1", "field_f1_baseline"))
+    required_f1 = max(config.min_field_f1, baseline + config.min_lead_over_baseline)
+    failures = [
+        f"{name} is {value:.4f}, required {required:.4f}"
+        for name, value, required in (
+            ("class_accuracy", accuracy, config.min_class_accuracy),
+            ("field_f1", f1, required_f1),
+        )
+        if value < required
+    ]
+    return Judgement(
+        passed=not failures,
+        measured={"class_accuracy": accuracy, "field_f1": f1, "field_f1_baseline": baseline},
+        required={"class_accuracy": config.min_class_accuracy, "field_f1": required_f1},
+        explanation="; ".join(failures) or f"class accuracy {accuracy:.4f}, field F1 {f1:.4f} (baseline {baseline:.4f})",
+    )
+
+
+def _variant(dataset: Dataset, _: GatesConfig) -> Judgement:
+    metrics = dataset.manifest.metrics
+    numbers = {name: value for name, value in metrics.items() if isinstance(value, int | float) and name != "accepted"}
+    return Judgement(
+        passed=bool(metrics["accepted"]),
+        measured=numbers,
+        required={"accepted": "faster than its parent and within the permitted F1 loss"},
+        explanation=str(metrics.get("reason") or "faster than its parent and within the permitted F1 loss"),
+    )
+
+
+JUDGES: Mapping[str, Judge] = MappingProxyType(
+    {
+        gates.ANNOTATED_SUITE: _suite("annotated_docs", "documents"),
+        gates.RELEASE_SUITE: _suite("corpus_release", "documents"),
+        gates.TRAINING_SUITE: _suite("training_set", "documents"),
+        gates.SPLITS_DISJOINT: _splits,
+        gates.MODEL_QUALITY: _model,
+        gates.VARIANT_QUALITY: _variant,
+    }
+)
+"""Gate name -> judge."""

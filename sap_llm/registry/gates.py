@@ -1,0 +1,47 @@
+"""The gates of the pipeline by name, and the door that whoever consumes a gated dataset has to pass.
+
+Belongs here: which gates a dataset has and `require_gates`. How a gate judges is `learning.judges`; where verdicts are
+kept is `registry.verdicts`.
+"""
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from sap_llm.storage.store import Dataset
+
+if TYPE_CHECKING:
+    from sap_llm.registry.verdicts import VerdictStore
+
+ANNOTATED_SUITE = "annotated_suite"
+RELEASE_SUITE = "release_suite"
+TRAINING_SUITE = "training_suite"
+SPLITS_DISJOINT = "splits_disjoint"
+MODEL_QUALITY = "model_quality"
+VARIANT_QUALITY = "variant_quality"
+
+GATES = MappingProxyType(
+    {
+        "annotated_docs": (ANNOTATED_SUITE,),
+        "corpus_release": (RELEASE_SUITE,),
+        "training_set": (TRAINING_SUITE, SPLITS_DISJOINT),
+        "model_evaluation": (MODEL_QUALITY,),
+        "quantized_models": (VARIANT_QUALITY,),
+    }
+)
+"""Gates by asset: each leaves a verdict for every data version that it judged."""
+
+
+def gates_of(name: str) -> tuple[str, ...]:
+    """The gates of a dataset name (`training_set/r1`); empty where there is none."""
+    return GATES.get(name.partition("/")[0], ())
+
+
+def require_gates(verdicts: "VerdictStore", dataset: Dataset, *, consumer: str) -> None:
+    """Refuse unless every gate of exactly this data version was passed, or is overridden.
+
+    Raises:
+        GateClosedError: Names the gate, what was measured and required, how to open and how to override it.
+    """
+    gates = gates_of(dataset.ref.name)
+    if gates:
+        verdicts.require(dataset.manifest.data_version, gates, consumer=consumer)
