@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_RETRY_SECONDS = 15.0  # lost connections and deadlocks are retried by the driver for this long
+_RETRY_SECONDS = (
+    15.0  # lost connections and deadlocks are retried by the driver for this long
+)
 
 
 class GraphClient:
@@ -42,6 +44,7 @@ class GraphClient:
             database: Database of the server; None is the server's default.
         """
         self.uri, self.user, self.database = uri, user, database
+        self.retry_seconds = _RETRY_SECONDS
         self._password = password
         self._driver: Driver | None = None
 
@@ -120,14 +123,23 @@ class GraphClient:
     ) -> None:
         self.close()
 
-    def _run(self, query: str, parameters: Mapping[str, Any], *, is_write: bool) -> list[dict[str, Any]]:
+    def _run(
+        self, query: str, parameters: Mapping[str, Any], *, is_write: bool
+    ) -> list[dict[str, Any]]:
         def work(transaction: "ManagedTransaction") -> list[dict[str, Any]]:
             result = transaction.run(query, dict(parameters))  # type: ignore[arg-type]
-            return [{key: plain(value) for key, value in record.items()} for record in result]
+            return [
+                {key: plain(value) for key, value in record.items()}
+                for record in result
+            ]
 
         def execute(driver: "Driver") -> list[dict[str, Any]]:
             with driver.session(database=self.database) as session:
-                return session.execute_write(work) if is_write else session.execute_read(work)
+                return (
+                    session.execute_write(work)
+                    if is_write
+                    else session.execute_read(work)
+                )
 
         return self._guarded(execute)
 
@@ -156,7 +168,7 @@ class GraphClient:
             self._driver = GraphDatabase.driver(
                 self.uri,
                 auth=(self.user, self._password),
-                max_transaction_retry_time=_RETRY_SECONDS,
+                max_transaction_retry_time=self.retry_seconds,
                 notifications_min_severity="OFF",  # hints about labels that do not exist yet are no news
                 user_agent="sap-llm",
             )
@@ -176,7 +188,9 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+def _batches(
+    rows: Iterable[Mapping[str, Any]], size: int
+) -> Iterator[list[dict[str, Any]]]:
     iterator = iter(rows)
     while batch := [dict(row) for row in islice(iterator, size)]:
         yield batch
