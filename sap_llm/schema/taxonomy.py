@@ -21,8 +21,8 @@ class FieldSpec(BaseModel):
     level: str  # header | line
     description: str
     sap: str | None = None  # TABLE-FIELD
-    ubl: str | None = None  # relative path, prefixes cbc: and cac:
-    cii: str | None = None  # relative path, prefixes ram: and udt:
+    ubl: str | None = None  # path below the root or the line element, prefixes cbc: and cac:
+    cii: str | None = None  # likewise, prefixes rsm:, ram: and udt:
     classes: tuple[str, ...] = ()  # empty: may occur in every class
     aliases: dict[str, str] = {}  # class -> name in the annotation JSON
 
@@ -34,7 +34,7 @@ class Subtype(BaseModel):
 
     name: str
     description: str
-    sap: str | None = None  # SAP document type, e.g. NB
+    sap: str | None = None  # TABLE-FIELD=VALUE that marks it, e.g. EKKO-BSART=NB
 
 
 class DocumentClass(BaseModel):
