@@ -32,15 +32,11 @@ def _options(
             help="seconds | tiny | gpu | cluster; default tiny",
         ),
     ] = None,
-    verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="log what the libraries do")
-    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="log what the libraries do")] = False,
 ) -> None:
     import os
 
-    logging.basicConfig(
-        level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s"
-    )
+    logging.basicConfig(level=logging.INFO if verbose else logging.ERROR, format="%(name)s: %(message)s")
     if profile:
         os.environ["SAP_LLM_PROFILE"] = profile
 

@@ -21,16 +21,10 @@ def register(app: typer.Typer) -> None:
 def extract(
     file: Annotated[
         Path,
-        typer.Argument(
-            help="PDF, image (needs the ocr extra) or text file", show_default=False
-        ),
+        typer.Argument(help="PDF, image (needs the ocr extra) or text file", show_default=False),
     ],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="print the annotation JSON instead of tables")
-    ] = False,
-    max_pages: Annotated[
-        int, typer.Option(help="read at most this many pages", min=1)
-    ] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="print the annotation JSON instead of tables")] = False,
+    max_pages: Annotated[int, typer.Option(help="read at most this many pages", min=1)] = 50,
 ) -> None:
     """Read one document with the champion model and print its class and fields."""
     from sap_llm.deployment import Deployment
@@ -68,28 +62,20 @@ def extract(
     }
     form = DocumentForm.from_row(row, page_sizes=sizes, metadata=about)
     if as_json:
-        typer.echo(
-            json.dumps(form.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        )
+        typer.echo(json.dumps(form.model_dump(mode="json"), indent=2, ensure_ascii=False))
     else:
         _print(file, row, read.notes, champion.version)
 
 
 def _content(file: Path) -> bytes:
     if not file.exists():
-        raise UnreadableDocumentError(
-            "no such file", where=str(file), remedy="Check the path."
-        )
+        raise UnreadableDocumentError("no such file", where=str(file), remedy="Check the path.")
     if file.is_dir():
-        raise UnreadableDocumentError(
-            "this is a folder", where=str(file), remedy="Name one document in it."
-        )
+        raise UnreadableDocumentError("this is a folder", where=str(file), remedy="Name one document in it.")
     return file.read_bytes()
 
 
-def _print(
-    file: Path, row: dict[str, Any], notes: tuple[str, ...], version: str
-) -> None:
+def _print(file: Path, row: dict[str, Any], notes: tuple[str, ...], version: str) -> None:
     console = Console()
     subtype = f" · {row['document_subtype']}" if row.get("document_subtype") else ""
     console.print(
@@ -100,11 +86,7 @@ def _print(
         console.print(f"[yellow]note[/yellow] {note}")
     table = Table("field", "value", "printed", "page", "box (points)", "confidence")
     for field in row["fields"]:
-        box = (
-            ""
-            if field["box"] is None
-            else " ".join(f"{edge:.0f}" for edge in field["box"])
-        )
+        box = "" if field["box"] is None else " ".join(f"{edge:.0f}" for edge in field["box"])
         page = "" if field["page"] is None else str(field["page"])
         printed = field["printed"] or ""
         table.add_row(
@@ -117,18 +99,12 @@ def _print(
         )
     console.print(table if row["fields"] else "no fields found")
     if row["line_items"]:
-        columns = list(
-            dict.fromkeys(
-                field["field"] for item in row["line_items"] for field in item["fields"]
-            )
-        )
+        columns = list(dict.fromkeys(field["field"] for item in row["line_items"] for field in item["fields"]))
         lines = Table(
             *(["#"] + [name.removeprefix("line_") for name in columns]),
             title="line items",
         )
         for item in row["line_items"]:
             values = {field["field"]: field["value"] or "" for field in item["fields"]}
-            lines.add_row(
-                str(item["line_number"]), *(values.get(name, "") for name in columns)
-            )
+            lines.add_row(str(item["line_number"]), *(values.get(name, "") for name in columns))
         console.print(lines)

@@ -31,16 +31,8 @@ def status() -> None:
     )
     for name in names:
         manifest = deployment.store.open(deployment.store.current(name)).manifest
-        rows = ", ".join(
-            f"{table_name} {count:,}" for table_name, count in manifest.rows.items()
-        )
-        table.add_row(
-            name, manifest.version, f"{manifest.created_at:%Y-%m-%d %H:%M}", rows
-        )
+        rows = ", ".join(f"{table_name} {count:,}" for table_name, count in manifest.rows.items())
+        table.add_row(name, manifest.version, f"{manifest.created_at:%Y-%m-%d %H:%M}", rows)
     console.print(table)
     champion = deployment.registry.champion()
-    console.print(
-        f"champion: version {champion.version} in {champion.folder}"
-        if champion
-        else "champion: none yet"
-    )
+    console.print(f"champion: version {champion.version} in {champion.folder}" if champion else "champion: none yet")

@@ -17,9 +17,7 @@ from sap_llm.schema.taxonomy import load_taxonomy
 DOTS_PER_INCH = 300
 _SCALE = DOTS_PER_INCH / 72
 _NUMERIC = {"amount", "quantity", "integer", "percent"}
-_EXACT_DIGITS = (
-    15  # a float holds that many decimal digits exactly; longer numbers stay text
-)
+_EXACT_DIGITS = 15  # a float holds that many decimal digits exactly; longer numbers stay text
 
 Value = str | float | int | None
 
@@ -109,20 +107,10 @@ class DocumentForm(_Form):
                 image_width=round(width * _SCALE),
                 image_height=round(height * _SCALE),
                 fields=[
-                    _field_form(field, kind, currency)
-                    for field in row["fields"]
-                    if (field["page"] or 1) == number
+                    _field_form(field, kind, currency) for field in row["fields"] if (field["page"] or 1) == number
                 ],
-                line_items=[
-                    _line_form(item, kind)
-                    for item in row["line_items"]
-                    if (item["page"] or 1) == number
-                ],
-                tables=[
-                    _table_form(table)
-                    for table in row["tables"]
-                    if table["page"] == number
-                ],
+                line_items=[_line_form(item, kind) for item in row["line_items"] if (item["page"] or 1) == number],
+                tables=[_table_form(table) for table in row["tables"] if table["page"] == number],
             )
             for number, (width, height) in enumerate(page_sizes, start=1)
         ]
@@ -164,15 +152,11 @@ def _field_form(field: Mapping[str, Any], kind: str, currency: str | None) -> Fi
 def _line_form(item: Mapping[str, Any], kind: str) -> LineItemForm:
     taxonomy = load_taxonomy()
     values = {
-        edge_name(field["field"], kind): _edge_value(
-            field["value"], taxonomy.field(field["field"]).type
-        )
+        edge_name(field["field"], kind): _edge_value(field["value"], taxonomy.field(field["field"]).type)
         for field in item["fields"]
         if field["field"] != "line_number"
     }
-    confidence = min(
-        (float(field["confidence"]) for field in item["fields"]), default=0.0
-    )
+    confidence = min((float(field["confidence"]) for field in item["fields"]), default=0.0)
     return LineItemForm(
         line_number=item["line_number"],
         bbox=_pixels(item["box"]),
@@ -194,11 +178,7 @@ def _table_form(table: Mapping[str, Any]) -> TableForm:
 
 
 def _edge_value(value: str | None, kind: str) -> Value:
-    if (
-        value is None
-        or kind not in _NUMERIC
-        or sum(char.isdigit() for char in value) > _EXACT_DIGITS
-    ):
+    if value is None or kind not in _NUMERIC or sum(char.isdigit() for char in value) > _EXACT_DIGITS:
         return value
     try:
         return int(value) if kind == "integer" else float(value)

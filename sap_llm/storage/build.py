@@ -67,9 +67,7 @@ class StageConfig(BaseModel):
 
 def code_version(stage_version: str, config: StageConfig) -> str:
     """`<stage version>+<hash of the resolved configuration>`, as Dagster and the manifest show it."""
-    digest = hashlib.sha256(
-        json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()
-    ).hexdigest()
+    digest = hashlib.sha256(json.dumps(config.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
     return f"{stage_version}+{digest[:12]}"
 
 
@@ -104,13 +102,8 @@ def build(
         DatasetNotFoundError: An input is not complete.
     """
     refs = dict(inputs or {})
-    versions = {
-        role: context.store.open(ref).manifest.data_version
-        for role, ref in refs.items()
-    }
-    versions |= {
-        f"outside:{role}": value for role, value in (fingerprint or {}).items()
-    }
+    versions = {role: context.store.open(ref).manifest.data_version for role, ref in refs.items()}
+    versions |= {f"outside:{role}": value for role, value in (fingerprint or {}).items()}
     code = code_version(stage_version, config)
     ref = DatasetRef(name=name, version=version_id(name, code, versions))
     existing = context.store.find(ref)

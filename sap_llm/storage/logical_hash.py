@@ -36,9 +36,7 @@ class RowHasher:
         for part in batches:
             self.rows += part.num_rows
             for lane, key in enumerate(_KEYS):
-                rows = _mix(
-                    _hash_columns(part.schema.names, part.columns, part.num_rows, key)
-                )
+                rows = _mix(_hash_columns(part.schema.names, part.columns, part.num_rows, key))
                 with np.errstate(over="ignore"):
                     self._sums[lane] = self._sums[lane] + rows.sum(dtype=np.uint64)
 
@@ -63,15 +61,9 @@ def _mix(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-def _hash_columns(
-    names: list[str], columns: list[pa.Array], length: int, key: str
-) -> Hashes:
+def _hash_columns(names: list[str], columns: list[pa.Array], length: int, key: str) -> Hashes:
     total = np.zeros(length, dtype=np.uint64)
-    salts = (
-        hash_array(np.array(names, dtype=object), hash_key=key, categorize=False)
-        if names
-        else []
-    )
+    salts = hash_array(np.array(names, dtype=object), hash_key=key, categorize=False) if names else []
     for salt, column in zip(salts, columns, strict=True):
         with np.errstate(over="ignore"):
             total += _mix(_hash_array(column, key) + np.uint64(salt))
@@ -95,51 +87,28 @@ def _hash_array(array: pa.Array, key: str) -> Hashes:
 
 def _hash_lists(array: pa.Array, key: str) -> Hashes:
     lengths = np.asarray(pc.fill_null(pc.list_value_length(array), 0), dtype=np.int64)
-    elements = _hash_array(
-        array.flatten(), key
-    )  # flatten skips the elements of null lists
-    starts = (
-        np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-        if len(lengths)
-        else lengths
-    )
+    elements = _hash_array(array.flatten(), key)  # flatten skips the elements of null lists
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64) if len(lengths) else lengths
     positions = np.arange(len(elements), dtype=np.int64) - np.repeat(starts, lengths)
     with np.errstate(over="ignore"):
-        weighted = _mix(
-            elements * (positions.astype(np.uint64) * np.uint64(2) + np.uint64(1))
-            + _MULTIPLIER
-        )
-        running = np.concatenate(
-            [np.zeros(1, dtype=np.uint64), np.cumsum(weighted, dtype=np.uint64)]
-        )
-        return (
-            running[starts + lengths]
-            - running[starts]
-            + lengths.astype(np.uint64) * _NULL
-        )
+        weighted = _mix(elements * (positions.astype(np.uint64) * np.uint64(2) + np.uint64(1)) + _MULTIPLIER)
+        running = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(weighted, dtype=np.uint64)])
+        return running[starts + lengths] - running[starts] + lengths.astype(np.uint64) * _NULL
 
 
 def _hash_scalars(array: pa.Array, key: str) -> Hashes:
     if pa.types.is_temporal(array.type):
-        array = array.cast(pa.timestamp("us", tz=getattr(array.type, "tz", None))).cast(
-            pa.int64()
-        )
+        array = array.cast(pa.timestamp("us", tz=getattr(array.type, "tz", None))).cast(pa.int64())
     if pa.types.is_floating(array.type):
-        values = (
-            np.asarray(pc.fill_null(array.cast(pa.float64()), 0.0)) + 0.0
-        )  # -0.0 becomes 0.0
+        values = np.asarray(pc.fill_null(array.cast(pa.float64()), 0.0)) + 0.0  # -0.0 becomes 0.0
         return np.asarray(hash_array(values, hash_key=key), dtype=np.uint64)
     if pa.types.is_integer(array.type) or pa.types.is_boolean(array.type):
         values = np.asarray(pc.fill_null(array.cast(pa.int64()), 0))
         return np.asarray(hash_array(values, hash_key=key), dtype=np.uint64)
     if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
-        texts = np.array(
-            [(value or b"").hex() for value in array.to_pylist()], dtype=object
-        )
+        texts = np.array([(value or b"").hex() for value in array.to_pylist()], dtype=object)
     elif pa.types.is_null(array.type):
         return np.full(len(array), _NULL, dtype=np.uint64)
     else:
-        texts = np.asarray(
-            pc.fill_null(array.cast(pa.large_string()), ""), dtype=object
-        )
+        texts = np.asarray(pc.fill_null(array.cast(pa.large_string()), ""), dtype=object)
     return np.asarray(hash_array(texts, hash_key=key), dtype=np.uint64)

@@ -5,6 +5,7 @@ the manifest is PUT last and only if absent. Two writers of one version are harm
 Hashing rows is `logical_hash`; deciding whether to build at all is `build`.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -50,13 +51,9 @@ class Dataset:
         """Read one table whole."""
         return self.scan(name).to_table(columns=columns)
 
-    def batches(
-        self, name: str, columns: list[str] | None = None
-    ) -> Iterator[pa.RecordBatch]:
+    def batches(self, name: str, columns: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """Stream one table in batches of at most 4096 rows."""
-        yield from self.scan(name).to_batches(
-            columns=columns, batch_size=_ROW_GROUP_ROWS
-        )
+        yield from self.scan(name).to_batches(columns=columns, batch_size=_ROW_GROUP_ROWS)
 
     def scan(self, name: str) -> pads.Dataset:
         """The table as an Arrow dataset, for filters and projections.
@@ -80,17 +77,10 @@ class Dataset:
         """Local path of a file or folder of the version; downloaded once when the store is remote."""
         if self._store.is_local:
             return Path(self._prefix) / relative
-        cache = (
-            Path(tempfile.gettempdir())
-            / "sap_llm_cache"
-            / self.ref.name
-            / self.ref.version
-        )
+        cache = Path(tempfile.gettempdir()) / "sap_llm_cache" / self.ref.name / self.ref.version
         if not (cache / MANIFEST).exists():
             partial = cache.with_name(f".{cache.name}.{uuid.uuid4().hex}")
-            self._store.filesystem.get(
-                f"{self._prefix}/", f"{partial}/", recursive=True
-            )
+            self._store.filesystem.get(f"{self._prefix}/", f"{partial}/", recursive=True)
             try:
                 partial.rename(cache)
             except OSError:  # another process was faster
@@ -120,15 +110,9 @@ class DatasetWriter:
         assert name not in self.rows, f"table {name} written twice"
         hasher = RowHasher()
         parts = [data] if isinstance(data, pa.Table) else data
-        with pq.ParquetWriter(
-            self.scratch / f"{name}.parquet", schema, compression="zstd"
-        ) as writer:
+        with pq.ParquetWriter(self.scratch / f"{name}.parquet", schema, compression="zstd") as writer:
             for part in parts:
-                table = (
-                    part
-                    if isinstance(part, pa.Table)
-                    else pa.Table.from_batches([part])
-                )
+                table = part if isinstance(part, pa.Table) else pa.Table.from_batches([part])
                 table = table.select(schema.names).cast(schema)
                 hasher.update(table)
                 writer.write_table(table, row_group_size=_group_rows(table))
@@ -145,9 +129,7 @@ class DatasetWriter:
     def files(self) -> dict[str, str]:
         """sha256 of every file written so far by relative path."""
         found = sorted(path for path in self.scratch.rglob("*") if path.is_file())
-        return {
-            path.relative_to(self.scratch).as_posix(): _sha256(path) for path in found
-        }
+        return {path.relative_to(self.scratch).as_posix(): _sha256(path) for path in found}
 
     def data_version(self, files: dict[str, str]) -> str:
         """Hash over logical table hashes and, for opaque files, their bytes."""
@@ -164,9 +146,7 @@ class DatasetStore:
         self.root_url = str(root)
         self.filesystem, path = fsspec.core.url_to_fs(self.root_url, **storage_options)
         self.is_local = "file" in (
-            self.filesystem.protocol
-            if isinstance(self.filesystem.protocol, tuple)
-            else (self.filesystem.protocol,)
+            self.filesystem.protocol if isinstance(self.filesystem.protocol, tuple) else (self.filesystem.protocol,)
         )
         self.root = str(Path(path).resolve()) if self.is_local else path.rstrip("/")
 
@@ -200,19 +180,14 @@ class DatasetStore:
     def versions(self, name: str) -> list[DatasetRef]:
         """All complete versions of a dataset, oldest first."""
         found = self.filesystem.glob(f"{self.root}/{name}/*/{MANIFEST}")
-        refs = [
-            DatasetRef(name=name, version=path.rsplit("/", 2)[-2]) for path in found
-        ]
+        refs = [DatasetRef(name=name, version=path.rsplit("/", 2)[-2]) for path in found]
         visible = [ref for ref in refs if not ref.version.startswith(".")]
         return sorted(visible, key=lambda ref: self.open(ref).manifest.created_at)
 
     def names(self) -> list[str]:
         """Every dataset (with its partition) that has a current version here, sorted."""
         found = self.filesystem.glob(f"{self.root}/**/current")
-        return sorted(
-            path.removeprefix(f"{self.root}/").removesuffix("/current")
-            for path in found
-        )
+        return sorted(path.removeprefix(f"{self.root}/").removesuffix("/current") for path in found)
 
     def current(self, name: str) -> DatasetRef:
         """The version that the CLI's pointer names (Dagster resolves from its materialisations instead).
@@ -264,9 +239,7 @@ class DatasetStore:
 
     def _commit_local(self, writer: DatasetWriter, manifest: Manifest) -> None:
         (writer.scratch / MANIFEST).write_text(manifest.model_dump_json(indent=2))
-        for path in writer.scratch.rglob(
-            "*"
-        ):  # the rename must not outlive the bytes after a power cut
+        for path in writer.scratch.rglob("*"):  # the rename must not outlive the bytes after a power cut
             if path.is_file():
                 _fsync(path)
         target = Path(self.prefix(manifest.ref))
@@ -281,16 +254,10 @@ class DatasetStore:
     def _commit_remote(self, writer: DatasetWriter, manifest: Manifest) -> None:
         prefix = self.prefix(manifest.ref)
         for relative in manifest.files:
-            self.filesystem.put_file(
-                str(writer.scratch / relative), f"{prefix}/{relative}"
-            )
+            self.filesystem.put_file(str(writer.scratch / relative), f"{prefix}/{relative}")
         body = manifest.model_dump_json(indent=2).encode()
-        try:
-            self.filesystem.pipe_file(
-                f"{prefix}/{MANIFEST}", body, mode="create"
-            )  # If-None-Match: *
-        except FileExistsError:
-            pass
+        with contextlib.suppress(FileExistsError):  # If-None-Match: *
+            self.filesystem.pipe_file(f"{prefix}/{MANIFEST}", body, mode="create")
         self.discard(writer)
 
 

@@ -1,0 +1,202 @@
+"""`sap-llm build`: dataset versions from the command line, and so from `dvc repro`.
+
+Belongs here: resolving refs from the store's `current` pointers and calling the same stage functions as Dagster's
+assets. Doors hold here as well: a closed gate refuses, whoever asks.
+"""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from sap_llm.deployment import Deployment
+from sap_llm.registry.gates import require_gates
+from sap_llm.schema.errors import DatasetNotFoundError
+from sap_llm.schema.manifest import DatasetRef
+from sap_llm.storage.build import BuildResult
+from sap_llm.storage.partitions import PARTITIONS, PartitionsConfig
+
+console = Console()
+DEFAULT_RELEASE = "dvc"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to `app`."""
+    app.add_typer(commands, name="build")
+
+
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="Make dataset versions: corpus, training_set, model, evaluation, quantized, in this order. What exists for "
+    "the same inputs, code and configuration is reused.",
+)
+Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all that is made from it")]
+
+
+@commands.command()
+def corpus(release: Release = DEFAULT_RELEASE) -> None:
+    """Read sources, make synthetic documents, annotate, freeze a corpus release."""
+    from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
+    from sap_llm.preparation.release import CorpusReleaseConfig, build_corpus_release
+
+    deployment = Deployment.load()
+    corpora = _public(deployment) | _synthetic(deployment) | _exports(deployment)
+    annotated = _say(
+        build_annotated_docs(
+            deployment.context(_progress),
+            config=deployment.config(AnnotatedDocsConfig, "annotated_docs"),
+            corpora=corpora,
+            release=release,
+        )
+    )
+    _say(
+        build_corpus_release(
+            deployment.context(_progress),
+            config=deployment.config(CorpusReleaseConfig, "corpus_release"),
+            annotated=annotated,
+            corpora=corpora,
+            release=release,
+        )
+    )
+
+
+@commands.command()
+def training_set(release: Release = DEFAULT_RELEASE) -> None:
+    """Clean, de-duplicate and split the release; write token shards."""
+    from sap_llm.preparation.stage import TrainingSetConfig, build_training_set
+
+    deployment = Deployment.load()
+    consumed = _current(deployment, f"corpus_release/{release}")
+    require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="training_set")
+    _say(
+        build_training_set(
+            deployment.context(_progress),
+            config=deployment.config(TrainingSetConfig, "training_set"),
+            corpus_release=consumed,
+            release=release,
+            spark_master=deployment.settings.spark_master,
+        )
+    )
+
+
+@commands.command()
+def model(release: Release = DEFAULT_RELEASE) -> None:
+    """Train the document model; a killed run resumes from its last checkpoint."""
+    from sap_llm.training.stage import DocumentModelConfig, build_document_model
+
+    deployment = Deployment.load()
+    consumed = _current(deployment, f"training_set/{release}")
+    require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="document_model")
+    _say(
+        build_document_model(
+            deployment.context(_progress),
+            config=deployment.config(DocumentModelConfig, "document_model"),
+            training_set=consumed,
+            release=release,
+            work_folder=deployment.work_folder,
+        )
+    )
+
+
+@commands.command()
+def evaluation(release: Release = DEFAULT_RELEASE) -> None:
+    """Measure the model on the frozen test documents, beside the label-regex baseline."""
+    from sap_llm.evaluation.stage import ModelEvaluationConfig, build_model_evaluation
+    from sap_llm.modeling.runtimes import load_predictor
+
+    deployment = Deployment.load()
+    _say(
+        build_model_evaluation(
+            deployment.context(_progress),
+            config=deployment.config(ModelEvaluationConfig, "model_evaluation"),
+            model=_current(deployment, f"document_model/{release}"),
+            training_set=_current(deployment, f"training_set/{release}"),
+            release=release,
+            load_predictor=load_predictor,
+        )
+    )
+
+
+@commands.command()
+def quantized(release: Release = DEFAULT_RELEASE, variant: str = "int8") -> None:
+    """Compress the model; the variant is refused unless it is faster and nearly as good as its parent."""
+    from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_models
+
+    deployment = Deployment.load()
+    _say(
+        build_quantized_models(
+            deployment.context(_progress),
+            config=deployment.config(QuantizedModelsConfig, "quantized_models"),
+            model=_current(deployment, f"document_model/{release}"),
+            training_set=_current(deployment, f"training_set/{release}"),
+            release=release,
+            variant=variant,
+        )
+    )
+
+
+def _public(deployment: Deployment) -> dict[str, DatasetRef]:
+    from sap_llm.sources.public import PublicDocsConfig, build_public_docs, corpora_in
+
+    folder = deployment.documents_folder
+    config = deployment.config(PublicDocsConfig, "public_docs")
+    known = deployment.config(PartitionsConfig, PARTITIONS).corpora
+    return {
+        f"public_docs/{name}": _say(
+            build_public_docs(deployment.context(_progress), config=config, corpus=name, folder=folder)
+        )
+        for name in corpora_in(folder)
+        if name in known
+    }
+
+
+def _synthetic(deployment: Deployment) -> dict[str, DatasetRef]:
+    from sap_llm.synthetic.documents import SyntheticDocsConfig, build_synthetic_docs
+    from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
+
+    context = deployment.context(_progress)
+    made: dict[str, DatasetRef] = {}
+    for seed_range in deployment.config(PartitionsConfig, PARTITIONS).seed_ranges:
+        facts = build_business_facts(
+            context, config=deployment.config(BusinessFactsConfig, "business_facts"), seed_range=seed_range
+        )
+        made[f"synthetic_docs/{seed_range}"] = _say(
+            build_synthetic_docs(
+                context,
+                config=deployment.config(SyntheticDocsConfig, "synthetic_docs"),
+                facts=_say(facts),
+                seed_range=seed_range,
+            )
+        )
+    return made
+
+
+def _exports(deployment: Deployment) -> dict[str, DatasetRef]:
+    from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
+
+    if not deployment.has_qorsync:
+        console.print("raw_exports: no QorSync source here, skipped")
+        return {}
+    config = deployment.config(RawExportsConfig, "raw_exports")
+    with deployment.qorsync() as source:
+        built = build_raw_exports(deployment.context(_progress), config=config, **source)
+    return {"raw_exports": _say(built)}
+
+
+def _current(deployment: Deployment, name: str) -> DatasetRef:
+    try:
+        return deployment.store.current(name)
+    except DatasetNotFoundError as error:
+        stage = name.partition("/")[0]
+        raise DatasetNotFoundError(error.what, where=error.where, remedy=f"Build {stage} first.") from error
+
+
+def _say(built: BuildResult) -> DatasetRef:
+    manifest = built.manifest
+    rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
+    console.print(f"{manifest.name} {'reused' if built.is_reused else 'built'} {manifest.version}  {rows}")
+    return built.ref
+
+
+def _progress(message: str, *, done: int = 0, total: int = 0) -> None:
+    console.print(f"  {message}" + (f" {done}/{total}" if total else ""), style="dim", highlight=False)
