@@ -11,9 +11,12 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from sap_llm.schema.page import Page
 
 HEAD_CHARACTERS = 10
 TAIL_CHARACTERS = 6
@@ -28,9 +31,7 @@ SCALE = 1000.0
 _LIMIT = 32000  # int16 without surprises
 _CACHE_WORDS = 200_000
 
-_AMOUNT = re.compile(
-    r"^[-+(]?(?:\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3})+|\d+)[.,]\d{2,4}[-)]?$"
-)
+_AMOUNT = re.compile(r"^[-+(]?(?:\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3})+|\d+)[.,]\d{2,4}[-)]?$")
 _DATE = re.compile(r"^\d{1,4}[./-]\d{1,2}[./-]\d{2,4}[.,;]?$")
 _VAT = re.compile(r"^[A-Z]{2}[A-Z0-9]{8,12}$")
 _IBAN = re.compile(r"^[A-Z]{2}\d{2}(?:[A-Z0-9]{4,})?$")
@@ -74,17 +75,6 @@ class WordFeatures:
         )
 
 
-@dataclass(frozen=True)
-class PageWords:
-    """What features need of a page; boxes float [n, 4] in points, lines int [n]."""
-
-    width: float
-    height: float
-    words: Sequence[str]
-    boxes: npt.NDArray[np.float32]
-    lines: npt.NDArray[np.int32]
-
-
 class WordEncoder:
     """Word text -> features, remembering words already seen (documents repeat their labels)."""
 
@@ -103,26 +93,18 @@ class WordEncoder:
             if row is None:
                 row = self._rows[word] = _word_row(word)
             rows.append(row)
-        characters = np.frombuffer(
-            b"".join(row[0] for row in rows), dtype=np.uint8
-        ).reshape(-1, CHARACTERS)
+        characters = np.frombuffer(b"".join(row[0] for row in rows), dtype=np.uint8).reshape(-1, CHARACTERS)
         hashes = np.array([row[1:4] for row in rows], dtype=np.uint16).reshape(-1, 3)
         return characters, hashes, np.array([row[4] for row in rows], dtype=np.uint32)
 
 
-def encode_words(
-    pages: Sequence[PageWords], encoder: WordEncoder | None = None
-) -> WordFeatures:
+def encode_words(pages: Sequence[Page], encoder: WordEncoder | None = None) -> WordFeatures:
     """Features of all words of a document, page after page."""
     encoder = encoder or WordEncoder()
-    characters, hashes, shapes = encoder.encode(
-        word for page in pages for word in page.words
-    )
+    characters, hashes, shapes = encoder.encode(word for page in pages for word in page.words)
     boxes, lines, top, first_line = [], [], 0.0, 0
     for page in pages:
-        scaled = np.asarray(page.boxes, dtype=np.float64).reshape(-1, 4) * (
-            SCALE / max(page.width, 1.0)
-        )
+        scaled = np.asarray(page.boxes, dtype=np.float64).reshape(-1, 4) * (SCALE / max(page.width, 1.0))
         scaled[:, 1::2] += top
         boxes.append(scaled)
         own = np.asarray(page.lines, dtype=np.int64)
@@ -141,9 +123,7 @@ def encode_words(
     )
 
 
-def windows(
-    count: int, *, size: int = WINDOW_WORDS, overlap: int = WINDOW_OVERLAP
-) -> list[tuple[int, int]]:
+def windows(count: int, *, size: int = WINDOW_WORDS, overlap: int = WINDOW_OVERLAP) -> list[tuple[int, int]]:
     """Half-open word ranges that cover `count` words, each at most `size` long, overlapping by `overlap`."""
     if count <= size:
         return [(0, count)]
@@ -151,21 +131,76 @@ def windows(
     return [(start, start + size) for start in starts]
 
 
+class PaddedWords(Protocol):
+    """Padded feature arrays of b documents with at most n words, in the dtypes of `WordFeatures`, and their mask."""
+
+    characters: npt.NDArray[Any]
+    hashes: npt.NDArray[Any]
+    shapes: npt.NDArray[Any]
+    boxes: npt.NDArray[Any]
+    lines: npt.NDArray[Any]
+    mask: npt.NDArray[Any]
+
+
+@dataclass
+class PaddedFeatures:
+    """`PaddedWords` made of documents that are being read."""
+
+    characters: npt.NDArray[Any]
+    hashes: npt.NDArray[Any]
+    shapes: npt.NDArray[Any]
+    boxes: npt.NDArray[Any]
+    lines: npt.NDArray[Any]
+    mask: npt.NDArray[Any]
+
+
+INPUT_NAMES = ("characters", "hashes", "shapes", "boxes", "lines", "mask")
+"""Inputs of the network in order; also their names in the ONNX graph."""
+
+
+def pad(parts: Sequence[WordFeatures]) -> PaddedFeatures:
+    """Pad windows to the longest of them (at least one word)."""
+    longest = max(1, *(len(part) for part in parts))
+
+    def stack(name: str, kind: npt.DTypeLike) -> npt.NDArray[Any]:
+        first = getattr(parts[0], name)
+        joined = np.zeros((len(parts), longest, *first.shape[1:]), dtype=kind)
+        for row, part in enumerate(parts):
+            joined[row, : len(part)] = getattr(part, name)
+        return joined
+
+    mask = np.arange(longest) < np.array([len(part) for part in parts])[:, None]
+    return PaddedFeatures(
+        characters=stack("characters", np.uint8),
+        hashes=stack("hashes", np.uint16),
+        shapes=stack("shapes", np.uint32),
+        boxes=stack("boxes", np.float32),
+        lines=stack("lines", np.float32),
+        mask=mask.astype(np.float32),
+    )
+
+
+def network_inputs(padded: PaddedWords) -> tuple[npt.NDArray[Any], ...]:
+    """The arrays in `INPUT_NAMES` order and in the dtypes that the network takes (int64 and float32)."""
+    return (
+        padded.characters.astype(np.int64),
+        padded.hashes.astype(np.int64),
+        shape_matrix(padded.shapes),
+        np.ascontiguousarray(padded.boxes, dtype=np.float32),
+        np.ascontiguousarray(padded.lines, dtype=np.float32),
+        np.ascontiguousarray(padded.mask, dtype=np.float32),
+    )
+
+
 def shape_matrix(shapes: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
     """Bit set [...] -> float32 [..., SHAPE_BITS]."""
-    return ((shapes[..., None] >> np.arange(SHAPE_BITS, dtype=np.uint32)) & 1).astype(
-        np.float32
-    )
+    return ((shapes[..., None] >> np.arange(SHAPE_BITS, dtype=np.uint32)) & 1).astype(np.float32)
 
 
 def _word_row(word: str) -> tuple[bytes, int, int, int, int]:
-    ids = bytes(_character_id(char) for char in word[:HEAD_CHARACTERS]).ljust(
-        HEAD_CHARACTERS, b"\0"
-    )
+    ids = bytes(_character_id(char) for char in word[:HEAD_CHARACTERS]).ljust(HEAD_CHARACTERS, b"\0")
     # the tail of a short word would repeat its head; only what the head did not show is added
-    rest = (
-        word[HEAD_CHARACTERS:][-TAIL_CHARACTERS:] if len(word) > HEAD_CHARACTERS else ""
-    )
+    rest = word[HEAD_CHARACTERS:][-TAIL_CHARACTERS:] if len(word) > HEAD_CHARACTERS else ""
     tail = bytes(_character_id(char) for char in rest).rjust(TAIL_CHARACTERS, b"\0")
     plain = word.lower().translate(_DIGITS).rstrip(":")
     return (

@@ -102,11 +102,7 @@ def default_labels() -> LabelSet:
     taxonomy = load_taxonomy()
     return LabelSet(
         classes=tuple(entry.name for entry in taxonomy.classes),
-        subtypes=tuple(
-            (entry.name, subtype.name)
-            for entry in taxonomy.classes
-            for subtype in entry.subtypes
-        ),
+        subtypes=tuple((entry.name, subtype.name) for entry in taxonomy.classes for subtype in entry.subtypes),
         header_fields=HEADER_FIELDS,
         line_fields=LINE_FIELDS,
     )

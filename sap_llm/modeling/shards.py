@@ -18,7 +18,6 @@ import pyarrow.compute as pc
 
 from sap_llm.modeling.features import (
     CHARACTERS,
-    PageWords,
     WordEncoder,
     encode_words,
     windows,
@@ -33,38 +32,27 @@ from sap_llm.modeling.labels import (
     has_line_truth,
     known_header_fields,
 )
+from sap_llm.schema.page import Page
 
 SHARD_SCHEMA = pa.schema(
     [
         pa.field("document_id", pa.string(), nullable=False),
-        pa.field(
-            "split", pa.string()
-        ),  # train | validation | test; null before splitting
+        pa.field("split", pa.string()),  # train | validation | test; null before splitting
         pa.field("source", pa.string(), nullable=False),
-        pa.field(
-            "window", pa.int16(), nullable=False
-        ),  # 0 is the first; only it carries the class
-        pa.field(
-            "first_word", pa.int32(), nullable=False
-        ),  # index in the document's words, pages concatenated
+        pa.field("window", pa.int16(), nullable=False),  # 0 is the first; only it carries the class
+        pa.field("first_word", pa.int32(), nullable=False),  # index in the document's words, pages concatenated
         pa.field("words", pa.int32(), nullable=False),
         pa.field("class_id", pa.int16(), nullable=False),
         pa.field("subtype_id", pa.int16(), nullable=False),
-        pa.field(
-            "known_fields", pa.list_(pa.int8()), nullable=False
-        ),  # header fields that the truth speaks about
+        pa.field("known_fields", pa.list_(pa.int8()), nullable=False),  # header fields that the truth speaks about
         pa.field("characters", pa.list_(pa.uint8()), nullable=False),
         pa.field("hashes", pa.list_(pa.uint16()), nullable=False),
         pa.field("shapes", pa.list_(pa.uint32()), nullable=False),
-        pa.field(
-            "boxes", pa.list_(pa.int16()), nullable=False
-        ),  # thousandths of the page width
+        pa.field("boxes", pa.list_(pa.int16()), nullable=False),  # thousandths of the page width
         pa.field("lines", pa.list_(pa.int16()), nullable=False),
         pa.field("header_labels", pa.list_(pa.int8()), nullable=False),
         pa.field("line_labels", pa.list_(pa.int8()), nullable=False),
-        pa.field(
-            "row_starts", pa.list_(pa.int8()), nullable=False
-        ),  # 1 on the first word of a line item
+        pa.field("row_starts", pa.list_(pa.int8()), nullable=False),  # 1 on the first word of a line item
     ]
 )
 
@@ -120,18 +108,12 @@ def encode_shard(
     has_split = "split" in documents.schema.names
     encoder = WordEncoder()
     rows: list[dict[str, Any]] = []
-    for document in documents.select(
-        ["document_id", "source", *(["split"] if has_split else [])]
-    ).to_pylist():
+    for document in documents.select(["document_id", "source", *(["split"] if has_split else [])]).to_pylist():
         own = sorted(
             by_document.get(document["document_id"], []),
             key=lambda row: row["page_number"],
         )
-        rows.extend(
-            _document_rows(
-                document, own, truths.get(document["document_id"]), lists, encoder
-            )
-        )
+        rows.extend(_document_rows(document, own, truths.get(document["document_id"]), lists, encoder))
     return _table(rows)
 
 
@@ -231,11 +213,7 @@ def read_shard(table: pa.Table, *, split: str | None = None) -> Shard:
 def _flat(table: pa.Table, name: str) -> npt.NDArray[Any]:
     column = table.column(name)
     chunks = [chunk.flatten().to_numpy(zero_copy_only=False) for chunk in column.chunks]
-    return (
-        np.concatenate(chunks)
-        if chunks
-        else np.zeros(0, dtype=column.type.value_type.to_pandas_dtype())
-    )
+    return np.concatenate(chunks) if chunks else np.zeros(0, dtype=column.type.value_type.to_pandas_dtype())
 
 
 def _truths(annotations: pa.Table) -> dict[str, dict[str, Any]]:
@@ -259,16 +237,12 @@ def _truths(annotations: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def _page_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    light = batch.select(
-        ["document_id", "page_number", "width", "height", "words"]
-    ).to_pylist()
+    light = batch.select(["document_id", "page_number", "width", "height", "words"]).to_pylist()
     for name, width in (("boxes", 4), ("lines", 1)):
         column = batch.column(name)
         counts = np.asarray(pc.list_value_length(column)).astype(np.int64)
         values = column.flatten()
-        flat = (values.flatten() if width > 1 else values).to_numpy(
-            zero_copy_only=False
-        )
+        flat = (values.flatten() if width > 1 else values).to_numpy(zero_copy_only=False)
         stops = np.cumsum(counts)
         for row, stop, count in zip(light, stops, counts, strict=True):
             part = flat[(stop - count) * width : stop * width]
@@ -295,21 +269,13 @@ def _header_labels(
             repeated.add(words[places[0]])
     for place, word in enumerate(words):
         if word in repeated and header[place] == OUTSIDE:
-            header[place] = (
-                IGNORED  # the value again: right or wrong to tag it, nobody said
-            )
+            header[place] = IGNORED  # the value again: right or wrong to tag it, nobody said
     return header
 
 
-def _places(
-    field: Mapping[str, Any], offsets: Mapping[int, tuple[int, int]]
-) -> list[int]:
+def _places(field: Mapping[str, Any], offsets: Mapping[int, tuple[int, int]]) -> list[int]:
     """Indices in the concatenated words; word ids outside the page are dropped."""
-    if (
-        field["page"] is None
-        or field["word_ids"] is None
-        or field["page"] not in offsets
-    ):
+    if field["page"] is None or field["word_ids"] is None or field["page"] not in offsets:
         return []
     start, count = offsets[field["page"]]
     return [start + word for word in field["word_ids"] if 0 <= word < count]
@@ -322,8 +288,7 @@ def _document_rows(
     lists: LabelSet,
     encoder: WordEncoder,
 ) -> list[dict[str, Any]]:
-    features = encode_words([PageWords(page["width"], page["height"], page["words"], page["boxes"], page["lines"])
-                             for page in pages], encoder)  # fmt: skip
+    features = encode_words([_page(page) for page in pages], encoder)
     if not len(features):
         return []
     truth = word_labels(pages, annotation, has_lines=has_line_truth(document["source"]))
@@ -341,9 +306,7 @@ def _document_rows(
                 "first_word": start,
                 "words": stop - start,
                 "class_id": lists.class_id(kind) if number == 0 else IGNORED,
-                "subtype_id": lists.subtype_id(kind, subtype)
-                if number == 0
-                else IGNORED,
+                "subtype_id": lists.subtype_id(kind, subtype) if number == 0 else IGNORED,
                 "known_fields": known_header_fields(document["source"]),
                 "characters": part.characters,
                 "hashes": part.hashes,
@@ -358,6 +321,10 @@ def _document_rows(
     return rows
 
 
+def _page(row: Mapping[str, Any]) -> Page:
+    return Page.from_row({**row, "reader": "", "quality": 1.0})
+
+
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     columns: list[pa.Array] = []
     for field in SHARD_SCHEMA:
@@ -365,19 +332,9 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         if pa.types.is_list(field.type) and field.name != "known_fields":
             kind = field.type.value_type
             flat = [np.ascontiguousarray(value).reshape(-1) for value in values]
-            offsets = np.concatenate(
-                [[0], np.cumsum([len(part) for part in flat])]
-            ).astype(np.int32)
-            joined = (
-                np.concatenate(flat)
-                if flat
-                else np.zeros(0, dtype=kind.to_pandas_dtype())
-            )
-            columns.append(
-                pa.ListArray.from_arrays(
-                    pa.array(offsets), pa.array(joined, type=kind), type=field.type
-                )
-            )
+            offsets = np.concatenate([[0], np.cumsum([len(part) for part in flat])]).astype(np.int32)
+            joined = np.concatenate(flat) if flat else np.zeros(0, dtype=kind.to_pandas_dtype())
+            columns.append(pa.ListArray.from_arrays(pa.array(offsets), pa.array(joined, type=kind), type=field.type))
         else:
             columns.append(pa.array(values, type=field.type))
     return pa.Table.from_arrays(columns, schema=SHARD_SCHEMA)

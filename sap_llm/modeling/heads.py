@@ -1,0 +1,77 @@
+"""The heads on top of a backbone, and the whole network.
+
+Belongs here: document class, subtype, header and line field tags, row starts, and the document vector. Which backbone
+is below them is the backbone's file (`encoder`); what their scores mean for a document is `decoding`.
+"""
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from sap_llm.modeling.architecture import EncoderConfig
+from sap_llm.modeling.encoder import LayoutEncoder
+from sap_llm.modeling.labels import LabelSet
+
+_POOL_HEADS = 4
+
+
+class Scores(NamedTuple):
+    """Logits of a batch; field names are also the ONNX output names."""
+
+    document_class: Tensor  # [batch, classes]
+    subtype: Tensor  # [batch, subtypes]; only those of one class compete
+    header: Tensor  # [batch, words, 1 + header fields]
+    line: Tensor  # [batch, words, 1 + line fields]
+    row_start: Tensor  # [batch, words]
+    vector: Tensor  # [batch, width], unit length
+
+
+class Backbone(Protocol):
+    """Anything that turns the feature arrays into word vectors of `width`."""
+
+    def __call__(
+        self, characters: Tensor, hashes: Tensor, shapes: Tensor, boxes: Tensor, lines: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Encode a padded batch to [batch, words, width]."""
+        ...
+
+
+class DocumentModel(nn.Module):
+    """Backbone and heads."""
+
+    def __init__(self, config: EncoderConfig, labels: LabelSet) -> None:
+        super().__init__()
+        width = config.width
+        self.encoder = LayoutEncoder(config)
+        self.pool = nn.Linear(width, _POOL_HEADS)
+        self.gather = nn.Linear(2 * width, width)
+        self.document_class = nn.Linear(width, len(labels.classes))
+        self.subtype = nn.Linear(width, max(1, len(labels.subtypes)))
+        self.header = nn.Linear(width, 1 + len(labels.header_fields))
+        self.line = nn.Linear(width, 1 + len(labels.line_fields))
+        self.row_start = nn.Linear(width, 1)
+
+    def forward(
+        self, characters: Tensor, hashes: Tensor, shapes: Tensor, boxes: Tensor, lines: Tensor, mask: Tensor
+    ) -> Scores:
+        """Score a padded batch; arguments as in `LayoutEncoder.forward`."""
+        vectors = self.encoder(characters, hashes, shapes, boxes, lines, mask)
+        document = self._document(vectors, mask)
+        return Scores(
+            document_class=self.document_class(document),
+            subtype=self.subtype(document),
+            header=self.header(vectors),
+            line=self.line(vectors),
+            row_start=self.row_start(vectors).squeeze(-1),
+            vector=nn.functional.normalize(document, dim=-1),
+        )
+
+    def _document(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """Attention pooling in `_POOL_HEADS` slices, beside the mean."""
+        batch, words, width = vectors.shape
+        weights = torch.softmax(self.pool(vectors) + (1.0 - mask)[..., None] * -1e4, dim=1)  # [batch, words, heads]
+        slices = vectors.view(batch, words, _POOL_HEADS, width // _POOL_HEADS)
+        attended = (weights[..., None] * slices).sum(dim=1).reshape(batch, width)
+        mean = (vectors * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1.0)
+        return torch.tanh(self.gather(torch.cat([attended, mean], dim=-1)))

@@ -1,0 +1,61 @@
+"""The launch plan: everything that the training program needs to know, as one JSON file.
+
+Belongs here: the plan's form and where its folders lie. Making one from datasets is `stage`, starting the program is
+`launch`, running it is `program`.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from sap_llm.training.config import DocumentModelConfig
+
+PLAN = "plan.json"
+
+
+class TrainingPlan(BaseModel):
+    """Read by every rank."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str  # dataset that the result becomes
+    version: str  # version id: also the identity of the checkpoints
+    shards: str  # path of the training set's shards table
+    work: str  # checkpoints and result of exactly this version
+    backend: Literal["deepspeed", "gloo"]
+    backend_reason: str
+    taxonomy_version: str
+    config: DocumentModelConfig
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return Path(self.work) / "checkpoints"
+
+    @property
+    def result(self) -> Path:
+        """Folder that appears, complete, when training is done."""
+        return Path(self.work) / "result"
+
+    @property
+    def progress_file(self) -> Path:
+        """JSON lines appended while training runs."""
+        return Path(self.work) / "progress.jsonl"
+
+    def write(self) -> Path:
+        """Write plan.json into the work folder and return its path."""
+        folder = Path(self.work)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / PLAN
+        scratch = folder / f".{PLAN}.{os.getpid()}"
+        scratch.write_text(self.model_dump_json(indent=2))
+        scratch.replace(path)
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> "TrainingPlan":
+        """Read plan.json back."""
+        return cls.model_validate(json.loads(path.read_text()))

@@ -1,0 +1,240 @@
+"""The launched training program: `python -m sap_llm.training.program --plan FILE`, one process per rank.
+
+Belongs here: the loop over optimizer steps, resuming, and the result folder. It is started by `launch` (or by a cluster
+job with the same arguments) and reads everything from the plan; only rank 0 reports.
+"""
+
+import argparse
+import os
+import shutil
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+import torch.distributed as dist
+
+from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
+from sap_llm.modeling.heads import DocumentModel, Scores
+from sap_llm.modeling.labels import LabelSet, default_labels
+from sap_llm.modeling.torch_runtime import tensors
+from sap_llm.modeling.shards import Shard, read_shard
+from sap_llm.training import checkpoint as checkpoints
+from sap_llm.training.augment import damage
+from sap_llm.training.batches import Batch, BatchPlan, collate
+from sap_llm.training.engine import Engine, join_ranks, open_engine
+from sap_llm.training.losses import DocumentLoss, Targets
+from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.report import Reporter, open_reporter, write_json
+from sap_llm.training.validate import validate
+
+_COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
+
+
+class Trainer:
+    """One rank of a training run."""
+
+    def __init__(self, plan: TrainingPlan, *, rank: int, ranks: int, reporter: Reporter) -> None:
+        self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
+        self.labels: LabelSet = default_labels()
+        table = pq.read_table(plan.shards, memory_map=True)
+        self.train: Shard = read_shard(table, split="train")
+        self.validation: Shard = read_shard(table, split="validation")
+        self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
+        torch.manual_seed(self.config.seed)
+        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
+        model = DocumentModel(self.config.encoder, self.labels).to(self.device)
+        self.parameters = sum(value.numel() for value in model.parameters())
+        self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
+        self.loss = DocumentLoss(
+            self.config.losses,
+            subtype_ranges=self.labels.subtype_ranges(),
+            subtypes=len(self.labels.subtypes),
+            smoothing=self.config.optimizer.label_smoothing,
+        )
+        self.curve: list[dict[str, float]] = []
+        self.words_seen = self.documents_seen = 0
+        self.spent_seconds = 0.0  # by earlier runs of the same version
+
+    def run(self) -> None:
+        """Train from the newest checkpoint, or from the start, and write the result folder."""
+        start = self._resume()
+        self._steps(start)
+        if self.rank == 0:
+            self._write_result()
+        dist.barrier()
+
+    def _steps(self, start: int) -> None:
+        began = last_saved = time.monotonic()
+        done = start
+        sums: dict[str, Any] = {}
+        while done < self.config.steps and not self._out_of_time(began):
+            total, parts, batch = self._step(done)
+            done += 1
+            for name, value in (*parts.items(), ("loss", total.detach())):
+                sums[name] = sums.get(name, 0.0) + value
+            self.words_seen += int(batch.mask.sum()) * self.ranks
+            self.documents_seen += len(batch.mask) * self.ranks
+            if done % self.config.report_every_steps == 0 or done == self.config.steps:
+                self._report(done, sums, began)
+                sums = {}
+            if self._is_due(done, last_saved):
+                self._save(done, began)
+                last_saved = time.monotonic()
+        self.steps_done = done
+        self.spent_seconds += time.monotonic() - began
+
+    def _step(self, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
+        # every draw of a step follows from its number, so a resumed run repeats what the killed one would have done
+        generator = np.random.default_rng([self.config.seed, step, self.rank])
+        torch.manual_seed(int(generator.integers(2**62)))
+        batch = collate(self.train, self.batches.rows(step, self.rank))
+        damage(batch, self.config.augmentation, generator)
+        self.engine.module.train()
+        scores, targets = self._scores(batch)
+        total, parts = self.loss(scores, targets)
+        self.engine.step(total)
+        return total, parts, batch
+
+    def _scores(self, batch: Batch) -> tuple[Scores, Targets]:
+        inputs = tensors(batch, device=self.device)
+        with torch.autocast(
+            torch.device(self.device).type,
+            dtype=_COMPUTE[self.config.launch.precision],
+            enabled=self.config.launch.precision == "bf16",
+        ):
+            scores = self.engine.module(*inputs)
+        names = ("class_ids", "subtype_ids", "header_labels", "line_labels", "row_starts", "known_fields")
+        return scores, Targets(**{name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names})
+
+    def _resume(self) -> int:
+        found = checkpoints.newest(self.plan.checkpoints)
+        if found is None:
+            self.reporter.say(f"training from random weights: {self.parameters / 1e6:.2f} M parameters, "
+                              f"{len(self.train)} windows, {self.plan.backend} x {self.ranks} "
+                              f"({self.plan.backend_reason})")  # fmt: skip
+            return 0
+        self.engine.load(found.folder)
+        progress = found.progress()
+        self.curve = progress["curve"]
+        self.words_seen, self.documents_seen = progress["words_seen"], progress["documents_seen"]
+        self.spent_seconds = progress["spent_seconds"]
+        self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
+        self.resumed_from = found.step
+        return found.step
+
+    resumed_from = 0
+    steps_done = 0
+
+    def _out_of_time(self, began: float) -> bool:
+        if not self.config.max_seconds:
+            return False
+        late = torch.tensor(float(self.spent_seconds + time.monotonic() - began > self.config.max_seconds))
+        dist.all_reduce(late)  # all ranks stop at the same step
+        return bool(late > 0)
+
+    def _is_due(self, done: int, last_saved: float) -> bool:
+        if done >= self.config.steps:
+            return False
+        if done % self.config.checkpoint.every_steps == 0:
+            return True
+        if done % 10 or not self.config.checkpoint.every_seconds:
+            return False
+        late = torch.tensor(float(time.monotonic() - last_saved > self.config.checkpoint.every_seconds))
+        dist.all_reduce(late)
+        return bool(late > 0)
+
+    def _save(self, done: int, began: float) -> None:
+        if self.rank == 0:
+            checkpoints.prepare(self.plan.checkpoints)
+        dist.barrier()
+        self.engine.save(checkpoints.scratch(self.plan.checkpoints))
+        dist.barrier()
+        if self.rank == 0:
+            progress = {
+                "curve": self.curve,
+                "words_seen": self.words_seen,
+                "documents_seen": self.documents_seen,
+                "spent_seconds": self.spent_seconds + time.monotonic() - began,
+            }
+            checkpoints.commit(self.plan.checkpoints, step=done, progress=progress, keep=self.config.checkpoint.keep)
+
+    def _report(self, done: int, sums: dict[str, Any], began: float) -> None:
+        count = self.config.report_every_steps if done % self.config.report_every_steps == 0 else (
+            done % self.config.report_every_steps
+        )  # fmt: skip
+        point = {name: float(value) / count for name, value in sums.items()}
+        seconds = self.spent_seconds + time.monotonic() - began
+        point |= {"step": float(done), "seconds": round(seconds, 2), "words": float(self.words_seen)}
+        self.curve.append(point)
+        self.reporter.step(point, steps=self.config.steps)
+
+    def _write_result(self) -> None:
+        from safetensors.torch import save_file
+
+        measured, calibration = validate(
+            self.engine.module, self.validation, labels=self.labels, most=self.config.validation_documents
+        )
+        folder = self.plan.result.with_name(".result")
+        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "model").mkdir(parents=True)
+        weights = {name: value.detach().float().cpu().contiguous() for name, value in self._state().items()}
+        save_file(weights, folder / "model" / WEIGHTS)
+        write_config(
+            folder / "model",
+            ModelConfig(
+                taxonomy_version=self.plan.taxonomy_version,
+                encoder=self.config.encoder,
+                labels=self.labels.to_json(),
+                calibration=calibration,
+            ),
+        )
+        metrics = measured | {
+            "parameters": self.parameters,
+            "steps": self.steps_done,
+            "documents_seen": self.documents_seen,
+            "words_seen": self.words_seen,
+            "final_loss": self.curve[-1]["loss"] if self.curve else float("nan"),
+            "train_seconds": round(self.spent_seconds, 1),
+            "ranks": self.ranks,
+            "backend": self.plan.backend,
+            "backend_reason": self.plan.backend_reason,
+            "resumed_from_step": self.resumed_from,
+            "stopped_early": self.steps_done < self.config.steps,
+        }
+        write_json(folder / "losses.json", self.curve)
+        write_json(folder / "metrics.json", metrics)
+        shutil.rmtree(self.plan.result, ignore_errors=True)
+        folder.rename(self.plan.result)
+        self.reporter.done(metrics)
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        return self.engine.module.state_dict()
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.config.launch.accelerator == "cuda"
+
+
+def main() -> None:
+    """Entry point of every rank."""
+    parser = argparse.ArgumentParser(description="Train the document model as a plan says.")
+    parser.add_argument("--plan", required=True, type=Path)
+    parser.add_argument("--local_rank", type=int, default=int(os.environ.get("LOCAL_RANK", "0")))  # given by deepspeed
+    arguments = parser.parse_args()
+    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
+    plan = TrainingPlan.read(arguments.plan)
+    torch.set_num_threads(plan.config.launch.threads)
+    rank, ranks = join_ranks(backend=plan.backend)
+    try:
+        with open_reporter(plan, is_reporting=rank == 0) as reporter:
+            Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
+    finally:
+        dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()
