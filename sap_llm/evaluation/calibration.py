@@ -23,9 +23,7 @@ class ReliabilityBin:
     accuracy: float
 
 
-def reliability(
-    confidences: Sequence[float], is_correct: Sequence[bool], *, bins: int = BINS
-) -> list[ReliabilityBin]:
+def reliability(confidences: Sequence[float], is_correct: Sequence[bool], *, bins: int = BINS) -> list[ReliabilityBin]:
     """Non-empty bins of equal width over [0, 1], lowest first.
 
     Raises:
@@ -59,7 +57,4 @@ def expected_calibration_error(
     total = sum(entry.count for entry in table)
     if not total:
         return None
-    return (
-        sum(entry.count * abs(entry.confidence - entry.accuracy) for entry in table)
-        / total
-    )
+    return sum(entry.count * abs(entry.confidence - entry.accuracy) for entry in table) / total

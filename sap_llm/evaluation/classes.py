@@ -16,9 +16,7 @@ class ClassScores:
     """Accuracy with its confusion counts."""
 
     confusion: dict[tuple[str, str], int]  # (true class, predicted class) -> documents
-    subtype_accuracy: (
-        float | None
-    )  # over documents that have a true subtype and the right class; None without any
+    subtype_accuracy: float | None  # over documents that have a true subtype and the right class; None without any
 
     @property
     def documents(self) -> int:
@@ -28,11 +26,7 @@ class ClassScores:
     @property
     def accuracy(self) -> float:
         """Share of documents of the right class; 0 without documents."""
-        hits = sum(
-            count
-            for (truth, predicted), count in self.confusion.items()
-            if truth == predicted
-        )
+        hits = sum(count for (truth, predicted), count in self.confusion.items() if truth == predicted)
         return hits / self.documents if self.documents else 0.0
 
     def support(self) -> dict[str, int]:

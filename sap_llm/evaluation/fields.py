@@ -23,9 +23,7 @@ Rows = pa.Table | Sequence[Mapping[str, Any]]
 Scopes = Mapping[str, Collection[str]]
 
 STRICT_OVERLAP = 0.5  # intersection over union, as object detection counts a hit
-ANNOTATED = (
-    "annotated"  # scope of a source whose truth names only some of what is printed
-)
+ANNOTATED = "annotated"  # scope of a source whose truth names only some of what is printed
 
 HEADER_FIELDS: tuple[str, ...] = (
     "document_number",
@@ -182,14 +180,8 @@ def score_fields(
     """
     truths, predictions = latest(truth_rows), latest(predicted_rows)
     if unknown := sorted(predictions.keys() - truths.keys()):
-        raise ValueError(
-            f"{len(unknown)} predicted documents have no truth, first {unknown[0]}"
-        )
-    about = (
-        {row["document_id"]: row for row in rows_of(documents)}
-        if documents is not None
-        else {}
-    )
+        raise ValueError(f"{len(unknown)} predicted documents have no truth, first {unknown[0]}")
+    about = {row["document_id"]: row for row in rows_of(documents)} if documents is not None else {}
     outcomes: list[Outcome] = []
     for document_id, truth in truths.items():
         source = about.get(document_id, {}).get("source", "")
@@ -214,9 +206,7 @@ def score_fields(
         overall=sum((outcome.score for outcome in outcomes), Score()),
         by_field=by(lambda outcome: outcome.field),
         by_type=by(lambda outcome: truths[outcome.document_id]["document_type"]),
-        by_language=by(
-            lambda outcome: about.get(outcome.document_id, {}).get("language")
-        ),
+        by_language=by(lambda outcome: about.get(outcome.document_id, {}).get("language")),
         by_source=by(lambda outcome: about.get(outcome.document_id, {}).get("source")),
         by_document=by(lambda outcome: outcome.document_id),
         outcomes=tuple(outcomes),
@@ -234,11 +224,7 @@ def compare_field(
     """Outcomes of one field of one document; repeated mentions of one value count once."""
     kind = load_taxonomy().field(name).type
     wanted = _mentions(truth, name, kind)
-    printed = [
-        mentions
-        for mentions in wanted
-        if any(mention["printed"] is not None for mention in mentions)
-    ]
+    printed = [mentions for mentions in wanted if any(mention["printed"] is not None for mention in mentions)]
     silent = [mentions for mentions in wanted if mentions not in printed]
     outcomes = []
     for mentions in _mentions(predicted, name, kind):
@@ -256,9 +242,7 @@ def compare_field(
                 document_id=document_id,
                 field=name,
                 kind="invented" if found is None else "hit",
-                truth=found[0]["value"]
-                if found
-                else (printed[0][0]["value"] if printed else None),
+                truth=found[0]["value"] if found else (printed[0][0]["value"] if printed else None),
                 predicted=best["value"],
                 confidence=float(best["confidence"]),
             )
@@ -304,9 +288,7 @@ def overlap(first: Sequence[float] | None, second: Sequence[float] | None) -> fl
     return shared / (_area(first) + _area(second) - shared)
 
 
-def _scope(
-    fields: Sequence[str], scope: Collection[str] | None, truth: Mapping[str, Any]
-) -> list[str]:
+def _scope(fields: Sequence[str], scope: Collection[str] | None, truth: Mapping[str, Any]) -> list[str]:
     if scope is None:
         return list(fields)
     if ANNOTATED in scope:
@@ -314,9 +296,7 @@ def _scope(
     return [name for name in fields if name in scope]
 
 
-def _mentions(
-    entries: Iterable[Mapping[str, Any]], name: str, kind: str
-) -> list[list[Mapping[str, Any]]]:
+def _mentions(entries: Iterable[Mapping[str, Any]], name: str, kind: str) -> list[list[Mapping[str, Any]]]:
     """Entries of one field, those with equal values together."""
     groups: list[list[Mapping[str, Any]]] = []
     for entry in entries:
@@ -331,9 +311,7 @@ def _mentions(
 
 
 def _same(first: Mapping[str, Any], second: Mapping[str, Any], kind: str) -> bool:
-    return first["value"] == second["value"] or equal(
-        first["value"], second["value"], kind
-    )
+    return first["value"] == second["value"] or equal(first["value"], second["value"], kind)
 
 
 def _matches(
@@ -350,22 +328,15 @@ def _matches(
 
 def _is_strictly(predicted: Mapping[str, Any], truth: Mapping[str, Any]) -> bool:
     same_value = predicted["value"] == truth["value"]
-    same_text = (
-        predicted["printed"] is not None and predicted["printed"] == truth["printed"]
-    )
+    same_text = predicted["printed"] is not None and predicted["printed"] == truth["printed"]
     if not (same_value or same_text):
         return False
     if truth["box"] is None:
         return True
-    return (
-        predicted["page"] == truth["page"]
-        and overlap(predicted["box"], truth["box"]) >= STRICT_OVERLAP
-    )
+    return predicted["page"] == truth["page"] and overlap(predicted["box"], truth["box"]) >= STRICT_OVERLAP
 
 
-def _sums(
-    outcomes: Iterable[Outcome], key: Callable[[Outcome], str | None]
-) -> dict[str, Score]:
+def _sums(outcomes: Iterable[Outcome], key: Callable[[Outcome], str | None]) -> dict[str, Score]:
     sums: dict[str, Score] = defaultdict(Score)
     for outcome in outcomes:
         name = key(outcome)

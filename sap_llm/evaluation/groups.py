@@ -26,9 +26,7 @@ class GroupedF1:
     by_group: dict[str, Score]
 
 
-def macro_f1(
-    scores: Mapping[str, Score], groups: Mapping[str, str], *, seed: int
-) -> GroupedF1 | None:
+def macro_f1(scores: Mapping[str, Score], groups: Mapping[str, str], *, seed: int) -> GroupedF1 | None:
     """Average F1 over groups, each group counting once whatever its size.
 
     Args:
@@ -46,10 +44,6 @@ def macro_f1(
     if not judged:
         return None
     values = np.array([score.f1 for score in judged.values()])
-    picks = np.random.default_rng(seed).integers(
-        0, len(values), size=(RESAMPLES, len(values))
-    )
+    picks = np.random.default_rng(seed).integers(0, len(values), size=(RESAMPLES, len(values)))
     low, high = np.percentile(values[picks].mean(axis=1), _TAILS)
-    return GroupedF1(
-        mean=float(values.mean()), low=float(low), high=float(high), by_group=judged
-    )
+    return GroupedF1(mean=float(values.mean()), low=float(low), high=float(high), by_group=judged)

@@ -71,9 +71,7 @@ def _best_alignment(equals: Sequence[Sequence[int]], columns: int) -> int:
     for row in equals:
         current = [0]
         for column, gain in enumerate(row):
-            current.append(
-                max(above[column] + gain, above[column + 1], current[column])
-            )
+            current.append(max(above[column] + gain, above[column + 1], current[column]))
         above = current
     return above[-1]
 
@@ -82,10 +80,7 @@ def _equal_cells(truth: Cells, predicted: Cells) -> int:
     taxonomy = load_taxonomy()
     return sum(
         predicted.get(name) is not None
-        and (
-            predicted[name] == value
-            or equal(predicted[name], value, taxonomy.field(name).type)
-        )
+        and (predicted[name] == value or equal(predicted[name], value, taxonomy.field(name).type))
         for name, value in truth.items()
     )
 
@@ -95,9 +90,7 @@ def _rows(items: Iterable[Mapping[str, Any]], fields: Sequence[str]) -> list[Cel
         {
             entry["field"]: entry["value"]
             for entry in item["fields"]
-            if entry["field"] in fields
-            and entry["value"] is not None
-            and entry["printed"] is not None
+            if entry["field"] in fields and entry["value"] is not None and entry["printed"] is not None
         }
         for item in items
     ]

@@ -1,0 +1,125 @@
+"""Start the Spark job as a process of its own, and check what goes in and what comes out.
+
+Belongs here: the contract check of the input files, the launched process and reading its result. The job is `job`;
+what is made of the result is `stage`.
+
+A process of its own, because the JVM then ends with the job instead of keeping its memory beside the training.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import uuid
+from collections import deque
+from collections.abc import Iterable
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from sap_llm.preparation.plan import PREPARED, JobPlan, SparkSettings
+from sap_llm.schema.errors import ConfigurationError, MissingToolError, SapLlmError, SourceError
+from sap_llm.schema.manifest import DatasetRef
+from sap_llm.storage.store import Dataset, DatasetStore
+
+_TAIL_LINES = 25
+
+
+class PreparationJobError(SapLlmError):
+    """The Spark job did not finish."""
+
+
+def run_job(plan: JobPlan) -> None:
+    """Run the plan and wait; its result is at `plan.output`.
+
+    Raises:
+        MissingToolError: Spark finds no Java.
+        PreparationJobError: The job failed; the message carries the end of its log.
+    """
+    with tempfile.TemporaryDirectory(prefix="sap_llm_plan_") as folder:
+        file = Path(folder) / "plan.json"
+        file.write_text(plan.model_dump_json(), encoding="utf-8")
+        command = [sys.executable, "-m", "sap_llm.preparation.job", "--plan", str(file)]
+        tail: deque[str] = deque(maxlen=_TAIL_LINES)
+        # Python workers must be this interpreter, not whatever `python3` is on the executors' path.
+        environment = {"PYSPARK_PYTHON": sys.executable, **os.environ}
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+        ) as process:
+            try:
+                assert process.stdout is not None
+                tail.extend(process.stdout)
+            except BaseException:  # Ctrl-C or a cancelled run: the job must not outlive its stage
+                process.kill()
+                raise
+    if process.returncode:
+        log = "".join(tail)
+        if "JAVA_GATEWAY_EXITED" in log or "Unable to find java" in log:
+            raise MissingToolError(
+                "Spark needs Java 17", where="JAVA_HOME", remedy="Install openjdk-17-jre-headless or set JAVA_HOME."
+            )
+        raise PreparationJobError(
+            f"the Spark job ended with code {process.returncode}",
+            where=plan.spark.master,
+            remedy=f"The end of its log:\n{log}",
+        )
+
+
+def table_location(store: DatasetStore, ref: DatasetRef, table: str, *, spark: SparkSettings) -> str:
+    """Where Spark finds a table: a local path (downloaded once for a local master), or an s3a:// URL on a cluster."""
+    if store.is_local or spark.master.startswith("local"):
+        return str(store.open(ref).path(f"{table}.parquet"))
+    return f"{_hadoop(store.root_url.rstrip('/'))}/{ref.name}/{ref.version}/{table}.parquet"
+
+
+def staging_location(scratch: Path, *, is_shared: bool, spark: SparkSettings) -> str:
+    """Where the job may write its result.
+
+    Raises:
+        ConfigurationError: Executors elsewhere cannot see the scratch folder and no shared place is configured.
+    """
+    if spark.staging is not None:
+        return f"{_hadoop(spark.staging.rstrip('/'))}/{uuid.uuid4().hex}"
+    if is_shared or spark.master.startswith("local"):
+        return str(scratch)
+    raise ConfigurationError(
+        "no staging place that the executors share", where=spark.master, remedy="Set staging to an s3:// folder."
+    )
+
+
+def _hadoop(url: str) -> str:
+    return url.replace("s3://", "s3a://", 1)
+
+
+def check_contract(dataset: Dataset, table: str, *, schema: pa.Schema, columns: Iterable[str]) -> None:
+    """Refuse a table that lacks columns or has them with other types, before Spark is started.
+
+    Raises:
+        SourceError: Names the file and every column that differs.
+    """
+    where = f"{dataset.ref}/{table}.parquet"
+    try:
+        found = dataset.scan(table).schema
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SourceError(
+            f"not readable as Parquet ({error})", where=where, remedy="Materialise the dataset again."
+        ) from error
+    problems = []
+    for name in columns:
+        wanted = schema.field(name).type
+        if name not in found.names:
+            problems.append(f"column {name} is missing")
+        elif found.field(name).type != wanted:
+            problems.append(f"column {name} is {found.field(name).type} instead of {wanted}")
+    if problems:
+        raise SourceError("; ".join(problems), where=where, remedy="Materialise it with the present code version.")
+
+
+def read_prepared(location: str) -> pa.Table:
+    """The job's result with the schema `PREPARED`, ordered by document id and input."""
+    filesystem, path = fsspec.core.url_to_fs(location.replace("s3a://", "s3://", 1))
+    dataset = pads.dataset(path, filesystem=filesystem, format="parquet", exclude_invalid_files=False)
+    table = dataset.to_table(columns=PREPARED.names).cast(PREPARED)
+    return table.sort_by([("document_id", "ascending"), ("input", "ascending")])

@@ -1,0 +1,92 @@
+"""What the Spark job is told, and the contract of what it gives back.
+
+Belongs here: plain data that the launching stage and the launched job share. Neither Spark nor files are touched.
+"""
+
+from typing import Literal
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field
+
+from sap_llm.preparation.splits import SplitShares
+
+STATUS_KEPT, STATUS_DUPLICATE, STATUS_QUARANTINED = "kept", "duplicate", "quarantined"
+
+PREPARED = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),
+        pa.field("status", pa.string(), nullable=False),  # kept | duplicate | quarantined
+        pa.field("reason", pa.string()),  # why it was not kept
+        pa.field("kept_document_id", pa.string()),  # of a duplicate: the document that stands for it
+        pa.field("split", pa.string()),  # train | validation | test; null when not kept
+        pa.field("text_sha256", pa.string()),  # of the normalised text
+        pa.field("detected_language", pa.string()),  # ISO 639-1; null when no language has enough hits
+        pa.field("word_count", pa.int64()),
+        pa.field("character_count", pa.int64()),
+        pa.field("digit_share", pa.float64()),  # of the characters without spaces
+        pa.field("upper_share", pa.float64()),  # of the letters
+        pa.field("amount_count", pa.int64()),
+        pa.field("date_count", pa.int64()),
+    ]
+)
+"""One row per document that was read."""
+
+FEATURES: tuple[str, ...] = (
+    "text_sha256",
+    "detected_language",
+    "word_count",
+    "character_count",
+    "digit_share",
+    "upper_share",
+    "amount_count",
+    "date_count",
+)
+"""Columns of `PREPARED` that describe the document."""
+
+
+class Cleaning(BaseModel):
+    """Which documents are good enough. Source of the values: roadmap, month 4."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    quality_above: float = Field(0.8, description="of the reading, 0..1")
+    pages_at_most: int = 50
+    characters_above: int = Field(100, description="of the normalised text")
+
+
+class SparkSettings(BaseModel):
+    """Where and how the job runs; never part of a dataset's version, because it must not change the result."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    master: str = "local[*]"
+    shuffle_partitions: int = 2
+    driver_memory: str = "1g"
+    staging: str | None = Field(None, description="folder or URL that driver and executors share; temporary by default")
+    options: dict[str, str] = Field(default={}, description="further spark.* settings")
+
+
+class PagesInput(BaseModel):
+    """Pages of one input dataset."""
+
+    model_config = ConfigDict(frozen=True)
+
+    input: str = Field(description="dataset name")
+    path: str
+
+
+class JobPlan(BaseModel):
+    """Everything that the job needs; written as JSON for the launched process."""
+
+    model_config = ConfigDict(frozen=True)
+
+    kind: Literal["prepare_training_set"] = "prepare_training_set"
+    documents: str = Field(description="Parquet of annotated documents")
+    pages: list[PagesInput]
+    output: str
+    classes: list[str] = Field(description="known document classes")
+    cleaning: Cleaning
+    shares: SplitShares
+    seed: int
+    spark: SparkSettings

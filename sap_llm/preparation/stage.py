@@ -1,0 +1,318 @@
+"""The stages `corpus_release` and `training_set`: configuration and build functions.
+
+Belongs here: freezing what goes into a release, and turning the Spark job's decisions into the tables of a training
+set. The decisions themselves are `job`; the encoding of words is `modeling.shards`.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import Field
+
+from sap_llm.preparation.plan import (
+    FEATURES,
+    STATUS_DUPLICATE,
+    STATUS_KEPT,
+    STATUS_QUARANTINED,
+    Cleaning,
+    JobPlan,
+    PagesInput,
+    SparkSettings,
+)
+from sap_llm.preparation.splits import SPLITS, SplitShares, leaks
+from sap_llm.schema.errors import SapLlmError
+from sap_llm.schema.manifest import DatasetRef
+from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, RELEASE_DOCUMENTS, TRAINING_DOCUMENTS
+from sap_llm.schema.tables import PAGES, QUARANTINE, conform
+from sap_llm.schema.taxonomy import load_taxonomy
+from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
+from sap_llm.storage.store import Dataset, DatasetWriter
+
+RELEASE_VERSION = "1"
+TRAINING_VERSION = "1"
+OTHERS = "OTHERS"
+
+_DETAILS = {
+    "duplicate_id": "another document has this id; give each document its own",
+    "unknown_class": "the class is not in the taxonomy; map it to one of its classes",
+    "no_pages": "no page of it was read; read the file again",
+    "too_many_pages": "it has more pages than the configuration allows; split it or raise cleaning.pages_at_most",
+    "low_quality": "the reading is too poor; scan or read it again, or lower cleaning.quality_above",
+    "short_text": "there is too little text on it; check the reading, or lower cleaning.characters_above",
+    "no_truth": "nobody has annotated it yet; annotate it",
+}
+
+
+class CorpusReleaseConfig(StageConfig):
+    """`configs/<profile>/corpus_release.yaml`. Source of the targets: roadmap, month 2."""
+
+    target_sources: dict[str, float] = Field(description="share by kind of input dataset; sums to 1")
+    target_types: dict[str, float] = Field(description=f"share by class, {OTHERS} for the rest; sums to 1")
+
+
+class TrainingSetConfig(StageConfig):
+    """`configs/<profile>/training_set.yaml`."""
+
+    cleaning: Cleaning = Cleaning()
+    shares: SplitShares = SplitShares()
+    shard_documents: int = Field(256, description="documents encoded at a time", ge=1)
+
+
+class SplitLeakError(SapLlmError):
+    """The splits of a training set are not disjoint."""
+
+
+def build_corpus_release(
+    context: StageContext,
+    *,
+    config: CorpusReleaseConfig,
+    annotated: DatasetRef,
+    corpora: Mapping[str, DatasetRef],
+    release: str,
+) -> BuildResult:
+    """Freeze everything that goes into a training set, and compare its composition with the target.
+
+    Args:
+        context: Store, clock and progress.
+        config: Targets.
+        annotated: `annotated_docs/<release>`.
+        corpora: Input datasets by name; they hold the pages and blobs of the annotated documents.
+        release: Name such as `r1`.
+
+    Raises:
+        SapLlmError: An annotated document comes from a dataset that is not among `corpora`.
+    """
+
+    def produce(writer: DatasetWriter) -> dict[str, Any]:
+        documents = context.store.open(annotated).table("documents", columns=RELEASE_DOCUMENTS.names)
+        missing = set(documents.column("input").unique().to_pylist()) - corpora.keys()
+        if missing:
+            raise SapLlmError(
+                f"documents come from {', '.join(sorted(missing))}, which the release does not hold",
+                where=str(annotated),
+                remedy="Pass the same corpora to annotated_docs and corpus_release.",
+            )
+        writer.write_table("documents", documents, RELEASE_DOCUMENTS)
+        return composition(documents, config)
+
+    return build(
+        context,
+        name=f"corpus_release/{release}",
+        stage_version=RELEASE_VERSION,
+        config=config,
+        inputs={annotated.name: annotated, **corpora},
+        produce=produce,
+    )
+
+
+def composition(documents: pa.Table, config: CorpusReleaseConfig) -> dict[str, Any]:
+    """Actual shares beside the targets, and the largest difference (percentage points / 100)."""
+    kinds = Counter(name.partition("/")[0] for name in documents.column("input").to_pylist())
+    types = Counter(
+        name if name in config.target_types else OTHERS for name in documents.column("document_type").to_pylist()
+    )
+    metrics: dict[str, Any] = {"documents": documents.num_rows}
+    worst = 0.0
+    for prefix, target, actual in (("source", config.target_sources, kinds), ("type", config.target_types, types)):
+        for name in sorted(target.keys() | actual.keys()):
+            share = actual[name] / max(1, documents.num_rows)
+            metrics[f"{prefix}_share_{name}"] = round(share, 4)
+            metrics[f"{prefix}_target_{name}"] = target.get(name, 0.0)
+            worst = max(worst, abs(share - target.get(name, 0.0)))
+    return metrics | {"largest_gap_to_target": round(worst, 4)}
+
+
+def build_training_set(
+    context: StageContext,
+    *,
+    config: TrainingSetConfig,
+    corpus_release: DatasetRef,
+    release: str,
+    spark: SparkSettings | None = None,
+) -> BuildResult:
+    """Clean, deduplicate, describe, split and encode the frozen documents.
+
+    Tables: `documents` (kept, with split and features), `shards` (`modeling.shards.SHARD_SCHEMA`, train and validation
+    documents only: what tests is never encoded for training), `duplicates`, `quarantine`. Every document that was read
+    is in exactly one of documents, duplicates and quarantine.
+
+    Args:
+        context: Store, clock and progress.
+        config: Cleaning thresholds, split shares.
+        corpus_release: `corpus_release/<release>`; its manifest names the annotated documents and their inputs.
+        release: Name such as `r1`.
+        spark: Where the job runs; all cores of this machine by default. Not part of the version.
+
+    Raises:
+        SourceError: An input table breaks the contract.
+        PreparationJobError: The Spark job failed.
+        SplitLeakError: The splits share a group, a file, a text or a test layout.
+    """
+    settings = spark or SparkSettings()
+    inputs = dict(context.store.open(corpus_release).manifest.inputs)
+    annotated = next(ref for role, ref in inputs.items() if role.startswith("annotated_docs/"))
+    corpora = {role: ref for role, ref in inputs.items() if ref != annotated}
+
+    def produce(writer: DatasetWriter) -> dict[str, Any]:
+        # Spark is only needed when the version is missing; the launcher stays unimported otherwise.
+        prepared = _decide(context, writer, config=config, annotated=annotated, corpora=corpora, spark=settings)
+        documents = context.store.open(annotated).table("documents")
+        kept = _kept(documents, prepared)
+        found = leaks(kept)
+        if found:
+            raise SplitLeakError(
+                "; ".join(found), where=f"training_set/{release}", remedy="Check split_group and role."
+            )
+        writer.write_table("documents", kept, TRAINING_DOCUMENTS)
+        writer.write_table("duplicates", _duplicates(prepared), DUPLICATES)
+        writer.write_table("quarantine", _quarantine(documents, prepared), QUARANTINE)
+        shards = _encode(context, kept, annotated=annotated, corpora=corpora, size=config.shard_documents)
+        first = next(shards)
+        writer.write_table("shards", _chain(first, shards), first.schema)
+        return _metrics(prepared, kept) | {"shard_rows": writer.rows["shards"]}
+
+    return build(
+        context,
+        name=f"training_set/{release}",
+        stage_version=TRAINING_VERSION,
+        config=config,
+        inputs={corpus_release.name: corpus_release, **inputs},
+        produce=produce,
+    )
+
+
+def _decide(
+    context: StageContext,
+    writer: DatasetWriter,
+    *,
+    config: TrainingSetConfig,
+    annotated: DatasetRef,
+    corpora: Mapping[str, DatasetRef],
+    spark: SparkSettings,
+) -> pa.Table:
+    from sap_llm.preparation.launch import check_contract, read_prepared, run_job, staging_location, table_location
+
+    store = context.store
+    check_contract(store.open(annotated), "documents", schema=ANNOTATED_DOCUMENTS, columns=ANNOTATED_DOCUMENTS.names)
+    for ref in corpora.values():
+        check_contract(store.open(ref), "pages", schema=PAGES, columns=("document_id", "page_number", "words"))
+    scratch = writer.path("_spark/prepared")
+    output = staging_location(scratch, is_shared=store.is_local, spark=spark)
+    read = store.open(annotated).manifest.rows["documents"]
+    context.progress(f"Spark decides about {read} documents on {spark.master}", total=read)
+    run_job(
+        JobPlan(
+            documents=table_location(store, annotated, "documents", spark=spark),
+            pages=[
+                PagesInput(input=name, path=table_location(store, ref, "pages", spark=spark))
+                for name, ref in sorted(corpora.items())
+            ],
+            output=output,
+            classes=[entry.name for entry in load_taxonomy().classes],
+            cleaning=config.cleaning,
+            shares=config.shares,
+            seed=config.seed,
+            spark=spark,
+        )
+    )
+    prepared = read_prepared(output)
+    shutil.rmtree(scratch.parent, ignore_errors=True)
+    if prepared.num_rows != read:
+        raise SapLlmError(
+            f"{read} documents went into the Spark job, {prepared.num_rows} decisions came out",
+            where=str(annotated),
+            remedy="Two rows of one document in one input? Rebuild annotated_docs.",
+        )
+    context.progress("Spark is done", done=read, total=read)
+    return prepared
+
+
+def _kept(documents: pa.Table, prepared: pa.Table) -> pa.Table:
+    """Documents of status kept with split and features, ordered by id."""
+    kept = prepared.filter(pc.equal(prepared.column("status"), STATUS_KEPT))
+    kept = kept.select(["document_id", "input", "split", *FEATURES])
+    joined = kept.join(documents, keys=["document_id", "input"], join_type="inner")
+    return joined.select(TRAINING_DOCUMENTS.names).cast(TRAINING_DOCUMENTS).sort_by("document_id")
+
+
+def _duplicates(prepared: pa.Table) -> pa.Table:
+    chosen = prepared.filter(pc.equal(prepared.column("status"), STATUS_DUPLICATE))
+    return chosen.select(DUPLICATES.names).cast(DUPLICATES)
+
+
+def _quarantine(documents: pa.Table, prepared: pa.Table) -> pa.Table:
+    about = {(row["document_id"], row["input"]): row for row in documents.to_pylist()}
+    chosen = prepared.filter(pc.equal(prepared.column("status"), STATUS_QUARANTINED))
+    rows = [
+        {
+            "record": row["document_id"],
+            "source": row["input"],
+            "reason": row["reason"],
+            "detail": f"{row['document_id']}: {_DETAILS[row['reason']]}.",
+            "payload": json.dumps(about[row["document_id"], row["input"]], default=str, sort_keys=True),
+        }
+        for row in chosen.to_pylist()
+    ]
+    return conform(rows, QUARANTINE)
+
+
+def _encode(
+    context: StageContext, kept: pa.Table, *, annotated: DatasetRef, corpora: Mapping[str, DatasetRef], size: int
+) -> Iterator[pa.Table]:
+    """Shards of the documents that train and validate, one input dataset in memory at a time."""
+    from sap_llm.modeling.shards import encode_shard
+
+    learned = kept.filter(pc.is_in(kept.column("split"), value_set=pa.array(["train", "validation"])))
+    truths = context.store.open(annotated)
+    done = 0
+    yield encode_shard(learned.slice(0, 0), PAGES.empty_table(), truths.scan("annotations").head(0))
+    for name, ref in sorted(corpora.items()):
+        own = learned.filter(pc.equal(learned.column("input"), name)).combine_chunks()
+        if not own.num_rows:
+            continue
+        pages = _of(context.store.open(ref), "pages", own)
+        annotations = _of(truths, "annotations", own)
+        for start in range(0, own.num_rows, size):
+            part = own.slice(start, size)
+            ids = part.column("document_id")
+            yield encode_shard(part, _rows(pages, ids), _rows(annotations, ids))
+            done += part.num_rows
+            context.progress("encoding documents", done=done, total=learned.num_rows)
+
+
+def _of(dataset: Dataset, table: str, documents: pa.Table) -> pa.Table:
+    ids = pc.unique(documents.column("document_id"))
+    return dataset.scan(table).to_table(filter=pc.field("document_id").isin(ids))
+
+
+def _rows(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
+    return table.filter(pc.is_in(table.column("document_id"), value_set=ids.combine_chunks()))
+
+
+def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    yield first
+    yield from rest
+
+
+def _metrics(prepared: pa.Table, kept: pa.Table) -> dict[str, Any]:
+    statuses = Counter(prepared.column("status").to_pylist())
+    reasons = Counter(
+        row["reason"] for row in prepared.select(["status", "reason"]).to_pylist() if row["status"] != STATUS_KEPT
+    )
+    splits = Counter(kept.column("split").to_pylist())
+    assert sum(statuses.values()) == prepared.num_rows
+    return (
+        {
+            "documents_read": prepared.num_rows,
+            "documents_kept": statuses[STATUS_KEPT],
+            "documents_duplicate": statuses[STATUS_DUPLICATE],
+            "documents_quarantined": statuses[STATUS_QUARANTINED],
+        }
+        | {f"documents_{split}": splits[split] for split in SPLITS}
+        | {f"reason_{reason}": count for reason, count in sorted(reasons.items())}
+    )

@@ -1,0 +1,89 @@
+"""Arrow schemas of the release datasets: what the corpus tables gain on the way to a model and its scores.
+
+Belongs here: columns that annotation, preparation and evaluation add for each other. The corpus itself is `tables`; the
+form in which training reads words is `modeling.shards`.
+
+`input` names the input dataset (`synthetic_docs/0000-0049`) that holds a document's pages and blobs.
+"""
+
+import pyarrow as pa
+
+from sap_llm.schema.tables import DOCUMENTS, TIMESTAMP
+
+TRUTH_SOURCES: tuple[str, ...] = ("human", "synthetic", "xml", "export")
+"""Values of `annotations.source` that a model may be compared with, most trusted first."""
+
+ANNOTATED_DOCUMENTS = pa.schema(
+    [
+        *DOCUMENTS,
+        pa.field("input", pa.string(), nullable=False),
+        pa.field("has_truth", pa.bool_(), nullable=False),
+        pa.field("truth_source", pa.string()),  # one of TRUTH_SOURCES
+        pa.field("confidence", pa.float32()),  # of the pre-annotation, 0..1; null when it has none
+        pa.field("is_flagged", pa.bool_(), nullable=False),  # the pre-annotation wants a person's eye
+    ]
+)
+"""Table `documents` of `annotated_docs`."""
+
+RELEASE_DOCUMENTS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("document_type", pa.string(), nullable=False),
+        pa.field("language", pa.string()),
+        pa.field("has_truth", pa.bool_(), nullable=False),
+    ]
+)
+"""Table `documents` of `corpus_release`: what was frozen, without its content."""
+
+TRAINING_DOCUMENTS = pa.schema(
+    [
+        *ANNOTATED_DOCUMENTS,
+        pa.field("split", pa.string(), nullable=False),  # train | validation | test
+        pa.field("text_sha256", pa.string(), nullable=False),  # of the normalised text
+        pa.field("detected_language", pa.string()),
+        pa.field("word_count", pa.int64(), nullable=False),
+        pa.field("character_count", pa.int64(), nullable=False),
+        pa.field("digit_share", pa.float64(), nullable=False),
+        pa.field("upper_share", pa.float64(), nullable=False),
+        pa.field("amount_count", pa.int64(), nullable=False),
+        pa.field("date_count", pa.int64(), nullable=False),
+    ]
+)
+"""Table `documents` of `training_set`."""
+
+DUPLICATES = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),
+        pa.field("kept_document_id", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # same_file | same_text
+    ]
+)
+"""Table `duplicates` of `training_set`."""
+
+EMBEDDINGS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32()), nullable=False),
+    ]
+)
+"""Table `embeddings` of `model_evaluation`."""
+
+SCORES = pa.schema(
+    [
+        pa.field("predictor", pa.string(), nullable=False),  # model | baseline
+        pa.field("test", pa.string(), nullable=False),  # unseen_layouts | known_layouts | real | <source>
+        pa.field("mode", pa.string(), nullable=False),  # normalised | strict
+        pa.field("slice", pa.string(), nullable=False),  # all | field | type | language | source | group
+        pa.field("name", pa.string(), nullable=False),
+        pa.field("precision", pa.float64(), nullable=False),
+        pa.field("recall", pa.float64(), nullable=False),
+        pa.field("f1", pa.float64(), nullable=False),
+        pa.field("support", pa.int64(), nullable=False),
+        pa.field("evaluated_at", TIMESTAMP),
+    ]
+)
+"""Table `scores` of `model_evaluation`."""

@@ -1,0 +1,1 @@
+"""Main scripts for spark-submit: argument in, one call into `sap_llm`, nothing else."""
