@@ -127,7 +127,7 @@ def windows(count: int, *, size: int = WINDOW_WORDS, overlap: int = WINDOW_OVERL
     """Half-open word ranges that cover `count` words, each at most `size` long, overlapping by `overlap`."""
     if count <= size:
         return [(0, count)]
-    starts = list(range(0, count - size, size - overlap)) + [count - size]
+    starts = [*range(0, count - size, size - overlap), count - size]
     return [(start, start + size) for start in starts]
 
 

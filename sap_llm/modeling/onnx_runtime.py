@@ -10,13 +10,13 @@ import numpy.typing as npt
 import onnxruntime
 
 from sap_llm.modeling.features import INPUT_NAMES, PaddedFeatures, network_inputs
-from sap_llm.modeling.folder import GRAPH, ModelConfig
+from sap_llm.modeling.folder import GRAPH
 
 
 class OnnxRuntime:
     """Scores batches with ONNX Runtime on the CPU."""
 
-    def __init__(self, folder: Path, config: ModelConfig, *, threads: int = 0) -> None:
+    def __init__(self, folder: Path, *, threads: int = 0) -> None:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads  # 0: as many as cores

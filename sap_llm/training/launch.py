@@ -5,6 +5,7 @@ deadline). What the program does is `program`; Dagster's Pipes client passes its
 """
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -147,10 +148,8 @@ class ProcessGroup:
 
     def _signal(self, number: int) -> None:
         for process in self._processes:
-            try:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, number)
-            except (ProcessLookupError, PermissionError):
-                pass
             process.poll()
 
 
@@ -168,7 +167,7 @@ class _Forwarding:
             signal.signal(signal.SIGTERM, self._before)
 
     @staticmethod
-    def _exit(number: int, frame: FrameType | None) -> None:
+    def _exit(number: int, _frame: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
 

@@ -8,7 +8,6 @@ import argparse
 import os
 import shutil
 import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,8 @@ import torch.distributed as dist
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import DocumentModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
-from sap_llm.modeling.torch_runtime import tensors
 from sap_llm.modeling.shards import Shard, read_shard
+from sap_llm.modeling.torch_runtime import tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import Batch, BatchPlan, collate

@@ -12,8 +12,8 @@ from torch import nn
 from sap_llm.modeling.confidence import Calibration, fit_temperature
 from sap_llm.modeling.heads import Scores
 from sap_llm.modeling.labels import IGNORED, LabelSet
-from sap_llm.modeling.torch_runtime import tensors
 from sap_llm.modeling.shards import Shard
+from sap_llm.modeling.torch_runtime import tensors
 from sap_llm.training.batches import collate
 
 _WORDS = 8192
