@@ -1,0 +1,86 @@
+# What a developer does here, one effect each. `make help` prints the list.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_ARGS ?=
+DOCUMENTS ?=
+NAME ?=
+WORKERS ?= 2
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+SOURCES := sap_llm sap_llm_dagster sensors jobs assets resources spark_jobs benchmarks tools tests
+# deepspeed's build imports torch, so it is installed after all the others
+FIRST := $(VENV)/requirements-first.txt
+
+.PHONY: help setup java demo dev check fix test test-slow bench requirements clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed java $(VENV)/.warmed ## virtual environment, pinned packages, Java, DeepSpeed's operation (done once)
+
+demo dev: export DAGSTER_HOME ?= $(CURDIR)/data/local/dagster
+
+$(BIN)/uv:
+	@[ -x $(BIN)/python ] || "$$(tools/ensure.sh python)" -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/uv
+	@echo "Installing the packages of requirements.txt into $(VENV) (about 7 GB with torch's CUDA packages on Linux)"
+	@awk '/^[^ ]/ {skip = /^deepspeed==/} !skip' requirements.txt > $(FIRST)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r $(FIRST) $(PIP_ARGS)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r requirements.txt --no-build-isolation-package deepspeed $(PIP_ARGS)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --editable . $(PIP_ARGS)
+	@touch $@
+
+$(VENV)/.warmed: $(VENV)/.installed
+	@if command -v c++ >/dev/null; then \
+	  echo "Building DeepSpeed's CPU operation once (a minute)"; \
+	  DS_ACCELERATOR=cpu MAX_JOBS=2 $(BIN)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; \
+	    ShareMemCommBuilder().load(verbose=False)" >/dev/null; \
+	else echo "No C++ compiler: training falls back from DeepSpeed to torch.distributed (gloo) and says so."; fi
+	@touch $@
+
+java:
+	@tools/ensure.sh java
+
+demo: setup ## the whole lineage on the tiny profile, DOCUMENTS=<folder> adds real documents; prints a table at the end
+	@mkdir -p $(DAGSTER_HOME) && cp -u dagster.yaml $(DAGSTER_HOME)/
+	$(BIN)/python -m sap_llm_dagster.demo --profile tiny $(if $(DOCUMENTS),--documents "$(DOCUMENTS)")
+
+dev: setup ## the Dagster UI over the same instance and data
+	@mkdir -p $(DAGSTER_HOME) && cp -u dagster.yaml $(DAGSTER_HOME)/
+	$(BIN)/dg dev
+
+check: setup ## style, types, import contract, lengths, superseded names, definitions load
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_tree.py
+	$(BIN)/dg check defs
+
+fix: setup ## let ruff mend what it can
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+test: setup ## fast tests, no server, seconds profile (15 minutes at most on 2 cores)
+	SAP_LLM_PROFILE=seconds OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadscope
+
+test-slow: setup ## kill tests, real servers, Spark cluster, DeepSpeed, browser, tiny end to end
+	@tools/ensure.sh servers
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 0
+
+bench: setup ## benchmarks, NAME=synthetic for one; writes benchmarks/results/ and RESULTS.md
+	$(BIN)/python -m benchmarks $(NAME)
+
+requirements: setup ## resolve requirements.txt anew from pyproject.toml
+	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --no-annotate -o requirements.txt
+
+clean: ## remove the virtual environment's stamps and caches (data/ stays)
+	rm -rf $(VENV)/.installed $(VENV)/.warmed .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
