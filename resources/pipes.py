@@ -19,11 +19,13 @@ from typing import Any
 import dagster as dg
 
 Message = Mapping[str, Any]
+Command = tuple[Sequence[str], Mapping[str, str]]
+Process = subprocess.Popen[bytes]
 _POLL_SECONDS = 0.5
 
 
 class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
-    """Runs a command as the leader of its own process group, in a Pipes session."""
+    """Runs the processes of one program, each leading its own process group, in one Pipes session."""
 
     stop_timeout_seconds: float = 20.0
 
@@ -31,16 +33,20 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
         self,
         *,
         context: dg.OpExecutionContext | dg.AssetExecutionContext,
-        command: Sequence[str],
+        commands: Sequence[Command],
         extras: Mapping[str, Any] | None = None,
-        env: Mapping[str, str] | None = None,
-        cwd: str | None = None,
         on_message: Callable[[Message], None] | None = None,
     ) -> dg.PipesClientCompletedInvocation:
-        """Run to the end; `on_message` gets each custom message of the program while it runs.
+        """Run to the end; as soon as one process fails, the others are ended.
+
+        Args:
+            context: Of the op or asset.
+            commands: Command and additional environment of each process; only one of them may open Pipes.
+            extras: Readable by the program through Pipes.
+            on_message: Gets each custom message of the program while it runs, in this thread.
 
         Raises:
-            dg.Failure: The program ended with another exit code than 0.
+            dg.Failure: A process ended with another exit code than 0.
         """
         with dg.open_pipes_session(
             context=context,
@@ -48,42 +54,50 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
             message_reader=dg.PipesTempFileMessageReader(),
             extras=dict(extras or {}),
         ) as session:
-            environment = {**os.environ, **(env or {}), **session.get_bootstrap_env_vars()}
-            with self.process_group(command, env=environment, cwd=cwd) as process:
+            pipes = session.get_bootstrap_env_vars()
+            with self.started([(command, {**env, **pipes}) for command, env in commands]) as processes:
                 seen = 0
-                while process.poll() is None:
+                while (code := _exit_code(processes)) is None:
                     time.sleep(_POLL_SECONDS)
                     seen = _forward(session, seen, on_message)
-                _forward(session, seen, on_message)
-        if process.returncode != 0:
+        _forward(session, seen, on_message)
+        if code != 0:
             raise dg.Failure(
-                f"{command[0]} ended with exit code {process.returncode}; its last lines are in the step's stderr log.",
-                metadata={"command": " ".join(command), "exit_code": process.returncode},
+                f"the launched program ended with exit code {code}; its last lines are in the step's logs.",
+                metadata={"command": " ".join(commands[0][0]), "exit_code": code},
             )
         return dg.PipesClientCompletedInvocation(session)
 
     @contextmanager
-    def process_group(
-        self, command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: str | None = None
-    ) -> Iterator[subprocess.Popen[bytes]]:
-        """The command as leader of a new process group; whatever leaves the block, the group is gone afterwards."""
-        process = subprocess.Popen([*_ends_with_parent(), *command], env=env, cwd=cwd, start_new_session=True)
+    def started(self, commands: Sequence[Command]) -> Iterator[list[Process]]:
+        """The commands as leaders of new process groups; however the block is left, the groups are gone afterwards."""
+        processes: list[Process] = []
         try:
-            yield process
+            for command, env in commands:
+                full = [*_ends_with_parent(), *command]
+                processes.append(subprocess.Popen(full, env={**os.environ, **env}, start_new_session=True))
+            yield processes
         finally:
-            self._stop(process)
+            self._stop(processes)
 
-    def _stop(self, process: subprocess.Popen[bytes]) -> None:
-        """TERM to the group, KILL to what is left of it after the deadline."""
+    def _stop(self, processes: Sequence[Process]) -> None:
+        """TERM to the groups, KILL to what is left of them after the deadline."""
         deadline = time.monotonic() + self.stop_timeout_seconds
-        if _signal_group(process.pid, signal.SIGTERM):
-            while time.monotonic() < deadline:
-                process.poll()  # reaps the leader, so that its group can be seen to be empty
-                if not _signal_group(process.pid, 0):
-                    break
-                time.sleep(0.05)
-            _signal_group(process.pid, signal.SIGKILL)
-        process.wait()
+        _signal_groups(processes, signal.SIGTERM)
+        while time.monotonic() < deadline and _signal_groups(processes, 0):
+            time.sleep(0.05)
+        _signal_groups(processes, signal.SIGKILL)
+        for process in processes:
+            process.wait()
+
+
+def _exit_code(processes: Sequence[Process]) -> int | None:
+    """The first failure, or 0 when all are done; None while the program runs."""
+    codes = [process.poll() for process in processes]
+    failed = [code for code in codes if code]
+    if failed:
+        return failed[0]
+    return None if None in codes else 0
 
 
 def _forward(session: dg.PipesSession, seen: int, on_message: Callable[[Message], None] | None) -> int:
@@ -94,13 +108,17 @@ def _forward(session: dg.PipesSession, seen: int, on_message: Callable[[Message]
     return len(messages)
 
 
-def _signal_group(group: int, number: int) -> bool:
-    """Send a signal to all of a group; False when nobody is left in it."""
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return False
-    return True
+def _signal_groups(processes: Sequence[Process], number: int) -> bool:
+    """Send a signal to all groups; False when nobody is left in them."""
+    is_anyone_left = False
+    for process in processes:
+        process.poll()  # reaps the leader, so that its group can be seen to be empty
+        try:
+            os.killpg(process.pid, number)
+            is_anyone_left = True
+        except ProcessLookupError:
+            continue
+    return is_anyone_left
 
 
 def _ends_with_parent() -> list[str]:

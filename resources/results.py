@@ -10,7 +10,6 @@ from pathlib import PurePosixPath
 from typing import Any
 
 import dagster as dg
-import pyarrow as pa
 
 from resources.pictures import bars, data_uri, fit, loss_curve, table
 from resources.stage_run import DATASET_REF, StageRun
@@ -58,7 +57,7 @@ def metadata_of(
     """The metadata of `materialized`, for ops that return a `dg.Output`."""
     manifest = built.manifest
     said = "reused: same inputs, code and configuration" if built.is_reused else "built"
-    stage.dagster.log.info(f"{manifest.ref} {said}; {_rows_said(manifest)}")
+    stage.dagster.log.info("%s %s; %s", manifest.ref, said, _rows_said(manifest))
     metadata: dict[str, Any] = dict(_plotted(manifest.metrics, headline))
     metadata |= {name: dg.MetadataValue.url(url) for name, url in (links or {}).items()}
     if inline := _inline_report(manifest, headline):
@@ -76,20 +75,6 @@ def metadata_of(
         "code_version": manifest.code_version,
         "profile": stage.deployment.profile,
     }
-
-
-def column_schema(schema: pa.Schema) -> dg.TableSchema:
-    """An Arrow schema as the UI's Columns section shows it."""
-    return dg.TableSchema(
-        columns=[
-            dg.TableColumn(
-                name=field.name,
-                type=str(field.type) if len(str(field.type)) < 60 else str(field.type).split("<")[0] + "<...>",
-                constraints=dg.TableColumnConstraints(nullable=field.nullable),
-            )
-            for field in schema
-        ]
-    )
 
 
 def _plotted(metrics: Mapping[str, Any], headline: Sequence[str]) -> dict[str, Any]:

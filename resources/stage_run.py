@@ -126,6 +126,15 @@ class StageRun:
         found = {f"{asset}/{partition}": self.find(asset, partition) for partition in partitions}
         return {name: ref for name, ref in found.items() if ref is not None}
 
+    def corpora(self) -> dict[str, DatasetRef]:
+        """Every corpus that was read or made so far, by dataset name: exports, public corpora, synthetic documents."""
+        exports = self.find("raw_exports")
+        return {
+            **({"raw_exports": exports} if exports else {}),
+            **self.refs("public_docs", self.partitions.corpora),
+            **self.refs("synthetic_docs", self.partitions.seed_ranges),
+        }
+
     def open_dataset(self, ref: DatasetRef) -> Dataset:
         """Open a version of the deployment's store."""
         return self.deployment.store.open(ref)
@@ -156,7 +165,7 @@ class LogProgress:
     """Progress that writes to a run's log, at most one line every two seconds beside first and last ones."""
 
     def __init__(self, log: Any) -> None:
-        self._log, self._last, self._message = log, 0.0, ""
+        self._log, self._last = log, 0.0
 
     def __call__(self, message: str, *, done: int = 0, total: int = 0) -> None:
         """Report one step."""
@@ -165,4 +174,7 @@ class LogProgress:
         if is_counting and now - self._last < _SECONDS_BETWEEN_LOG_LINES:
             return
         self._last = now
-        self._log.info(f"{message} {done}/{total}" if total else message)
+        if total:
+            self._log.info("%s %d/%d", message, done, total)
+        else:
+            self._log.info("%s", message)

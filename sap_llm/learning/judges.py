@@ -19,6 +19,21 @@ if TYPE_CHECKING:
     from sap_llm.registry.verdicts import Verdict, VerdictStore
 
 Number = float | int | str
+GATES_CONFIG = "gates"
+
+DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        gates.ANNOTATED_SUITE: "Great Expectations suite of annotated documents.",
+        gates.RELEASE_SUITE: "Great Expectations suite of a frozen corpus.",
+        gates.TRAINING_SUITE: "Great Expectations suite of a training set. Training refuses without it.",
+        gates.SPLITS_DISJOINT: "Train, validation and test share no group, file or text. Training refuses without it.",
+        gates.MODEL_QUALITY: "Class accuracy and field F1 reach what is required and beat the label-regex baseline. "
+        "Promotion refuses without it.",
+        gates.VARIANT_QUALITY: "The variant is faster than its parent and loses no more F1 than permitted. Promotion "
+        "refuses without it.",
+    }
+)
+"""Gate name -> what passing it means."""
 
 
 class GatesConfig(StageConfig):
@@ -67,6 +82,11 @@ def judge(gate: str, dataset: Dataset, *, config: GatesConfig, verdicts: "Verdic
     return verdict
 
 
+def judge_all(dataset: Dataset, *, config: GatesConfig, verdicts: "VerdictStore") -> list["Verdict"]:
+    """Judge a dataset version at every gate that it has; what the CLI does after each build."""
+    return [judge(gate, dataset, config=config, verdicts=verdicts) for gate in gates.gates_of(dataset.manifest.name)]
+
+
 def _suite(name: str, table: str) -> Judge:
     def judge_suite(dataset: Dataset, _: GatesConfig) -> Judgement:
         from sap_llm.preparation.suites import validate
@@ -111,7 +131,8 @@ def _model(dataset: Dataset, config: GatesConfig) -> Judgement:
         passed=not failures,
         measured={"class_accuracy": accuracy, "field_f1": f1, "field_f1_baseline": baseline},
         required={"class_accuracy": config.min_class_accuracy, "field_f1": required_f1},
-        explanation="; ".join(failures) or f"class accuracy {accuracy:.4f}, field F1 {f1:.4f} (baseline {baseline:.4f})",
+        explanation="; ".join(failures)
+        or f"class accuracy {accuracy:.4f}, field F1 {f1:.4f} (baseline {baseline:.4f})",
     )
 
 

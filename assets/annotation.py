@@ -1,0 +1,34 @@
+"""Stage 03, annotation: truth and pre-annotations of all documents in one schema.
+
+Belongs here: the asset by release. Pre-annotation and agreement are `sap_llm.annotation`.
+"""
+
+import dagster as dg
+
+from resources.columns import ANNOTATED_COLUMNS
+from resources.deployment import DeploymentResource
+from resources.partitions import release
+from resources.results import materialized
+from resources.stage_run import StageRunConfig
+from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
+
+
+@dg.asset(
+    partitions_def=release,
+    deps=[
+        "raw_exports",
+        dg.AssetDep("public_docs", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("synthetic_docs", partition_mapping=dg.AllPartitionMapping()),
+    ],
+    kinds={"python", "parquet"},
+    metadata=ANNOTATED_COLUMNS,
+)
+def annotated_docs(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Truth and pre-annotations of every document that was read, with source and confidence per field."""
+    stage = deployment.open(context, config)
+    built = build_annotated_docs(
+        stage.context, config=stage.config(AnnotatedDocsConfig), corpora=stage.corpora(), release=stage.release
+    )
+    return materialized(stage, built, headline=("documents", "coverage", "agreement"))

@@ -1,0 +1,31 @@
+"""Stage 06, evaluation: what the model reaches on frozen test documents, beside the label-regex baseline.
+
+Belongs here: the asset by release. Scores and the report are `sap_llm.evaluation`; its gate is `assets.checks`.
+"""
+
+import dagster as dg
+
+from resources.deployment import DeploymentResource
+from resources.partitions import release
+from resources.results import materialized
+from resources.stage_run import StageRunConfig
+from sap_llm.evaluation.stage import ModelEvaluationConfig, build_model_evaluation
+from sap_llm.modeling.runtimes import load_predictor
+
+
+@dg.asset(partitions_def=release, deps=["document_model", "training_set"], kinds={"pytorch", "parquet"})
+def model_evaluation(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Class accuracy, field F1 and calibration on layouts and real documents never seen in training."""
+    stage = deployment.open(context, config)
+    built = build_model_evaluation(
+        stage.context,
+        config=stage.config(ModelEvaluationConfig),
+        model=stage.ref("document_model", stage.release),
+        training_set=stage.ref("training_set", stage.release),
+        release=stage.release,
+        load_predictor=load_predictor,
+    )
+    headline = ("class_accuracy", "field_f1", "field_f1_baseline", "header_f1_real", "line_item_f1", "ece")
+    return materialized(stage, built, headline=headline)

@@ -1,0 +1,37 @@
+"""Stage 09, memory: what the process memory graph knows after a release.
+
+Belongs here: the asset by release. Graph, vectors and the snapshot are `sap_llm.pmg`.
+"""
+
+import dagster as dg
+
+from resources.conditions import WHEN_GATES_PASS
+from resources.deployment import DeploymentResource
+from resources.partitions import release
+from resources.results import materialized
+from resources.stage_run import StageRunConfig
+from sap_llm.pmg.snapshot import PmgSnapshotConfig, build_pmg_snapshot
+
+
+@dg.asset(
+    partitions_def=release,
+    deps=["document_model", "model_evaluation", "registered_model"],
+    kinds={"neo4j", "parquet"},
+    automation_condition=WHEN_GATES_PASS,
+)
+def pmg_snapshot(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Documents, extractions, validations and feedback in graph and vectors, frozen as a dataset."""
+    stage = deployment.open(context, config)
+    with stage.deployment.graph() as graph:
+        built = build_pmg_snapshot(
+            stage.context,
+            config=stage.config(PmgSnapshotConfig),
+            graph=graph,
+            vectors=stage.deployment.vectors(),
+            model=stage.ref("document_model", stage.release),
+            evaluation=stage.ref("model_evaluation", stage.release),
+            release=stage.release,
+        )
+    return materialized(stage, built, headline=("documents", "extractions", "feedback"), rows_of="nodes")

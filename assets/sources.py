@@ -1,0 +1,55 @@
+"""Stage 01, sources: raw exports of QorSync and public corpora, and the systems that they come from.
+
+Belongs here: assets that read from outside the house. Readers and truth are `sap_llm.sources`.
+"""
+
+import dagster as dg
+
+from resources.columns import CORPUS_COLUMNS
+from resources.deployment import DeploymentResource
+from resources.partitions import corpus
+from resources.results import materialized
+from resources.stage_run import StageRunConfig
+from sap_llm.sources.public import PublicDocsConfig, build_public_docs
+from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
+
+qorsync_headers = dg.AssetSpec(
+    "qorsync_headers", description="Headers of processed documents in QorSync's relational store.", kinds={"postgres"}
+)
+qorsync_extracts = dg.AssetSpec(
+    "qorsync_extracts", description="What QorSync extracted from each document, one record each.", kinds={"mongodb"}
+)
+qorsync_patterns = dg.AssetSpec(
+    "qorsync_patterns", description="Vendor and layout patterns that QorSync learned, as a graph.", kinds={"neo4j"}
+)
+public_corpora = dg.AssetSpec(
+    "public_corpora",
+    description="Published document sets: SROIE, FUNSD, ZUGFeRD e-invoices, Order-X, invoice2data.",
+    kinds={"huggingface"},
+)
+
+
+@dg.asset(deps=[qorsync_headers, qorsync_extracts, qorsync_patterns], kinds={"sap", "parquet"}, metadata=CORPUS_COLUMNS)
+def raw_exports(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """QorSync's headers, extractions, patterns and files as corpus tables; what cannot be joined is quarantined."""
+    stage = deployment.open(context, config)
+    with stage.deployment.qorsync() as source:
+        built = build_raw_exports(stage.context, config=stage.config(RawExportsConfig), **source)
+    return materialized(stage, built, headline=("documents", "quarantined"))
+
+
+@dg.asset(deps=[public_corpora], partitions_def=corpus, kinds={"pdf", "parquet"}, metadata=CORPUS_COLUMNS)
+def public_docs(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """One public corpus read into corpus tables, its truth aligned to the words on the page."""
+    stage = deployment.open(context, config)
+    built = build_public_docs(
+        stage.context,
+        config=stage.config(PublicDocsConfig),
+        corpus=stage.partition,
+        folder=stage.deployment.documents_folder,
+    )
+    return materialized(stage, built, headline=("documents", "quarantined", "alignment_rate"))

@@ -1,0 +1,77 @@
+"""The jobs along the lineage and their schedules.
+
+Belongs here: selections by key. Assets are not imported; a name that does not exist fails when definitions load.
+"""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from jobs.dvc import commit_to_dvc
+from resources.partitions import release
+
+TIME_ZONE = "Europe/Berlin"
+EXPORT_SOURCES, READ_CORPORA, MAKE_SYNTHETIC = "export_sources", "read_corpora", "make_synthetic"
+BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_MODEL = (
+    "build_corpus",
+    "train_model",
+    "compress_model",
+    "release_model",
+)
+RETRAIN = "retrain"
+
+_CORPUS = ("annotated_docs", "corpus_release", "training_set")
+_MODEL = ("document_model", "model_evaluation")
+# A step that fails for a passing reason (a server restarts) is tried again; a closed door never is.
+_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+
+
+def _job(name: str, description: str, *assets: str) -> dg.JobDefinition:
+    selection = dg.AssetSelection.assets(*assets)
+    return dg.define_asset_job(name, selection=selection, description=description, op_retry_policy=_RETRY)
+
+
+export_sources = _job(EXPORT_SOURCES, "Export what is new in QorSync.", "raw_exports")
+read_corpora = _job(READ_CORPORA, "Read one public corpus (partition: corpus).", "public_docs")
+make_synthetic = _job(
+    MAKE_SYNTHETIC, "Invent and typeset worlds (partition: seed range).", "business_facts", "synthetic_docs"
+)
+build_corpus = _job(BUILD_CORPUS, "From all documents to a gated training set (partition: release).", *_CORPUS)
+train_model = _job(TRAIN_MODEL, "Train and evaluate the model of a release.", *_MODEL)
+compress_model = _job(
+    COMPRESS_MODEL, "Make one compressed variant (partition: release and variant).", "quantized_models"
+)
+release_model = _job(
+    RELEASE_MODEL, "Register, perhaps promote, and remember a release.", "registered_model", "pmg_snapshot"
+)
+retrain = _job(
+    RETRAIN, "A new release from corpus to evaluated model; asked for by retraining_sensor.", *_CORPUS, *_MODEL
+)
+
+
+@dg.schedule(job=export_sources, cron_schedule="0 2 * * *", execution_timezone=TIME_ZONE)
+def daily_export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every night at two: what is new in QorSync."""
+    return dg.RunRequest(run_key=f"export-{context.scheduled_execution_time:%Y-%m-%d}")
+
+
+@dg.schedule(job=build_corpus, cron_schedule="0 4 * * 0", execution_timezone=TIME_ZONE)
+def weekly_refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+    """Every Sunday: opens a release named after the week and builds its corpus from all documents there are."""
+    name = f"{context.scheduled_execution_time:%G-w%V}"
+    context.instance.add_dynamic_partitions(release.name or "", [name])
+    yield dg.RunRequest(run_key=f"refresh-{name}", partition_key=name)
+
+
+JOBS = [
+    export_sources,
+    read_corpora,
+    make_synthetic,
+    build_corpus,
+    train_model,
+    compress_model,
+    release_model,
+    retrain,
+    commit_to_dvc,
+]
+SCHEDULES = [daily_export, weekly_refresh]

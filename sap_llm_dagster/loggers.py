@@ -1,0 +1,43 @@
+"""A console logger for people who watch a run in a terminal: one plain line per thing that happened.
+
+Belongs here: formatting of Dagster's log records. What is worth saying is said by the stages' progress.
+"""
+
+import logging
+import sys
+
+import dagster as dg
+
+_SHOWN = {
+    dg.DagsterEventType.STEP_START: "started",
+    dg.DagsterEventType.STEP_FAILURE: "FAILED",
+    dg.DagsterEventType.STEP_SKIPPED: "skipped",
+}
+
+
+class _PlainFormatter(logging.Formatter):
+    """`asset | message`; the event's own text where Dagster's says less."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        meta = getattr(record, "dagster_meta", {})
+        step = (meta.get("step_key") or "run").replace(".", " ")
+        event = meta.get("dagster_event")
+        text = _SHOWN[event.event_type] if event is not None else meta.get("orig_message", record.getMessage())
+        return f"  {step:<32} {text}"
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    event = getattr(record, "dagster_meta", {}).get("dagster_event")
+    return record.levelno >= logging.INFO if event is None else event.event_type in _SHOWN
+
+
+@dg.logger(description="one plain line per progress message, for terminals")
+def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
+    """Writes to standard output; choose it in run config with `loggers: {progress: {}}`."""
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(_PlainFormatter())
+    handler.addFilter(_is_worth_a_line)
+    # not getLogger: each run has its own handler, and nothing may propagate to the root
+    logger = logging.Logger("sap_llm.progress", level=logging.DEBUG)  # noqa: LOG001
+    logger.addHandler(handler)
+    return logger

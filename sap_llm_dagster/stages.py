@@ -1,0 +1,36 @@
+"""Version and configuration model of each stage's code, for the code versions that the UI compares.
+
+Belongs here: the table asset -> (stage version, configuration model). Raising a version is an edit in the stage.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sap_llm.annotation import stage as annotation
+from sap_llm.compression import stage as compression
+from sap_llm.evaluation import stage as evaluation
+from sap_llm.learning import promotion
+from sap_llm.pmg import snapshot
+from sap_llm.preparation import stage as preparation
+from sap_llm.sources import public, qorsync
+from sap_llm.storage.build import StageConfig
+from sap_llm.synthetic import documents, facts
+from sap_llm.training import stage as training
+from sap_llm.training.config import DocumentModelConfig
+
+STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
+    {
+        "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),
+        "public_docs": (public.STAGE_VERSION, public.PublicDocsConfig),
+        "business_facts": (facts.STAGE_VERSION, facts.BusinessFactsConfig),
+        "synthetic_docs": (documents.STAGE_VERSION, documents.SyntheticDocsConfig),
+        "annotated_docs": (annotation.STAGE_VERSION, annotation.AnnotatedDocsConfig),
+        "corpus_release": (preparation.RELEASE_VERSION, preparation.CorpusReleaseConfig),
+        "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
+        "document_model": (training.STAGE_VERSION, DocumentModelConfig),
+        "model_evaluation": (evaluation.STAGE_VERSION, evaluation.ModelEvaluationConfig),
+        "quantized_models": (compression.STAGE_VERSION, compression.QuantizedModelsConfig),
+        "registered_model": (promotion.STAGE_VERSION, promotion.RegisteredModelConfig),
+        "pmg_snapshot": (snapshot.STAGE_VERSION, snapshot.PmgSnapshotConfig),
+    }
+)

@@ -1,0 +1,14 @@
+"""What wakes the house on its own.
+
+Belongs here: sensors, each one short: read what is new since the cursor, ask the domain's policy, request or explain.
+The policies are in `sap_llm.learning`.
+"""
+
+import dagster as dg
+
+from sensors.automation import automation
+from sensors.outcomes import dvc_follows_release, run_failures
+
+SENSORS: list[dg.SensorDefinition] = [automation, dvc_follows_release, run_failures]
+
+__all__ = ["SENSORS"]
