@@ -5,6 +5,7 @@ Belongs here: sessions, retries, batching and turning the driver's values into p
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -16,9 +17,7 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_RETRY_SECONDS = (
-    15.0  # lost connections and deadlocks are retried by the driver for this long
-)
+_RETRY_SECONDS = 15.0  # lost connections and deadlocks are retried by the driver for this long
 
 
 class GraphClient:
@@ -50,6 +49,8 @@ class GraphClient:
 
     def read(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         """Run a query that changes nothing and return its rows; nodes and relationships become dicts.
+
+        Times in parameters must be in UTC: Neo4j keeps a zone and orders equal moments by it.
 
         Raises:
             SourceError: The server cannot be reached or refuses the login.
@@ -123,23 +124,14 @@ class GraphClient:
     ) -> None:
         self.close()
 
-    def _run(
-        self, query: str, parameters: Mapping[str, Any], *, is_write: bool
-    ) -> list[dict[str, Any]]:
+    def _run(self, query: str, parameters: Mapping[str, Any], *, is_write: bool) -> list[dict[str, Any]]:
         def work(transaction: "ManagedTransaction") -> list[dict[str, Any]]:
             result = transaction.run(query, dict(parameters))  # type: ignore[arg-type]
-            return [
-                {key: plain(value) for key, value in record.items()}
-                for record in result
-            ]
+            return [{key: plain(value) for key, value in record.items()} for record in result]
 
         def execute(driver: "Driver") -> list[dict[str, Any]]:
             with driver.session(database=self.database) as session:
-                return (
-                    session.execute_write(work)
-                    if is_write
-                    else session.execute_read(work)
-                )
+                return session.execute_write(work) if is_write else session.execute_read(work)
 
         return self._guarded(execute)
 
@@ -176,21 +168,25 @@ class GraphClient:
 
 
 def plain(value: Any) -> Any:
-    """Turn a driver's value into plain Python: nodes and relationships to dicts, temporal values to `datetime`."""
+    """Turn a driver's value into plain Python: nodes and relationships to dicts, times to aware `datetime` in UTC.
+
+    The local engine keeps a moment and forgets its zone; so times without one are UTC.
+    """
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: plain(item) for key, item in value.items()}
     if hasattr(value, "to_native"):  # neo4j.time
-        return value.to_native()
+        native = value.to_native()
+        if not isinstance(native, datetime):
+            return native
+        return native.replace(tzinfo=UTC) if native.tzinfo is None else native.astimezone(UTC)
     if hasattr(value, "element_id"):  # Node, Relationship
         return {key: plain(item) for key, item in value.items()}
     return value
 
 
-def _batches(
-    rows: Iterable[Mapping[str, Any]], size: int
-) -> Iterator[list[dict[str, Any]]]:
+def _batches(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
     iterator = iter(rows)
     while batch := [dict(row) for row in islice(iterator, size)]:
         yield batch

@@ -86,9 +86,7 @@ class EngineFolder:
 
         The kernel releases it when its holder dies.
         """
-        descriptor = os.open(
-            self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
-        )
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_IDLE_SECONDS = 60.0
 _START_SECONDS = 90.0
 _RETRY_SECONDS = 5.0
+_MERGE_RETRIES = 3
 
 
 class LocalGraphClient(GraphClient):
@@ -30,9 +31,7 @@ class LocalGraphClient(GraphClient):
 
     def __init__(self, folder: Path, *, idle_seconds: float, heap: str) -> None:
         super().__init__("bolt://local", user=USER, database=DATABASE)
-        self.retry_seconds = (
-            _RETRY_SECONDS  # a dead engine is better restarted than waited for
-        )
+        self.retry_seconds = _RETRY_SECONDS  # a dead engine is better restarted than waited for
         self.folder = EngineFolder(folder)
         self._idle_seconds, self._heap = idle_seconds, heap
 
@@ -49,6 +48,21 @@ class LocalGraphClient(GraphClient):
         except SourceError:
             self.close()  # the engine died under us: start it again, once
             return super()._guarded(execute)
+
+    def write(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Run a query in one write transaction, as `GraphClient.write` does.
+
+        Of two transactions that MERGE the same new node at once, this engine lets the later one fail on the
+        constraint, where Neo4j lets it wait and find the node: so a broken constraint is believed only after retries.
+        """
+        from neo4j.exceptions import ConstraintError
+
+        for attempt in range(_MERGE_RETRIES):
+            try:
+                return super().write(query, **parameters)
+            except ConstraintError:
+                time.sleep(0.01 * 2**attempt)
+        return super().write(query, **parameters)
 
     def _connected(self) -> "Driver":
         if self._driver is not None:
@@ -147,9 +161,7 @@ class LocalGraphClient(GraphClient):
         )
 
 
-def open_local_graph(
-    folder: Path, *, idle_seconds: float | None = None, heap: str = "512m"
-) -> LocalGraphClient:
+def open_local_graph(folder: Path, *, idle_seconds: float | None = None, heap: str = "512m") -> LocalGraphClient:
     """A client of the engine whose data lie in `folder`; connects, and starts the engine if need be, at first use.
 
     Args:
@@ -159,9 +171,7 @@ def open_local_graph(
         heap: Java heap of the engine, e.g. `512m`.
     """
     if idle_seconds is None:
-        idle_seconds = float(
-            os.environ.get("SAP_LLM_GRAPH_IDLE_SECONDS", DEFAULT_IDLE_SECONDS)
-        )
+        idle_seconds = float(os.environ.get("SAP_LLM_GRAPH_IDLE_SECONDS", DEFAULT_IDLE_SECONDS))
     return LocalGraphClient(Path(folder), idle_seconds=idle_seconds, heap=heap)
 
 
@@ -169,9 +179,7 @@ def _supervisor_environment() -> dict[str, Any]:
     """Ours, with the folder of this package importable also when it was put on sys.path by other means."""
     root = str(Path(__file__).parents[2])
     inherited = os.environ.get("PYTHONPATH", "")
-    return dict(os.environ) | {
-        "PYTHONPATH": os.pathsep.join(filter(None, [root, inherited]))
-    }
+    return dict(os.environ) | {"PYTHONPATH": os.pathsep.join(filter(None, [root, inherited]))}
 
 
 def _is_alive(pid: int) -> bool:

@@ -75,7 +75,7 @@ class Supervisor:
         if endpoint is not None and endpoint.supervisor_pid == os.getpid():  # not a successor's
             self.folder.withdraw()
 
-    def _ask_to_stop(self, number: int, frame: FrameType | None) -> None:
+    def _ask_to_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.is_asked_to_stop = True
 
     def _end_leftover(self) -> None:
@@ -110,11 +110,7 @@ class Supervisor:
 
     def _command(self, http_port: int) -> list[str]:
         package = engine_package()
-        jars = [
-            jar
-            for jar in sorted((package / "jars").glob("*.jar"))
-            if not jar.name.startswith(_UNUSED_JARS)
-        ]
+        jars = [jar for jar in sorted((package / "jars").glob("*.jar")) if not jar.name.startswith(_UNUSED_JARS)]
         settings = {
             "server.rootPath": self.folder.data,
             "server.rootPasswordPath": self.folder.password_file,  # a file, since every user may read command lines
@@ -139,11 +135,7 @@ class Supervisor:
 
     def _wait_until_ready(self, http_port: int) -> bool:
         deadline = time.monotonic() + _START_SECONDS
-        while (
-            time.monotonic() < deadline
-            and not self.is_asked_to_stop
-            and self._is_running()
-        ):
+        while time.monotonic() < deadline and not self.is_asked_to_stop and self._is_running():
             if _is_ready(http_port):
                 return True
             time.sleep(0.1)
@@ -170,11 +162,7 @@ class Supervisor:
             found = psutil.Process(self._engine.pid).net_connections(kind="tcp")
         except psutil.NoSuchProcess:
             return 0
-        return sum(
-            1
-            for item in found
-            if item.laddr.port == self._port and item.status == psutil.CONN_ESTABLISHED
-        )
+        return sum(1 for item in found if item.laddr.port == self._port and item.status == psutil.CONN_ESTABLISHED)
 
     def _is_running(self) -> bool:
         return self._engine is not None and self._engine.poll() is None
@@ -192,9 +180,7 @@ class Supervisor:
 
 def engine_package() -> Path:
     """Folder of the installed engine; FileNotFoundError if the package is absent."""
-    spec = find_spec(
-        "arcadedb_embedded"
-    )  # not imported: it would start a Java machine in this process
+    spec = find_spec("arcadedb_embedded")  # not imported: it would start a Java machine in this process
     if spec is None or spec.origin is None:
         raise FileNotFoundError("arcadedb_embedded")
     return Path(spec.origin).parent
@@ -228,9 +214,7 @@ def _die_with_parent() -> None:
 
 def main() -> int:
     """Read the command line and supervise until the end."""
-    parser = argparse.ArgumentParser(
-        description="Own the local graph engine of one folder."
-    )
+    parser = argparse.ArgumentParser(description="Own the local graph engine of one folder.")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--idle-seconds", type=float, default=60.0)
     parser.add_argument("--heap", default="512m")
