@@ -27,8 +27,8 @@ def annotated_docs(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Truth and pre-annotations of every document that was read, with source and confidence per field."""
-    stage = deployment.open(context, config)
-    built = build_annotated_docs(
-        stage.context, config=stage.config(AnnotatedDocsConfig), corpora=stage.corpora(), release=stage.release
-    )
-    return materialized(stage, built, headline=("documents", "coverage", "agreement"))
+    with deployment.open(context, config) as stage:
+        built = build_annotated_docs(
+            stage.context, config=stage.config(AnnotatedDocsConfig), corpora=stage.corpora(), release=stage.release
+        )
+        return materialized(stage, built, headline=("documents", "coverage", "agreement"))

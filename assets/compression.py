@@ -24,13 +24,13 @@ def quantized_models(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """The model in ONNX with 8-bit integers, its speed and its loss of F1 measured against its parent."""
-    stage = deployment.open(context, config)
-    built = build_quantized_models(
-        stage.context,
-        config=stage.config(QuantizedModelsConfig),
-        model=stage.ref("document_model", stage.release),
-        training_set=stage.ref("training_set", stage.release),
-        release=stage.release,
-        variant=stage.variant,
-    )
-    return materialized(stage, built, headline=("latency_ratio", "f1_loss", "size_ratio"))
+    with deployment.open(context, config) as stage:
+        built = build_quantized_models(
+            stage.context,
+            config=stage.config(QuantizedModelsConfig),
+            model=stage.ref("document_model", stage.release),
+            training_set=stage.ref("training_set", stage.release),
+            release=stage.release,
+            variant=stage.variant,
+        )
+        return materialized(stage, built, headline=("latency_ratio", "f1_loss", "size_ratio"))

@@ -18,14 +18,14 @@ def model_evaluation(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Class accuracy, field F1 and calibration on layouts and real documents never seen in training."""
-    stage = deployment.open(context, config)
-    built = build_model_evaluation(
-        stage.context,
-        config=stage.config(ModelEvaluationConfig),
-        model=stage.ref("document_model", stage.release),
-        training_set=stage.ref("training_set", stage.release),
-        release=stage.release,
-        load_predictor=load_predictor,
-    )
-    headline = ("class_accuracy", "field_f1", "field_f1_baseline", "header_f1_real", "line_item_f1", "ece")
-    return materialized(stage, built, headline=headline)
+    with deployment.open(context, config) as stage:
+        built = build_model_evaluation(
+            stage.context,
+            config=stage.config(ModelEvaluationConfig),
+            model=stage.ref("document_model", stage.release),
+            training_set=stage.ref("training_set", stage.release),
+            release=stage.release,
+            load_predictor=load_predictor,
+        )
+        headline = ("class_accuracy", "field_f1", "field_f1_baseline", "header_f1_real", "line_item_f1", "ece")
+        return materialized(stage, built, headline=headline)

@@ -14,6 +14,7 @@ import dagster as dg
 from resources.deployment import DeploymentResource
 from resources.pipes import ProcessGroupPipesClient
 from resources.results import metadata_of
+from resources.retries import WHEN_PREEMPTED
 from resources.stage_run import StageRunConfig
 from sap_llm.training.config import DocumentModelConfig
 from sap_llm.training.launch import commands
@@ -33,20 +34,20 @@ def plan_config(config: StageRunConfig) -> dict[str, Any]:
 @dg.op(ins={"training_set": dg.In(dg.Nothing)})
 def plan_training(context: dg.OpExecutionContext, config: StageRunConfig, deployment: DeploymentResource) -> str:
     """Pass the door of the training set, then write down everything that the program needs; returns the plan's file."""
-    stage = deployment.open(context, config, asset=MODEL)
-    training_set = stage.ref("training_set", stage.release)
-    stage.pass_door(training_set)
-    plan = make_plan(
-        stage.context,
-        config=stage.config(DocumentModelConfig),
-        training_set=training_set,
-        release=stage.release,
-        work=stage.deployment.work_folder,
-    )
-    return str(plan.write())
+    with deployment.open(context, config, asset=MODEL) as stage:
+        training_set = stage.ref("training_set", stage.release)
+        stage.pass_door(training_set)
+        plan = make_plan(
+            stage.context,
+            config=stage.config(DocumentModelConfig),
+            training_set=training_set,
+            release=stage.release,
+            work=stage.deployment.work_folder,
+        )
+        return str(plan.write())
 
 
-@dg.op(out=dg.Out(dg.Nothing), pool="gpu")
+@dg.op(out=dg.Out(dg.Nothing), pool="gpu", retry_policy=WHEN_PREEMPTED)
 def launch_training(context: dg.OpExecutionContext, plan: str, pipes: ProcessGroupPipesClient) -> None:
     """Run the training program to its end, from its newest checkpoint; nothing to do where its result exists."""
     training = TrainingPlan.read(Path(plan))
@@ -61,15 +62,15 @@ def launch_training(context: dg.OpExecutionContext, plan: str, pipes: ProcessGro
 def collect_model(context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource) -> dg.Output[None]:
     """Turn the program's result into the dataset of the model."""
     training = TrainingPlan.read(Path(plan))
-    stage = deployment.open(context, asset=MODEL)
-    built = build_document_model(
-        stage.context,
-        config=training.config,
-        training_set=stage.ref("training_set", stage.release),
-        release=stage.release,
-    )
-    metadata = metadata_of(stage, built, headline=("validation_f1", "loss", "seconds", "parameters"))
-    return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(built.manifest.data_version))
+    with deployment.open(context, asset=MODEL) as stage:
+        built = build_document_model(
+            stage.context,
+            config=training.config,
+            training_set=stage.ref("training_set", stage.release),
+            release=stage.release,
+        )
+        metadata = metadata_of(stage, built, headline=("validation_f1", "loss", "seconds", "parameters"))
+        return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(built.manifest.data_version))
 
 
 class ProgressObserver:

@@ -9,6 +9,7 @@ from resources.conditions import WHEN_GATES_PASS
 from resources.deployment import DeploymentResource
 from resources.partitions import release
 from resources.results import materialized
+from resources.retries import WHEN_SERVERS_FAIL
 from resources.stage_run import StageRunConfig
 from sap_llm.pmg.snapshot import PmgSnapshotConfig, build_pmg_snapshot
 
@@ -18,20 +19,21 @@ from sap_llm.pmg.snapshot import PmgSnapshotConfig, build_pmg_snapshot
     deps=["document_model", "model_evaluation", "registered_model"],
     kinds={"neo4j", "parquet"},
     automation_condition=WHEN_GATES_PASS,
+    retry_policy=WHEN_SERVERS_FAIL,
 )
 def pmg_snapshot(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Documents, extractions, validations and feedback in graph and vectors, frozen as a dataset."""
-    stage = deployment.open(context, config)
-    with stage.deployment.graph() as graph:
-        built = build_pmg_snapshot(
-            stage.context,
-            config=stage.config(PmgSnapshotConfig),
-            graph=graph,
-            vectors=stage.deployment.vectors(),
-            model=stage.ref("document_model", stage.release),
-            evaluation=stage.ref("model_evaluation", stage.release),
-            release=stage.release,
-        )
-    return materialized(stage, built, headline=("documents", "extractions", "feedback"), rows_of="nodes")
+    with deployment.open(context, config) as stage:
+        with stage.deployment.graph() as graph:
+            built = build_pmg_snapshot(
+                stage.context,
+                config=stage.config(PmgSnapshotConfig),
+                graph=graph,
+                vectors=stage.deployment.vectors(),
+                model=stage.ref("document_model", stage.release),
+                evaluation=stage.ref("model_evaluation", stage.release),
+                release=stage.release,
+            )
+        return materialized(stage, built, headline=("documents", "extractions", "feedback"), rows_of="nodes")

@@ -22,15 +22,16 @@ def corpus_release(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """The exact versions of everything that goes into training, with target and actual composition."""
-    stage = deployment.open(context, config)
-    built = build_corpus_release(
-        stage.context,
-        config=stage.config(CorpusReleaseConfig),
-        annotated=stage.ref("annotated_docs", stage.release),
-        corpora=stage.corpora(),
-        release=stage.release,
-    )
-    return materialized(stage, built, headline=("documents",))
+    with deployment.open(context, config) as stage:
+        annotated = stage.ref("annotated_docs", stage.release)
+        built = build_corpus_release(
+            stage.context,
+            config=stage.config(CorpusReleaseConfig),
+            annotated=annotated,
+            corpora=stage.inputs_of(annotated),
+            release=stage.release,
+        )
+        return materialized(stage, built, headline=("documents",))
 
 
 @dg.asset(partitions_def=release, deps=["corpus_release"], kinds={"spark", "parquet"}, metadata=SPLIT_COLUMNS)
@@ -38,14 +39,14 @@ def training_set(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Cleaned, de-duplicated and split documents as token shards; every row is kept, a duplicate or in quarantine."""
-    stage = deployment.open(context, config)
-    consumed = stage.ref("corpus_release", stage.release)
-    stage.pass_door(consumed)
-    built = build_training_set(
-        stage.context,
-        config=stage.config(TrainingSetConfig),
-        corpus_release=consumed,
-        release=stage.release,
-        spark=SparkSettings(master=stage.deployment.settings.spark_master),
-    )
-    return materialized(stage, built, headline=_HEADLINE)
+    with deployment.open(context, config) as stage:
+        consumed = stage.ref("corpus_release", stage.release)
+        stage.pass_door(consumed)
+        built = build_training_set(
+            stage.context,
+            config=stage.config(TrainingSetConfig),
+            corpus_release=consumed,
+            release=stage.release,
+            spark=SparkSettings(master=stage.deployment.settings.spark_master),
+        )
+        return materialized(stage, built, headline=_HEADLINE)

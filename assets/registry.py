@@ -10,6 +10,7 @@ from resources.conditions import WHEN_GATES_PASS
 from resources.deployment import DeploymentResource
 from resources.partitions import RELEASE, VARIANT, release
 from resources.results import materialized
+from resources.retries import WHEN_SERVERS_FAIL
 from resources.stage_run import StageRunConfig
 from sap_llm.learning.promotion import RegisteredModelConfig, build_registered_model
 
@@ -19,23 +20,24 @@ from sap_llm.learning.promotion import RegisteredModelConfig, build_registered_m
     deps=["document_model", "model_evaluation", "quantized_models"],
     kinds={"mlflow"},
     automation_condition=WHEN_GATES_PASS,
+    retry_policy=WHEN_SERVERS_FAIL,
 )
 def registered_model(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """The version in MLflow; champion only if its gates hold and it beats the baseline and the present champion."""
-    stage = deployment.open(context, config)
-    evaluation = stage.ref("model_evaluation", stage.release)
-    quantized = stage.ref("quantized_models", {RELEASE: stage.release, VARIANT: "int8"})
-    stage.pass_door(evaluation, quantized)
-    built = build_registered_model(
-        stage.context,
-        config=stage.config(RegisteredModelConfig),
-        model=stage.ref("document_model", stage.release),
-        evaluation=evaluation,
-        quantized=quantized,
-        registry=stage.deployment.registry,
-        verdicts=stage.deployment.verdicts,
-        release=stage.release,
-    )
-    return materialized(stage, built, headline=("version", "is_champion", "explanation"))
+    with deployment.open(context, config) as stage:
+        evaluation = stage.ref("model_evaluation", stage.release)
+        quantized = stage.ref("quantized_models", {RELEASE: stage.release, VARIANT: "int8"})
+        stage.pass_door(evaluation, quantized)
+        built = build_registered_model(
+            stage.context,
+            config=stage.config(RegisteredModelConfig),
+            model=stage.ref("document_model", stage.release),
+            evaluation=evaluation,
+            quantized=quantized,
+            registry=stage.deployment.registry,
+            verdicts=stage.deployment.verdicts,
+            release=stage.release,
+        )
+        return materialized(stage, built, headline=("version", "is_champion", "explanation"))

@@ -9,6 +9,7 @@ from resources.columns import CORPUS_COLUMNS
 from resources.deployment import DeploymentResource
 from resources.partitions import corpus
 from resources.results import materialized
+from resources.retries import WHEN_SERVERS_FAIL
 from resources.stage_run import StageRunConfig
 from sap_llm.sources.public import PublicDocsConfig, build_public_docs
 from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
@@ -29,15 +30,20 @@ public_corpora = dg.AssetSpec(
 )
 
 
-@dg.asset(deps=[qorsync_headers, qorsync_extracts, qorsync_patterns], kinds={"sap", "parquet"}, metadata=CORPUS_COLUMNS)
+@dg.asset(
+    deps=[qorsync_headers, qorsync_extracts, qorsync_patterns],
+    kinds={"sap", "parquet"},
+    metadata=CORPUS_COLUMNS,
+    retry_policy=WHEN_SERVERS_FAIL,
+)
 def raw_exports(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """QorSync's headers, extractions, patterns and files as corpus tables; what cannot be joined is quarantined."""
-    stage = deployment.open(context, config)
-    with stage.deployment.qorsync() as source:
-        built = build_raw_exports(stage.context, config=stage.config(RawExportsConfig), **source)
-    return materialized(stage, built, headline=("documents", "quarantined"))
+    with deployment.open(context, config) as stage:
+        with stage.deployment.qorsync() as source:
+            built = build_raw_exports(stage.context, config=stage.config(RawExportsConfig), **source)
+        return materialized(stage, built, headline=("documents", "quarantined"))
 
 
 @dg.asset(deps=[public_corpora], partitions_def=corpus, kinds={"pdf", "parquet"}, metadata=CORPUS_COLUMNS)
@@ -45,11 +51,11 @@ def public_docs(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """One public corpus read into corpus tables, its truth aligned to the words on the page."""
-    stage = deployment.open(context, config)
-    built = build_public_docs(
-        stage.context,
-        config=stage.config(PublicDocsConfig),
-        corpus=stage.partition,
-        folder=stage.deployment.documents_folder,
-    )
-    return materialized(stage, built, headline=("documents", "quarantined", "alignment_rate"))
+    with deployment.open(context, config) as stage:
+        built = build_public_docs(
+            stage.context,
+            config=stage.config(PublicDocsConfig),
+            corpus=stage.partition,
+            folder=stage.deployment.documents_folder,
+        )
+        return materialized(stage, built, headline=("documents", "quarantined", "alignment_rate"))

@@ -19,9 +19,11 @@ def business_facts(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Orders, confirmations, goods receipts and invoices as linked facts in closed worlds of buyers and vendors."""
-    stage = deployment.open(context, config)
-    built = build_business_facts(stage.context, config=stage.config(BusinessFactsConfig), seed_range=stage.partition)
-    return materialized(stage, built, headline=("documents", "chains", "worlds"), rows_of="facts")
+    with deployment.open(context, config) as stage:
+        built = build_business_facts(
+            stage.context, config=stage.config(BusinessFactsConfig), seed_range=stage.partition
+        )
+        return materialized(stage, built, headline=("documents", "chains", "worlds"), rows_of="facts")
 
 
 @dg.asset(partitions_def=seed_range, deps=["business_facts"], kinds={"pdf", "parquet"}, metadata=CORPUS_COLUMNS)
@@ -29,11 +31,11 @@ def synthetic_docs(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Typeset pages of those facts, with the true place of every word and field."""
-    stage = deployment.open(context, config)
-    built = build_synthetic_docs(
-        stage.context,
-        config=stage.config(SyntheticDocsConfig),
-        facts=stage.ref("business_facts", stage.partition),
-        seed_range=stage.partition,
-    )
-    return materialized(stage, built, headline=("documents", "layouts", "documents_per_second"))
+    with deployment.open(context, config) as stage:
+        built = build_synthetic_docs(
+            stage.context,
+            config=stage.config(SyntheticDocsConfig),
+            facts=stage.ref("business_facts", stage.partition),
+            seed_range=stage.partition,
+        )
+        return materialized(stage, built, headline=("documents", "layouts", "documents_per_second"))

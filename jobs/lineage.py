@@ -22,13 +22,11 @@ RETRAIN = "retrain"
 
 _CORPUS = ("annotated_docs", "corpus_release", "training_set")
 _MODEL = ("document_model", "model_evaluation")
-# A step that fails for a passing reason (a server restarts) is tried again; a closed door never is.
-_RETRY = dg.RetryPolicy(max_retries=2, delay=10, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 
 
 def _job(name: str, description: str, *assets: str) -> dg.JobDefinition:
     selection = dg.AssetSelection.assets(*assets)
-    return dg.define_asset_job(name, selection=selection, description=description, op_retry_policy=_RETRY)
+    return dg.define_asset_job(name, selection=selection, description=description)
 
 
 export_sources = _job(EXPORT_SOURCES, "Export what is new in QorSync.", "raw_exports")

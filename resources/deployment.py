@@ -3,11 +3,15 @@
 Belongs here: the resource. The wiring from profile to clients is `sap_llm.deployment`, shared with the CLI.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import dagster as dg
 from pydantic import Field
 
-from resources.stage_run import Context, StageRun, StageRunConfig
+from resources.stage_run import Context, StageRun, StageRunConfig, refusal
 from sap_llm.deployment import Deployment
+from sap_llm.schema.errors import SapLlmError, SourceError
 
 
 class DeploymentResource(dg.ConfigurableResource):
@@ -19,15 +23,23 @@ class DeploymentResource(dg.ConfigurableResource):
         """The domain object; connects to nothing yet."""
         return Deployment.load(profile or self.profile)
 
-    def open(self, context: Context, config: StageRunConfig | None = None, *, asset: str | None = None) -> StageRun:
-        """Start one execution of a stage.
+    @contextmanager
+    def open(
+        self, context: Context, config: StageRunConfig | None = None, *, asset: str | None = None
+    ) -> Iterator[StageRun]:
+        """One execution of a stage; an error meant for users becomes the run's failure, whole, and is not retried.
 
         Args:
             context: Of the asset, op or check.
             config: Run configuration; a check or a later op of the same graph has none.
-            asset: Asset key where the context does not know it (ops inside a graph asset).
+            asset: Asset key where the context does not know it (ops inside a graph asset, checks).
         """
         config = config or StageRunConfig()
-        return StageRun(
-            context, self.load(config.profile), overrides=config.overrides, asset=asset or context.asset_key.path[-1]
-        )
+        try:
+            deployment = self.load(config.profile)
+            name = asset or context.asset_key.path[-1]
+            yield StageRun(context, deployment, overrides=config.overrides, asset=name)
+        except SourceError:
+            raise  # an upstream system may be back in a moment
+        except SapLlmError as error:
+            raise refusal(error) from error

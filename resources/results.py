@@ -56,8 +56,8 @@ def metadata_of(
 ) -> dict[str, Any]:
     """The metadata of `materialized`, for ops that return a `dg.Output`."""
     manifest = built.manifest
-    said = "reused: same inputs, code and configuration" if built.is_reused else "built"
-    stage.dagster.log.info("%s %s; %s", manifest.ref, said, _rows_said(manifest))
+    said = "same inputs, code and configuration" if built.is_reused else _rows_said(manifest)
+    stage.dagster.log.info("%s %s: %s", manifest.ref, "reused" if built.is_reused else "built", said)
     metadata: dict[str, Any] = dict(_plotted(manifest.metrics, headline))
     metadata |= {name: dg.MetadataValue.url(url) for name, url in (links or {}).items()}
     if inline := _inline_report(manifest, headline):

@@ -51,10 +51,7 @@ class StageRun:
 
     def config(self, model: type[Config]) -> Config:
         """The stage's resolved configuration: profile plus this run's overrides."""
-        try:
-            return self.deployment.config(model, self.asset, self._overrides)
-        except SapLlmError as error:
-            raise refusal(error) from error
+        return self.deployment.config(model, self.asset, self._overrides)
 
     @cached_property
     def partitions(self) -> PartitionsConfig:
@@ -134,6 +131,10 @@ class StageRun:
             **self.refs("public_docs", self.partitions.corpora),
             **self.refs("synthetic_docs", self.partitions.seed_ranges),
         }
+
+    def inputs_of(self, ref: DatasetRef) -> dict[str, DatasetRef]:
+        """The exact versions that a dataset was made from, by role."""
+        return dict(self.open_dataset(ref).manifest.inputs)
 
     def open_dataset(self, ref: DatasetRef) -> Dataset:
         """Open a version of the deployment's store."""

@@ -174,8 +174,15 @@ def _failure(result: dg.ExecuteInProcessResult) -> str:
         if event.is_step_failure:
             failure = event.step_failure_data
             said = failure.user_failure_data.description if failure.user_failure_data else None
-            return f"{event.step_key}: {said or (failure.error.to_string() if failure.error else 'failed')}"
+            return f"{event.step_key}: {said or _root(failure.error)}"
     for check in result.get_asset_check_evaluations():
         if not check.passed:
             return f"{check.asset_key.path[-1]}.{check.check_name}: {check.description}"
     return "the run failed"
+
+
+def _root(error: Any) -> str:
+    """The message of the innermost cause, without stacks."""
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return str(error.message).strip() if error is not None else "failed"

@@ -11,8 +11,8 @@ import dagster as dg
 _SHOWN = {
     dg.DagsterEventType.STEP_START: "started",
     dg.DagsterEventType.STEP_FAILURE: "FAILED",
-    dg.DagsterEventType.STEP_SKIPPED: "skipped",
 }
+_NOISE = "Dependencies for step"  # one line for each step behind the failed one
 
 
 class _PlainFormatter(logging.Formatter):
@@ -27,8 +27,10 @@ class _PlainFormatter(logging.Formatter):
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    event = getattr(record, "dagster_meta", {}).get("dagster_event")
-    return record.levelno >= logging.INFO if event is None else event.event_type in _SHOWN
+    meta = getattr(record, "dagster_meta", {})
+    if (event := meta.get("dagster_event")) is not None:
+        return event.event_type in _SHOWN
+    return record.levelno >= logging.INFO and not str(meta.get("orig_message", "")).startswith(_NOISE)
 
 
 @dg.logger(description="one plain line per progress message, for terminals")

@@ -26,10 +26,10 @@ def _gate_check(gate: str, spec: dg.AssetSpec) -> dg.AssetChecksDefinition:
         asset=spec.key, name=gate, blocking=True, partitions_def=spec.partitions_def, description=DESCRIPTIONS[gate]
     )
     def check(context: dg.AssetCheckExecutionContext, deployment: DeploymentResource) -> dg.AssetCheckResult:
-        stage = deployment.open(context, asset=asset)
-        dataset = stage.open_dataset(stage.ref(asset, context.partition_key))
-        config = stage.deployment.config(GatesConfig, GATES_CONFIG)
-        verdict = judge(gate, dataset, config=config, verdicts=stage.deployment.verdicts)
+        with deployment.open(context, asset=asset) as stage:
+            dataset = stage.open_dataset(stage.ref(asset, context.partition_key))
+            config = stage.deployment.config(GatesConfig, GATES_CONFIG)
+            verdict = judge(gate, dataset, config=config, verdicts=stage.deployment.verdicts)
         return dg.AssetCheckResult(
             passed=verdict.passed,
             description=verdict.explanation,
