@@ -1,0 +1,198 @@
+"""Candidate values of a field: runs of words that a head finds likely, read as a value of the field's type.
+
+Belongs here: from word probabilities to scored spans, joining names that wrap, trimming what is not part of a value,
+and syntax checks. Choosing among candidates is `decoding`.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sap_llm.modeling.confidence import span_confidence
+from sap_llm.modeling.normalise import Manner
+from sap_llm.schema.page import Page
+
+Array = npt.NDArray[Any]
+WRAPPING = frozenset({"seller_name", "buyer_name", "payment_terms"})
+IDENTIFIERS = frozenset({"document_number", "order_reference", "delivery_note_number", "customer_number"})
+SINGLE_WORD_TYPES = frozenset({"amount", "percent", "quantity", "integer", "currency", "unit"})
+_VAT_ID = re.compile(r"^(?:[A-Z]{2}[A-Z0-9]{2,13}|[A-Z]{3}\d{9}(?:MWST|TVA|IVA)?)$")
+_WRAP_GAP = 1.2  # of the line height, between the lines of a name
+_TRIMMED_WORDS = 3
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A possible value.
+
+    Attributes:
+        value: Canonical.
+        words: Indices in the document's words (pages concatenated), all on one page.
+        score: 0..1, geometric mean of the words' probabilities.
+    """
+
+    value: str
+    words: tuple[int, ...]
+    score: float
+
+
+@dataclass(frozen=True)
+class Scroll:
+    """All words of a document, pages concatenated.
+
+    Attributes:
+        words: n texts.
+        boxes: float [n, 4], points on the own page.
+        lines: int [n], visual line, running on over pages.
+        pages: int [n], index in the list of pages.
+        starts: Index of each page's first word.
+    """
+
+    words: list[str]
+    boxes: Array
+    lines: Array
+    pages: Array
+    starts: list[int]
+
+    @classmethod
+    def of(cls, pages: Sequence[Page]) -> "Scroll":
+        """Concatenate the words of pages in order."""
+        words = [word for page in pages for word in page.words]
+        starts, lines, first_line, count = [], [], 0, 0
+        for page in pages:
+            starts.append(count)
+            count += len(page.words)
+            lines.append(page.lines + first_line)
+            first_line += int(page.lines.max()) + 1 if len(page.lines) else 0
+        empty = np.zeros(0, dtype=np.int64)
+        return cls(
+            words=words,
+            boxes=np.concatenate([page.boxes for page in pages] or [np.zeros((0, 4))]),
+            lines=np.concatenate(lines or [empty]),
+            pages=np.repeat(np.arange(len(pages)), [len(page.words) for page in pages]),
+            starts=starts,
+        )
+
+
+def candidates(
+    scroll: Scroll, probabilities: Array, *, field: str, kind: str, manner: Manner, least: float
+) -> list[Candidate]:
+    """Candidates of one field, best first; equal values are one candidate with the greatest score.
+
+    Args:
+        scroll: The document.
+        probabilities: float [n], of each word belonging to the field.
+        field: Taxonomy name.
+        kind: Its type.
+        manner: How the document writes.
+        least: Words below this probability are left out.
+    """
+    spans = [[int(place)] for place in np.flatnonzero(probabilities >= least)]
+    if kind not in SINGLE_WORD_TYPES:
+        spans = _runs(scroll, probabilities, least)
+        if field in WRAPPING:
+            spans = _joined(scroll, spans)
+    best: dict[str, Candidate] = {}
+    for span in spans:
+        found = _read(scroll, probabilities, span, field=field, kind=kind, manner=manner)
+        if found is not None and (found.value not in best or best[found.value].score < found.score):
+            best[found.value] = found
+    return sorted(best.values(), key=lambda candidate: -candidate.score)
+
+
+def is_iban(text: str) -> bool:
+    """Whether the check digits of an IBAN hold (ISO 13616)."""
+    if not re.fullmatch(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}", text):
+        return False
+    return int("".join(str(int(char, 36)) for char in text[4:] + text[:4])) % 97 == 1
+
+
+def _runs(scroll: Scroll, probabilities: Array, least: float) -> list[list[int]]:
+    """Neighbouring likely words on one visual line; a run ends where the likelihood breaks down."""
+    spans: list[list[int]] = []
+    for place in np.flatnonzero(probabilities >= least).tolist():
+        previous = spans[-1][-1] if spans else -2
+        is_next = place == previous + 1 and scroll.lines[place] == scroll.lines[previous]
+        is_alike = is_next and min(probabilities[place], probabilities[previous]) >= 0.2 * max(
+            probabilities[place], probabilities[previous]
+        )
+        if is_alike:
+            spans[-1].append(place)
+        else:
+            spans.append([place])
+    return spans
+
+
+def _joined(scroll: Scroll, spans: list[list[int]]) -> list[list[int]]:
+    """Join a span with the one right below it, unless that says the same again."""
+    joined: list[list[int]] = []
+    for span in spans:
+        above = next((other for other in reversed(joined) if _continues(scroll, other, span)), None)
+        if above is None:
+            joined.append(list(span))
+        else:
+            above.extend(span)
+    return joined
+
+
+def _continues(scroll: Scroll, above: list[int], below: list[int]) -> bool:
+    first, second = above[-1], below[0]
+    if scroll.pages[first] != scroll.pages[second] or scroll.lines[second] <= scroll.lines[first]:
+        return False
+    texts = [" ".join(scroll.words[place] for place in span).casefold() for span in (above, below)]
+    if texts[1] in texts[0] or texts[0] in texts[1]:
+        return False
+    upper, lower = scroll.boxes[above], scroll.boxes[below]
+    last = upper[upper[:, 3] >= upper[:, 3].max() - 1.0]
+    height = float(last[:, 3].max() - last[:, 1].min())
+    gap = float(lower[:, 1].min() - last[:, 3].max())
+    starts_alike = abs(float(lower[:, 0].min() - upper[:, 0].min())) < 2.0 * height
+    return starts_alike and -0.5 * height < gap < _WRAP_GAP * height
+
+
+def _read(
+    scroll: Scroll, probabilities: Array, span: list[int], *, field: str, kind: str, manner: Manner
+) -> Candidate | None:
+    """Read a span as a value; when the whole is none, leave out up to three words at its ends."""
+    for length in range(len(span), max(0, len(span) - 1 - _TRIMMED_WORDS), -1):
+        for start in range(len(span) - length + 1):
+            part = span[start : start + length]
+            value = _value(" ".join(scroll.words[place] for place in part), field=field, kind=kind, manner=manner)
+            if value is not None:
+                return Candidate(value=value, words=tuple(part), score=span_confidence(probabilities[part]))
+    return None
+
+
+def _value(text: str, *, field: str, kind: str, manner: Manner) -> str | None:
+    if field in IDENTIFIERS:
+        _, colon, rest = text.rpartition(":")  # a label glued to its value
+        text = rest if colon and any(char.isdigit() for char in rest) else text
+        text = text.strip(" .,;:#*()[]") or text
+    value = manner.canonical(text, kind)
+    if kind == "string":
+        return value if value and _is_plausible_text(field, value) else None
+    if value is not None and _is_valid(kind, value):
+        return value
+    _, colon, rest = text.rpartition(":")
+    if not colon or not rest.strip():
+        return None
+    value = manner.canonical(rest, kind)
+    return value if value is not None and _is_valid(kind, value) else None
+
+
+def _is_valid(kind: str, value: str) -> bool:
+    if kind == "vat_id":
+        return bool(_VAT_ID.match(value)) and sum(char.isdigit() for char in value) >= 2
+    if kind == "iban":
+        return is_iban(value)
+    return True
+
+
+def _is_plausible_text(field: str, value: str) -> bool:
+    if field in WRAPPING:
+        return any(char.isalpha() for char in value)
+    return any(char.isalnum() for char in value)
