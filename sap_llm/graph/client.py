@@ -95,7 +95,7 @@ class GraphClient:
 
         def execute(driver: "Driver") -> None:
             with driver.session(database=self.database) as session:
-                session.run(statement).consume()  # type: ignore[arg-type]
+                session.run(statement).consume()
 
         self._guarded(execute)
 
@@ -126,7 +126,7 @@ class GraphClient:
 
     def _run(self, query: str, parameters: Mapping[str, Any], *, is_write: bool) -> list[dict[str, Any]]:
         def work(transaction: "ManagedTransaction") -> list[dict[str, Any]]:
-            result = transaction.run(query, dict(parameters))  # type: ignore[arg-type]
+            result = transaction.run(query, dict(parameters))
             return [{key: plain(value) for key, value in record.items()} for record in result]
 
         def execute(driver: "Driver") -> list[dict[str, Any]]:

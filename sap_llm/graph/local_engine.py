@@ -71,14 +71,14 @@ class LocalGraphClient(GraphClient):
         # Under the lock until a connection stands: the supervisor stops an idle engine under the same lock.
         with self.folder.locked():
             self._password = self.folder.password
-            if not self._reaches(self.folder.endpoint()):
-                self._reaches_or_raises(self._start())
-        assert self._driver is not None
-        return self._driver
+            driver = self._reach(self.folder.endpoint()) or self._reach(self._start())
+        if driver is None:
+            raise self._failure("the local graph engine started but does not answer")
+        return driver
 
-    def _reaches(self, endpoint: Endpoint | None) -> bool:
+    def _reach(self, endpoint: Endpoint | None) -> "Driver | None":
         if endpoint is None or not _is_alive(endpoint.engine_pid):
-            return False
+            return None
         from neo4j.exceptions import DriverError, Neo4jError
 
         self.uri = endpoint.uri
@@ -92,12 +92,8 @@ class LocalGraphClient(GraphClient):
             OSError,
         ):  # an engine that does not answer is replaced
             self.close()
-            return False
-        return True
-
-    def _reaches_or_raises(self, endpoint: Endpoint) -> None:
-        if not self._reaches(endpoint):
-            raise self._failure("the local graph engine started but does not answer")
+            return None
+        return driver
 
     def _start(self) -> Endpoint:
         self._end_unresponsive()
