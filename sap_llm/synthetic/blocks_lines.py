@@ -1,0 +1,203 @@
+"""The table of line items: columns, their order, how cells are combined, rules and fills.
+
+The line table belongs here; sums below it do not (`blocks_totals`).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from sap_llm.synthetic import formats
+from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.markup import Mark, bold, call, join, lines, points, styled, text
+
+_PRICED = ("SUPPLIER_INVOICE", "SALES_ORDER", "PURCHASE_ORDER")
+_ORDERS = (
+    ("position", "material", "description", "quantity", "unit", "unit_price", "discount", "tax_rate", "net_amount"),
+    ("position", "material", "description", "quantity", "unit", "unit_price", "discount", "tax_rate", "net_amount"),
+    ("position", "description", "material", "quantity", "unit", "unit_price", "tax_rate", "discount", "net_amount"),
+    ("position", "quantity", "unit", "material", "description", "unit_price", "discount", "tax_rate", "net_amount"),
+    ("quantity", "unit", "description", "material", "tax_rate", "unit_price", "discount", "net_amount"),
+    ("description", "material", "quantity", "unit", "unit_price", "discount", "tax_rate", "net_amount"),
+    ("position", "material", "description", "unit_price", "quantity", "unit", "tax_rate", "discount", "net_amount"),
+    ("material", "description", "quantity", "unit", "unit_price", "tax_rate", "net_amount"),
+    ("position", "material", "quantity", "unit", "description", "unit_price", "net_amount"),
+)
+_TEST_ORDERS = (
+    ("net_amount", "description", "material", "unit_price", "quantity", "unit", "tax_rate"),
+    ("unit", "quantity", "net_amount", "unit_price", "material", "description", "position"),
+    ("description", "unit_price", "quantity", "unit", "net_amount", "material"),
+)
+_NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
+
+
+def columns(draft: Draft) -> list[str]:
+    """The columns that the style shows for this kind of document."""
+    style = draft.style
+    order = style.pick("column_order", _ORDERS, test_only=_TEST_ORDERS)
+    shown = {
+        "position": style.chance("column_position", 0.8),
+        "material": style.chance("column_material", 0.6),
+        "description": True,
+        "quantity": True,
+        "unit": style.chance("column_unit", 0.4),
+        "unit_price": style.chance("column_price", 0.92),
+        "discount": style.chance("column_discount", 0.18),
+        "tax_rate": style.chance("column_tax", 0.3) and draft.kind == "SUPPLIER_INVOICE",
+        "net_amount": True,
+    }
+    if draft.kind not in _PRICED and not style.chance("receipt_priced", 0.12):
+        shown |= {"unit_price": False, "discount": False, "tax_rate": False, "net_amount": False}
+    return [name for name in order if shown[name]]
+
+
+def line_table(draft: Draft) -> str:
+    """The table with all line items; its cells are marked with row and column."""
+    names = columns(draft)
+    style = draft.style
+    header = [_heading(draft, name, index) for index, name in enumerate(names)]
+    cells = [_CELLS[name](draft, line, index, column) for index, line in enumerate(draft.facts["lines"]) for column, name in enumerate(names)]
+    rules = style.pick("rules", ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)"))
+    widths = ",".join("1fr" if name == "description" else "auto" for name in names)
+    align = ",".join(_side(draft, name) for name in names)
+    fill = style.pick("row_fill", ("none", "none", "none", "(_,y)=>if y==0{luma(225)}", "(_,y)=>if calc.even(y){luma(243)}", '(_,y)=>if y==0{rgb("#dbe9f6")}'))
+    if style.chance("no_header", 0.02):
+        head: list[str] = []
+    else:
+        head = [call("table.header", *header)] if style.chance("repeats_header", 0.8) else header
+    table = call(
+        "table", *head, *cells, columns=f"({widths},)", align=f"({align},)", stroke=rules, fill=fill,
+        inset=f"(x:{points(style.number('cell_x', 1.5, 5))},y:{points(style.number('cell_y', 1.5, 5.5))})",
+    )  # fmt: skip
+    return styled(table, size=f"{style.number('table_size', 0.85, 1.02):.2f}em")
+
+
+def _side(draft: Draft, name: str) -> str:
+    if name not in _NUMERIC:
+        return draft.style.pick(f"side/{name}", ("left", "left", "left", "center")) if name != "description" else "left"
+    return draft.style.pick(f"side/{name}", ("right", "right", "right", "right", "center", "left"))
+
+
+def _heading(draft: Draft, name: str, column: int) -> str:
+    word = draft.style.word("columns", name)
+    if name in ("unit_price", "net_amount") and draft.style.chance(f"heading_currency/{name}", 0.15):
+        shown = join(draft.sheet.mark(Mark(row=0, column=column), text(word)), text(" "), _heading_currency(draft, column))
+    else:
+        shown = draft.sheet.mark(Mark(row=0, column=column), text(word))
+    return bold(shown, is_bold=draft.style.chance("heading_bold", 0.65))
+
+
+def _heading_currency(draft: Draft, column: int) -> str:
+    shape = draft.style.pick("heading_currency_shape", ("{}", "({})", "[{}]", "in {}"))
+    code = draft.currency if draft.style.chance("heading_code", 0.6) else formats.SYMBOLS.get(draft.currency, draft.currency)
+    if shape.startswith("in "):
+        return join(text("in "), draft.sheet.mark(Mark(field="currency", value=draft.currency, row=0, column=column), text(code)))
+    return draft.sheet.mark(Mark(field="currency", value=draft.currency, row=0, column=column), text(shape.format(code)))
+
+
+Line = dict[str, Any]
+
+
+def _field(draft: Draft, name: str, line: Line, index: int, column: int, value: str, printed: str) -> str:
+    return draft.sheet.value(name, value, printed, line=index, row=index + 1, column=column)
+
+
+def _position(draft: Draft, line: Line, index: int, column: int) -> str:
+    number = str(line["number"])
+    printed = draft.style.pick("position_shape", ("{}", "{}", "{}", "{}", "{:>05}", "{}.")).format(number)
+    return _field(draft, "line_number", line, index, column, number, printed)
+
+
+def _material(draft: Draft, line: Line, index: int, column: int) -> str:
+    return _field(draft, "line_material_number", line, index, column, line["material"], line["material"])
+
+
+def _description(draft: Draft, line: Line, index: int, column: int) -> str:
+    """Description; material number, notes and references may share the cell."""
+    style = draft.style
+    shown = _field(draft, "line_description", line, index, column, line["description"], line["description"])
+    if "material" not in columns(draft) and style.chance("material_in_description", 0.35):
+        bracket = style.pick("material_bracket", ("[{}]", "{}", "({})", "Art. {}"))
+        before, _, after = bracket.partition("{}")
+        number = draft.sheet.value(
+            "line_material_number", line["material"], before.replace("Art. ", "") + line["material"] + after,
+            line=index, row=index + 1, column=column,
+        )  # fmt: skip
+        shown = join(number, text(" "), shown) if style.chance("material_first", 0.6) else lines([shown, number])
+    extra = _extra(draft, line, index, column)
+    return lines([shown, extra]) if extra else shown
+
+
+def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
+    """A note below the description, in some styles and on some lines."""
+    style, rng = draft.style, draft.rng
+    if not style.chance("line_notes", 0.25) or rng.random() > 0.5:
+        return ""
+    kind = style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
+    day = f"{rng.randint(2014, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+    words = {
+        "order": f"{style.word('order_reference')} {draft.noise_number()} / {line['number']}",
+        "noise": f"{rng.choice(style.synonyms('other_pairs'))}: {draft.noise_number()}",
+        "date": f"{style.word('delivery_date')}: {style.date(_day(day))}",
+        "gtin": f"GTIN {rng.randint(10**12, 10**13 - 1)}",
+        "origin": f"* {rng.choice(style.synonyms('other_pairs'))} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
+    }
+    note = draft.sheet.mark(Mark(row=index + 1, column=column), text(words[kind]))
+    return styled(note, size="0.85em") if style.chance("small_notes", 0.6) else note
+
+
+def _day(iso: str):  # type: ignore[no-untyped-def]
+    from datetime import date
+
+    return date.fromisoformat(iso)
+
+
+def _quantity(draft: Draft, line: Line, index: int, column: int) -> str:
+    places = draft.style.pick("quantity_places", (0, 0, 0, 0, 2, 2, 1, 4))
+    printed = draft.style.amount(line["quantity"], places=places)
+    shown = _field(draft, "line_quantity", line, index, column, line["quantity"], printed)
+    if "unit" in columns(draft) or not draft.style.chance("unit_in_quantity", 0.55):
+        return shown
+    return join(shown, text("\u00a0"), _unit(draft, line, index, column))
+
+
+def _unit(draft: Draft, line: Line, index: int, column: int) -> str:
+    return _field(draft, "line_unit", line, index, column, line["unit"], line["unit"])
+
+
+def _unit_price(draft: Draft, line: Line, index: int, column: int) -> str:
+    places = draft.style.pick("price_places", (2, 2, 2, 2, 2, 2, 4))
+    value = line["unit_price"]
+    printed = draft.style.amount(value, places=places)
+    if draft.style.chance("line_currency", 0.3) and places == 2:
+        return draft.money("line_unit_price", value, line=index, row=index + 1, column=column)
+    return _field(draft, "line_unit_price", line, index, column, value, printed)
+
+
+def _discount(draft: Draft, line: Line, index: int, column: int) -> str:
+    percent = line["discount_percent"]
+    printed = "" if percent == "0" and draft.style.chance("blank_discount", 0.6) else draft.style.amount(percent, places=0) + " %"
+    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed)) if printed else '""'
+
+
+def _tax_rate(draft: Draft, line: Line, index: int, column: int) -> str:
+    printed = draft.style.amount(line["tax_rate"], places=draft.style.pick("rate_places", (0, 0, 1, 2)))
+    sign = draft.style.pick("rate_sign", ("%", " %", ""))
+    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed + sign))
+
+
+def _net_amount(draft: Draft, line: Line, index: int, column: int) -> str:
+    bare = not draft.style.chance("line_currency", 0.3)
+    return draft.money("line_net_amount", line["net_amount"], line=index, row=index + 1, column=column, bare=bare)
+
+
+_CELLS: dict[str, Callable[[Draft, Line, int, int], str]] = {
+    "position": _position,
+    "material": _material,
+    "description": _description,
+    "quantity": _quantity,
+    "unit": _unit,
+    "unit_price": _unit_price,
+    "discount": _discount,
+    "tax_rate": _tax_rate,
+    "net_amount": _net_amount,
+}

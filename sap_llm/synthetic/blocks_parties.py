@@ -1,0 +1,209 @@
+"""Seller and buyer on the page: letterhead, address window, party boxes, form sections, footer.
+
+Everything that prints a party belongs here; other label-value pairs do not (`blocks_pairs`).
+"""
+
+from typing import Any
+
+from sap_llm.synthetic.blocks_pairs import Pair, arrange, label
+from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
+
+
+def address_lines(draft: Draft, role: str, *, name: str) -> list[str]:
+    """Street, place and country of a party as the style writes them (one expression a line)."""
+    party = draft.facts[role]
+    place = party["address"]
+    style = draft.style
+    city = f"{place['postcode']} {place['city']}"
+    if party["country"] in ("GB", "US"):
+        city = f"{place['city']} {place['postcode']}"
+    prefix = style.pick(f"city_prefix/{name}", ("", "", "", "{} ", "{}-"))
+    city = prefix.format(party["country"]) + city
+    found = [text(place["street"]), text(city)]
+    if style.chance(f"country/{name}", 0.45):
+        found.append(text(draft.country(party)))
+    if style.chance(f"attention/{name}", 0.15):
+        found.insert(0, text(f"{style.word('contact')} {party['contact']}"))
+    return found
+
+
+def letterhead(draft: Draft) -> str:
+    """The issuer's head: logo as text, or full name with address."""
+    style, role = draft.style, draft.role("issuer")
+    name = draft.issuer["name"]
+    size = points(style.number("logo_size", 12, 24))
+    shape = style.pick("letterhead", ("logo", "name", "name_address", "line", "logo_address", "none"))
+    short = name.split()[0] if len(name.split()) > 1 else name[:6]
+    if shape == "none":
+        return ""
+    if shape == "logo":
+        return styled(bold(text(short if style.chance("logo_upper", 0.5) else short.upper())), size=size, fill=_colour(draft))
+    full = styled(bold(draft.name(role, upper=style.chance("head_upper", 0.12))), size=points(style.number("head_size", 10, 20)), fill=_colour(draft))
+    if shape == "name":
+        return full
+    if shape == "line":
+        return stack([full, styled(join(*_joined(address_lines(draft, role, name="head"), " · ")), size="0.85em")], spacing=4)
+    details = [full, *address_lines(draft, role, name="head"), *contact_lines(draft, draft.issuer, name="head")]
+    if style.chance("head_vat", 0.35):
+        details.append(join(label(draft, style.word("vat_id"), name="head"), text(" "), draft.vat(role)))
+    if shape == "logo_address":
+        details[0] = styled(bold(text(short)), size=size)
+        details.insert(1, draft.name(role))
+    return stack(details, spacing=style.number("head_gap", 2.5, 5))
+
+
+def contact_lines(draft: Draft, party: dict[str, Any], *, name: str) -> list[str]:
+    """Telephone, mail and web lines that the style shows."""
+    style = draft.style
+    found = []
+    for concept, probability in (("phone", 0.5), ("email", 0.45), ("web", 0.35)):
+        if style.chance(f"{concept}/{name}", probability):
+            bare = style.chance(f"bare_contact/{name}", 0.4) and concept != "phone"
+            found.append(text(party[concept] if bare else f"{style.word(concept)} {party[concept]}"))
+    return found
+
+
+def address_window(draft: Draft) -> str:
+    """Recipient's address as in a window envelope, with the sender's line above."""
+    style, role = draft.style, draft.role("recipient")
+    rows = []
+    if style.chance("sender_line", 0.55):
+        separator = style.pick("sender_separator", (" - ", " · ", " | ", ", ", " ● "))
+        sender = [draft.name(draft.role("issuer")), *address_lines(draft, draft.role("issuer"), name="sender")[-2:]]
+        rows.append(styled(join(*_joined(sender, separator)), size="0.72em"))
+    if style.chance("window_heading", 0.3):
+        rows.append(bold(label(draft, style.word(f"{role}_heading"), name="window")))
+    rows += [draft.name(role), *address_lines(draft, role, name="window")]
+    if role == "buyer" and style.chance("window_vat", 0.15):
+        rows.append(join(label(draft, style.word("vat_id"), name="window"), text(" "), draft.vat(role)))
+    return stack(rows, spacing=style.number("window_gap", 3, 6))
+
+
+def party_box(draft: Draft, role: str, *, name: str = "party") -> str:
+    """Heading, name, address and ids of one party, in lines."""
+    style = draft.style
+    heading = style.word(f"{role}_heading")
+    party = draft.facts[role]
+    shown_name = draft.name(role, upper=style.chance(f"upper/{name}", 0.06))
+    if style.chance(f"heading_inline/{name}", 0.2):
+        rows = [join(bold(text(heading + ": ")), shown_name)]
+    else:
+        rows = [bold(label(draft, heading, name=f"heading/{name}")), bold(shown_name, is_bold=style.chance(f"name_bold/{name}", 0.3))]
+    rows += address_lines(draft, role, name=name)
+    if style.chance(f"box_ids/{name}", 0.5):
+        rows += _id_lines(draft, role, name=name)
+    if style.chance(f"box_contact/{name}", 0.3):
+        rows += contact_lines(draft, party, name=name)
+    return stack(rows, spacing=style.number(f"box_gap/{name}", 2.5, 5))
+
+
+def _id_lines(draft: Draft, role: str, *, name: str) -> list[str]:
+    style, party = draft.style, draft.facts[role]
+    found = []
+    vat = draft.vat(role)
+    if vat:
+        word = style.word("buyer_vat_id" if role == "buyer" and style.chance("buyer_vat_word", 0.4) else "vat_id")
+        found.append(join(label(draft, word, name=name), text(" "), vat))
+    if style.chance(f"gln/{name}", 0.25):
+        found.insert(0, join(label(draft, style.word("gln"), name=name), text(f" {party['gln']}")))
+    if style.chance(f"tax_number/{name}", 0.3):
+        tax = join(label(draft, style.word("tax_number"), name=name), text(f" {party['tax_number']}"))
+        if found and style.chance(f"ids_on_line/{name}", 0.4):
+            found[-1] = join(found[-1], text(" - "), tax)
+        else:
+            found.append(tax)
+    return found
+
+
+def party_form(draft: Draft, role: str) -> str:
+    """A section of labelled rows: name, address, ids."""
+    style, party = draft.style, draft.facts[role]
+    pairs = []
+    if style.chance("form_number", 0.6):
+        number = draft.facts["supplier_number" if role == "seller" else "customer_number"]
+        shown = draft.plain("customer_number", number) if role == "buyer" and draft.is_by_vendor else text(number)
+        pairs.append(Pair(style.word("number_word"), shown))
+    if style.chance("form_gln", 0.3):
+        pairs.append(Pair(style.word("gln"), text(party["gln"])))
+    pairs.append(Pair(style.word("name_word"), bold(draft.name(role), is_bold=style.chance("form_bold", 0.4))))
+    pairs.append(Pair(style.word("address_word"), lines(address_lines(draft, role, name="form"))))
+    if style.chance("form_contact", 0.3):
+        pairs.append(Pair(style.word("contact"), text(party["contact"])))
+    if style.chance("form_tax_number", 0.4):
+        pairs.append(Pair(style.word("tax_number"), text(party["tax_number"])))
+    if party["vat_id"] and style.chance(f"form_vat/{role}", 0.85 if role == "seller" else 0.45):
+        pairs.append(Pair(style.word("vat_id"), draft.vat(role)))
+    heading = bold(styled(text(style.word(f"{role}_heading")), size="1.1em"))
+    body = arrange(draft, pairs, name="form", options=("zebra", "zebra", "columns", "colon", "boxed"))
+    if style.chance("form_filled_heading", 0.5):
+        heading = call("block", heading, width="100%", inset="3pt", fill=style.pick("form_fill", ('rgb("#cfeefc")', "luma(220)", "luma(235)")))
+    return stack([heading, body], spacing=4)
+
+
+def ship_to(draft: Draft) -> str:
+    """Where goods go: often the buyer again, sometimes a stranger."""
+    style, party = draft.style, draft.facts["buyer"]
+    heading = bold(label(draft, style.word("ship_to_heading"), name="ship"))
+    stranger = style.chance("ship_stranger", 0.5)
+    name = text(f"{party['contact']}") if stranger else draft.name("buyer")
+    return stack([heading, name, *address_lines(draft, "buyer", name="ship")], spacing=style.number("box_gap/ship", 2.5, 5))
+
+
+def footer(draft: Draft) -> str:
+    """Foot of the page: columns or lines with bank, registry, contact of the issuer; empty in some styles."""
+    style = draft.style
+    shape = style.pick("footer", ("columns", "columns", "columns", "line", "lines", "none", "none"))
+    if shape == "none":
+        return ""
+    groups = _footer_groups(draft)
+    size = points(style.number("footer_size", 5.5, 7.5))
+    if shape == "columns":
+        return styled(grid(f"({'1fr,' * len(groups)})", [stack(group, spacing=2) for group in groups], column_gutter="8pt"), size=size)
+    separator = style.pick("footer_separator", (" | ", " - ", " · ", ", ", "  "))
+    if shape == "line":
+        return styled(call("block", join(*_joined([part for group in groups for part in group], separator))), size=size)
+    rows = [call("align", "center", join(*_joined(group, separator))) for group in groups]
+    return styled(stack(rows, spacing=2.5), size=size)
+
+
+def _footer_groups(draft: Draft) -> list[list[str]]:
+    style, party, role = draft.style, draft.issuer, draft.role("issuer")
+    company = [draft.name(role), *address_lines(draft, role, name="foot")]
+    registry = [text(f"{style.word('registry')} {party['registry']}")]
+    if party["vat_id"] and style.chance("foot_vat", 0.75):
+        registry.append(join(label(draft, style.word("vat_id"), name="foot"), text(" "), draft.vat(role)))
+    if style.chance("foot_tax", 0.4):
+        registry.append(text(f"{style.word('tax_number')} {party['tax_number']}"))
+    groups = [company, registry]
+    if style.chance("foot_contact", 0.6):
+        groups.append(contact_lines(draft, party, name="foot") or [text(party["web"])])
+    if party["iban"] and style.chance("foot_bank", 0.65):
+        groups.append(bank_lines(draft, name="foot"))
+    if style.chance("foot_shuffle", 0.3):
+        style.rng("foot_order").shuffle(groups)
+    return groups
+
+
+def bank_lines(draft: Draft, *, name: str) -> list[str]:
+    """Bank, IBAN and BIC of the issuer; only the seller's are fields."""
+    style, party = draft.style, draft.issuer
+    iban = draft.iban() if draft.is_by_vendor else text(party["iban"])
+    bic = draft.bic() if draft.is_by_vendor else text(party["bic"])
+    rows = [text(party["bank"]), join(label(draft, style.word("iban"), name=name), text(" "), iban)]
+    if style.chance(f"bic/{name}", 0.8):
+        rows.append(join(label(draft, style.word("bic"), name=name), text(" "), bic))
+    if style.chance(f"holder/{name}", 0.15) and draft.is_by_vendor:
+        rows.append(draft.name("seller"))
+    return rows
+
+
+def _joined(parts: list[str], separator: str) -> list[str]:
+    found: list[str] = []
+    for part in parts:
+        found += [text(separator), part] if found else [part]
+    return found
+
+
+def _colour(draft: Draft) -> str:
+    return draft.style.pick("colour", ("black", "black", 'rgb("#1b4f8a")', 'rgb("#8a1b2c")', 'rgb("#2c6e49")', "luma(60)", 'rgb("#d35400")'))

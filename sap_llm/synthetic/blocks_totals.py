@@ -1,0 +1,210 @@
+"""Sums, tax tables and payment: everything that follows the line items.
+
+Totals in all their arrangements, payment sentences and lists belong here; the line table does not (`blocks_lines`).
+"""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from sap_llm.synthetic.blocks_pairs import Pair, arrange, label, terms
+from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
+from sap_llm.synthetic.style import labels
+
+
+def has_totals(draft: Draft) -> bool:
+    """Whether this document shows sums at all."""
+    if draft.kind == "GOODS_RECEIPT":
+        return draft.style.chance("receipt_priced", 0.12)
+    return not draft.style.chance("no_totals/" + draft.kind, 0.02 if draft.kind == "SUPPLIER_INVOICE" else 0.1)
+
+
+def total_rows(draft: Draft) -> list[Pair]:
+    """Rows of the totals block, from the sum of lines to what is to be paid."""
+    style, facts = draft.style, draft.facts
+    rows: list[Pair] = []
+    has_extras = facts["discount_amount"] != "0.00" or facts["freight_amount"] != "0"
+    if has_extras or style.chance("lines_amount", 0.15):
+        rows.append(Pair(style.word("lines_amount"), draft.money("", facts["lines_amount"])))
+    if facts["discount_amount"] != "0.00":
+        percent = f" {facts['discount_percent']} %" if style.chance("discount_percent", 0.5) else ""
+        rows.append(Pair(style.word("discount") + percent, draft.money("", str(-Decimal(facts["discount_amount"])))))
+    if facts["freight_amount"] != "0":
+        rows.append(Pair(style.word("freight"), draft.money("", facts["freight_amount"])))
+    net_only = draft.kind == "PURCHASE_ORDER" and style.chance("net_only", 0.4)
+    if net_only:
+        return [*rows, Pair(style.word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
+    if has_extras or style.chance("net_row", 0.9):
+        rows.append(Pair(style.word("net_amount"), draft.money("net_amount", facts["net_amount"])))
+    rows += _tax_rows(draft)
+    rows.append(Pair(style.word("total_amount"), draft.money("total_amount", facts["total_amount"])))
+    if facts["prepaid_amount"] != "0":
+        rows.append(Pair(style.word("prepaid"), draft.money("", str(-Decimal(facts["prepaid_amount"])))))
+        rest = Decimal(facts["total_amount"]) - Decimal(facts["prepaid_amount"])
+        rows.append(Pair(style.word("payable"), draft.money("", str(rest))))
+    if style.chance("totals_reversed", 0.03):
+        rows.reverse()
+    return rows
+
+
+def _tax_rows(draft: Draft) -> list[Pair]:
+    style, facts = draft.style, draft.facts
+    taxes, word = facts["taxes"], style.word("tax_amount")
+    if facts["tax_amount"] == "0.00" and style.chance("hide_zero_tax", 0.4):
+        return []
+    if len(taxes) == 1:
+        return [Pair(_rate_label(draft, word, taxes[0], is_field=True), draft.money("tax_amount", facts["tax_amount"]))]
+    rows = []
+    if style.chance("taxes_itemised", 0.6):
+        rows = [Pair(_rate_label(draft, word, tax, is_field=False), draft.money("", tax["amount"])) for tax in taxes]
+    if not rows or style.chance("tax_sum", 0.6):
+        rows.append(Pair(style.word("tax_amount") if not rows else style.pick("tax_sum_word", style.synonyms("tax_amount")), draft.money("tax_amount", facts["tax_amount"])))
+    return rows
+
+
+def _rate_label(draft: Draft, word: str, tax: dict[str, str], *, is_field: bool) -> str:
+    """The tax label with its rate; a marked expression is smuggled through as `=expression`."""
+    shape = draft.style.pick("tax_label", ("word", "rate word", "word rate", "word (rate)", "word rate base"))
+    rate = draft.style.amount(tax["rate"], places=draft.style.pick("rate_places", (0, 0, 1, 2)))
+    sign = draft.style.pick("rate_sign_sum", ("%", "\u00a0%", "%"))
+    shown = draft.sheet.value("tax_rate", tax["rate"], rate + sign) if is_field and shape != "word" else text(rate + sign)
+    if shape == "word":
+        return word
+    if shape == "rate word":
+        return "=" + join(shown, text(" " + word))
+    if shape == "word (rate)":
+        marked = draft.sheet.value("tax_rate", tax["rate"], f"({rate}{sign})") if is_field else text(f"({rate}{sign})")
+        return "=" + join(text(word + " "), marked)
+    if shape == "word rate base":
+        return "=" + join(text(word + " "), shown, text(f" {draft.style.pick('tax_on', ('auf', 'on', 'sur', 'de', '/'))} "), draft.money("", tax["base"], bare=True))
+    return "=" + join(text(word + " "), shown)
+
+
+def _label(draft: Draft, word: str) -> str:
+    if word.startswith("="):
+        return join(word[1:], text(draft.style.pick("colon/totals_tax", (":", "", ""))))
+    return label(draft, word, name="totals")
+
+
+def totals(draft: Draft) -> str:
+    """The totals block in the style's arrangement, with a tax table beside or above it."""
+    style = draft.style
+    rows = total_rows(draft)
+    shape = style.pick("totals", ("right", "right", "right", "right", "boxed", "left", "across", "form", "center"), test_only=("grid2",))
+    block = _ARRANGERS[shape](draft, rows)
+    if style.chance("currency_line", 0.35) or (draft.must_name_currency and style.chance("currency_needed", 0.75)):
+        note = join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word())
+        side = style.pick("currency_side", ("left", "right"))
+        block = stack([aligned(side, note), block], spacing=5) if style.chance("currency_above", 0.5) else stack([block, aligned(side, note)], spacing=5)
+    if not (style.chance("tax_table", 0.3) and draft.kind != "GOODS_RECEIPT"):
+        return block
+    table = tax_table(draft)
+    where = style.pick("tax_table_place", ("beside", "above", "below"))
+    if where == "beside":
+        return grid("(1fr,1fr)", [table, block], column_gutter="16pt")
+    return stack([table, block] if where == "above" else [block, table], spacing=10)
+
+
+def tax_table(draft: Draft) -> str:
+    """Rates, bases and tax amounts; a sum row repeats net and tax."""
+    style, facts = draft.style, draft.facts
+    heads = style.rng("tax_table_heads").choice(labels(style.language)["tax_table"])
+    cells = [bold(text(head)) for head in heads]
+    is_single = len(facts["taxes"]) == 1
+    for tax in facts["taxes"]:
+        rate = style.amount(tax["rate"], places=style.pick("rate_places", (0, 0, 1, 2))) + style.pick("rate_sign", ("%", " %", ""))
+        cells.append(draft.sheet.value("tax_rate", tax["rate"], rate) if is_single else text(rate))
+        cells.append(draft.money("net_amount" if is_single else "", tax["base"], bare=True))
+        cells.append(draft.money("tax_amount" if is_single else "", tax["amount"], bare=True))
+    if not is_single and style.chance("tax_table_sum", 0.5):
+        cells += [text(style.word("lines_amount")), draft.money("net_amount", facts["net_amount"], bare=True)]
+        cells.append(draft.money("tax_amount", facts["tax_amount"], bare=True))
+    return styled(
+        call("table", *cells, columns="(auto,auto,auto)", align="(left,right,right)", inset=points(style.number("tax_inset", 1.5, 4)),
+             stroke=style.pick("tax_rules", ("none", "0.3pt", "(bottom:0.3pt)"))),
+        size="0.9em",
+    )  # fmt: skip
+
+
+def _emphasised(draft: Draft, rows: list[Pair]) -> list[str]:
+    cells = []
+    for index, row in enumerate(rows):
+        is_bold = index == len(rows) - 1 and draft.style.chance("total_bold", 0.6)
+        cells += [bold(_label(draft, row.label), is_bold=is_bold), bold(row.value, is_bold=is_bold)]
+    return cells
+
+
+def _right(draft: Draft, rows: list[Pair]) -> str:
+    gap = points(draft.style.number("totals_gap", 2.5, 7))
+    side = draft.style.pick("totals_label_side", ("left", "left", "right"))
+    return aligned("right", grid("(auto,auto)", _emphasised(draft, rows), gutter=gap, column_gutter=points(draft.style.number("totals_width", 8, 60)), align=f"({side},right)"))
+
+
+def _left(draft: Draft, rows: list[Pair]) -> str:
+    return grid("(auto,auto)", _emphasised(draft, rows), gutter=points(draft.style.number("totals_gap", 2.5, 7)), column_gutter="20pt")
+
+
+def _boxed(draft: Draft, rows: list[Pair]) -> str:
+    return aligned("right", call("table", *_emphasised(draft, rows), columns="(auto,auto)", stroke="0.4pt", align="(left,right)", inset="3.5pt"))
+
+
+def _across(draft: Draft, rows: list[Pair]) -> str:
+    cells = [_label(draft, row.label) for row in rows] + [row.value for row in rows]
+    return call("table", *cells, columns=f"({'1fr,' * len(rows)})", stroke=draft.style.pick("across_rules", ("none", "0.4pt", "(bottom:0.4pt)")), inset="3pt", align="right")
+
+
+def _form(draft: Draft, rows: list[Pair]) -> str:
+    return call("table", *_emphasised(draft, rows), columns="(1fr,1fr,)" if draft.style.chance("form_half", 0.5) else "(55%,1fr)", align="(left,right)", stroke="(bottom:0.3pt+gray)", inset="4pt")
+
+
+def _center(draft: Draft, rows: list[Pair]) -> str:
+    return aligned("center", grid("(auto,auto)", _emphasised(draft, rows), gutter="4pt", column_gutter="30pt", align="(right,right)"))
+
+
+def _grid2(draft: Draft, rows: list[Pair]) -> str:
+    cells = [cell for row in rows for cell in (_label(draft, row.label), row.value)]
+    return call("table", *cells, columns="(auto,1fr,auto,1fr)", stroke="0.3pt", align="(left,right,left,right)", inset="3pt")
+
+
+_ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
+    "right": _right,
+    "left": _left,
+    "boxed": _boxed,
+    "across": _across,
+    "form": _form,
+    "center": _center,
+    "grid2": _grid2,
+}
+
+
+def payment(draft: Draft) -> str:
+    """Terms, due date and bank, as sentences or pairs; orders show terms only."""
+    style = draft.style
+    rows: list[str] = []
+    vocabulary = labels(style.language)
+    if draft.kind == "SUPPLIER_INVOICE" and style.chance("due_sentence", 0.45):
+        rows.append(draft.sentence(style.rng("due_sentence").choice(vocabulary["due_sentence"])))
+    elif style.chance("terms_line", 0.45) and draft.kind != "GOODS_RECEIPT":
+        rows.append(join(label(draft, style.word("payment_terms"), name="terms"), text(" "), terms(draft)))
+    if draft.kind == "SUPPLIER_INVOICE":
+        rows.append(_bank(draft))
+    if style.chance("total_sentence", 0.06) and draft.kind == "SUPPLIER_INVOICE":
+        rows.append(draft.sentence(style.rng("total_sentence").choice(vocabulary["total_sentence"])))
+    return stack(rows, spacing=style.number("payment_gap", 4, 9)) if any(rows) else ""
+
+
+def _bank(draft: Draft) -> str:
+    style = draft.style
+    if not draft.facts["seller"]["iban"]:
+        return ""
+    shape = style.pick("bank", ("sentence", "pairs", "pairs", "line", "none", "none"))
+    if shape == "none":
+        return ""
+    if shape == "sentence":
+        return draft.sentence(style.rng("payment_sentence").choice(labels(style.language)["payment_sentence"]))
+    pairs = [Pair(style.word("iban"), draft.iban())]
+    if style.chance("bank_name", 0.6):
+        pairs.insert(0, Pair(style.word("bank"), text(draft.facts["seller"]["bank"])))
+    if style.chance("bank_bic", 0.7):
+        pairs.append(Pair(style.word("bic"), draft.bic()))
+    return arrange(draft, pairs, name="bank", options=("inline", "inline") if shape == "line" else ("columns", "colon", "colon", "boxed", "above"))

@@ -1,0 +1,119 @@
+"""The stage `business_facts`: facts of all documents of a range of worlds, as one Arrow table.
+
+The table's schema, the stage's configuration and its build function belong here; how facts come about does not
+(`worlds`, `chains`), nor pages (`stage`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, time
+from typing import Any
+
+import pyarrow as pa
+from pydantic import Field
+
+from sap_llm.schema.errors import ConfigurationError
+from sap_llm.schema.tables import TIMESTAMP, conform
+from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
+from sap_llm.storage.store import DatasetWriter
+from sap_llm.synthetic.chains import Fact, make_chains
+from sap_llm.synthetic.worlds import make_world
+
+STAGE_VERSION = "1"
+_WORLDS_A_BATCH = 20
+
+FACTS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("chain", pa.string(), nullable=False),
+        pa.field("world", pa.string(), nullable=False),
+        pa.field("world_number", pa.int32(), nullable=False),
+        pa.field("vendor", pa.string(), nullable=False),
+        pa.field("issuer", pa.string(), nullable=False),  # party of the world whose layout the document has
+        pa.field("document_type", pa.string(), nullable=False),
+        pa.field("document_subtype", pa.string()),
+        pa.field("language", pa.string(), nullable=False),
+        pa.field("currency", pa.string(), nullable=False),
+        pa.field("event_time", TIMESTAMP, nullable=False),  # document date
+        pa.field("document_number", pa.string(), nullable=False),
+        pa.field("total_amount", pa.decimal128(18, 2), nullable=False),
+        pa.field("payload", pa.string(), nullable=False),  # JSON: parties, references, lines, sums
+    ]
+)
+"""One row per document."""
+
+
+class BusinessFactsConfig(StageConfig):
+    """Values of the stage `business_facts`."""
+
+    chains_per_world: int = Field(ge=1)
+    lines_max: int = Field(ge=1, le=200)
+
+
+def parse_range(seed_range: str) -> range:
+    """World numbers of `0000-0049` (both ends included).
+
+    Raises:
+        ConfigurationError: The text is not two numbers in order.
+    """
+    first, separator, last = seed_range.partition("-")
+    if not (separator and first.isdigit() and last.isdigit() and int(first) <= int(last)):
+        raise ConfigurationError(
+            f"{seed_range!r} is not a range of worlds", where="seed_range", remedy="Write it as 0000-0049."
+        )
+    return range(int(first), int(last) + 1)
+
+
+def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, seed_range: str) -> BuildResult:
+    """Build `business_facts/<seed_range>`: the table `facts` (schema `FACTS`)."""
+    worlds = parse_range(seed_range)
+
+    def produce(writer: DatasetWriter) -> Mapping[str, Any]:
+        counts: dict[str, int] = {}
+
+        def batches() -> Iterator[pa.Table]:
+            for start in range(worlds.start, worlds.stop, _WORLDS_A_BATCH):
+                part = range(start, min(start + _WORLDS_A_BATCH, worlds.stop))
+                rows = [row for number in part for row in _rows(number, config)]
+                for row in rows:
+                    counts[row["document_type"]] = counts.get(row["document_type"], 0) + 1
+                context.progress("business facts", done=part.stop - worlds.start, total=len(worlds))
+                yield conform(rows, FACTS)
+
+        documents = writer.write_table("facts", batches(), FACTS)
+        return {"documents": documents, "worlds": len(worlds)} | {f"documents_{key.lower()}": n for key, n in counts.items()}
+
+    return build(
+        context,
+        name=f"business_facts/{seed_range}",
+        stage_version=STAGE_VERSION,
+        config=config,
+        produce=produce,
+    )
+
+
+def _rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
+    world = make_world(config.seed, number)
+    for fact in make_chains(world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max):
+        yield _row(fact, number)
+
+
+def _row(fact: Fact, number: int) -> dict[str, Any]:
+    from decimal import Decimal
+
+    return {
+        "document_id": fact.document_id,
+        "chain": fact.chain,
+        "world": fact.world,
+        "world_number": number,
+        "vendor": fact.vendor,
+        "issuer": fact.issuer,
+        "document_type": fact.document_type,
+        "document_subtype": fact.document_subtype,
+        "language": fact.language,
+        "currency": fact.currency,
+        "event_time": datetime.combine(fact.document_date, time(), tzinfo=UTC),
+        "document_number": fact.payload["document_number"],
+        "total_amount": Decimal(fact.payload["total_amount"]),
+        "payload": json.dumps(fact.payload, ensure_ascii=False, sort_keys=True),
+    }

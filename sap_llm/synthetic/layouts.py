@@ -1,0 +1,272 @@
+"""Whole pages: families of layouts that put blocks in order.
+
+Page set-up, titles, texts and the order of blocks belong here; the blocks do not (`blocks_*`).
+"""
+
+from collections.abc import Callable
+
+from sap_llm.synthetic.blocks_lines import line_table
+from sap_llm.synthetic.blocks_pairs import Pair, arrange, info_pairs, label
+from sap_llm.synthetic.blocks_parties import address_window, footer, letterhead, party_box, party_form, ship_to
+from sap_llm.synthetic.blocks_totals import has_totals, payment, totals
+from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
+from sap_llm.synthetic.style import FONTS, labels
+
+_SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0), (612.0, 792.0), (975.3, 1380.4))
+FAMILIES = ("letter", "letter", "letter", "modern", "modern", "form", "form", "boxed", "boxed", "plain", "compact", "compact")
+TEST_FAMILIES = ("sidebar", "sums_first", "two_up")
+
+
+def compose(draft: Draft) -> str:
+    """Typst source of the document; marks are collected in `draft.sheet`."""
+    style = draft.style
+    family = style.pick("family", FAMILIES, test_only=TEST_FAMILIES)
+    body = _FAMILIES[family](draft)
+    width, height = style.pick("size", _SIZES)
+    scale = 1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0
+    foot = footer(draft)
+    page = call(
+        "page", width=points(width), height=points(height), footer_descent="10%",
+        margin=f"(x:{points(style.number('margin_x', 34, 72))},top:{points(style.number('margin_top', 28, 70))},bottom:{points(style.number('margin_bottom', 62, 90))})",
+        header=_running_head(draft), footer=draft.sheet.block("footer", foot) if foot else "none",
+    ).replace("page(", "set page(", 1)  # fmt: skip
+    size = style.number("font_size", 7.6, 10.6) * scale
+    font = call(
+        "set text", font=text(style.pick("font", FONTS)), size=points(size), lang=text(style.language), hyphenate="false",
+        tracking=f"{style.pick('tracking', (0, 0, 0, 0, -0.02, 0.02, 0.04)):.2f}em", ligatures="false",
+    )  # fmt: skip
+    gap = style.number("leading", 0.42, 0.75)
+    spacing = points(style.number("block_gap", 9, 22) * scale)
+    return f"#{{\n{page}\n{font}\nset par(leading:{gap:.2f}em,spacing:{spacing})\nset block(spacing:{spacing})\n{body}\n}}\n"
+
+
+def _running_head(draft: Draft) -> str:
+    style = draft.style
+    shape = style.pick("running_head", ("none", "none", "none", "page", "note"))
+    if shape == "none":
+        return "none"
+    word, of = style.word("page"), style.pick("page_of", style.synonyms("page_of"))
+    if shape == "note":
+        return styled(text(style.rng("head_note").choice(style.synonyms("noise")).split("{")[0]), size="0.75em")
+    page = f"context [{word} #counter(page).display()" + (f" {of} #counter(page).final().first()" if style.chance("page_total", 0.6) else "") + "]"
+    return aligned(style.pick("page_side", ("right", "left")), styled(page.replace("[#", "[\\#", 1) if word == "#" else page, size="0.8em"))
+
+
+def title_words(draft: Draft) -> str:
+    """The words of the title: plain, by subtype, misleading or none."""
+    if not draft.is_titled:
+        rng = draft.rng
+        return "" if rng.random() < 0.5 else rng.choice(draft.style.synonyms("misleading_titles"))
+    named = labels(draft.style.language)["subtypes"].get(f"{draft.kind}.{draft.subtype}")
+    if named and draft.rng.random() < 0.92:
+        word: str = draft.style.pick(f"subtype/{draft.subtype}", named)
+        return word
+    return draft.style.word("titles", draft.kind)
+
+
+def _title(draft: Draft) -> tuple[str, bool]:
+    """The title block, and whether it already holds the document's number."""
+    style = draft.style
+    words = title_words(draft)
+    shape = style.pick("title", ("plain", "plain", "plain", "number", "number date", "colon number"))
+    parts = [text(words)] if words else []
+    has_number = shape != "plain" and bool(words)
+    if has_number:
+        number = draft.plain("document_number", draft.facts["document_number"])
+        between = text(": ") if shape == "colon number" else text(f" {style.pick('title_number', (*style.synonyms('number_word'), ''))} ".replace("  ", " "))
+        parts += [between, number]
+        if shape == "number date":
+            parts += [text(f" {style.word('of')} "), draft.date("document_date", draft.facts["document_date"])]
+    if not parts:
+        return "", False
+    size = points(style.number("title_size", 11, 24 if not has_number else 15))
+    shown = styled(bold(join(*parts), is_bold=style.chance("title_bold", 0.75)), size=size)
+    return draft.sheet.block("header", shown), has_number and style.chance("number_once", 0.6)
+
+
+def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ()) -> str:
+    pairs = info_pairs(draft, has_number=not has_number)
+    arranged = arrange(draft, pairs, name="info", options=options) if options else arrange(draft, pairs, name="info")
+    return draft.sheet.block("header", arranged)
+
+
+def _intro(draft: Draft) -> str:
+    style = draft.style
+    if not style.chance("intro", 0.55):
+        return ""
+    template = style.rng(f"intro/{draft.kind}").choice(labels(style.language)["intro"][draft.kind])
+    rows = [draft.sentence(part) for part in template.split("|")]
+    return draft.sheet.block("text", stack(rows, spacing=6))
+
+
+def _noise_text(draft: Draft) -> str:
+    style = draft.style
+    count = style.pick("noise_sentences", (0, 0, 1, 1, 2, 3))
+    vocabulary = style.synonyms("noise")
+    rows = [draft.sentence(sentence) for sentence in style.rng("noise_text").sample(vocabulary, count)]
+    if draft.subtype and not draft.is_titled and draft.rng.random() < 0.6:
+        named = labels(style.language)["subtypes"].get(f"{draft.kind}.{draft.subtype}")
+        if named:
+            rows.insert(0, text(f"{labels(style.language)['subtype_note']}: {style.pick(f'subtype/{draft.subtype}', named)}"))
+    if style.chance("closing", 0.3):
+        rows.append(text(style.rng("closing").choice(style.synonyms("closing"))))
+        if style.chance("closing_name", 0.5):
+            rows.append(draft.name(draft.role("issuer")) if style.chance("closing_company", 0.6) else text(draft.issuer["contact"]))
+    return draft.sheet.block("text", stack(rows, spacing=4)) if rows else ""
+
+
+def _tail(draft: Draft) -> list[str]:
+    """Line table, totals, payment and closing texts."""
+    style = draft.style
+    parts = [line_table(draft)]
+    if has_totals(draft):
+        parts.append(draft.sheet.block("totals", totals(draft) + ",breakable:false,width:100%"))
+    elif draft.must_name_currency and draft.kind != "GOODS_RECEIPT":
+        parts.append(join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word()))
+    paid = payment(draft)
+    notes = _noise_text(draft)
+    tail = [draft.sheet.block("text", paid) if paid else "", notes]
+    if style.chance("notes_first", 0.2):
+        tail.reverse()
+    return parts + tail
+
+
+def _paragraphs(parts: list[str]) -> str:
+    """Blocks one after the other with the style's spacing."""
+    return "\n".join(f"block({part})" if not part.startswith("v(") else part for part in parts if part and part != '""')
+
+
+def _letter(draft: Draft) -> str:
+    style = draft.style
+    head = draft.sheet.block("header", letterhead(draft))
+    title, has_number = _title(draft)
+    window = draft.sheet.block("address", address_window(draft))
+    info = _info(draft, has_number)
+    side = style.pick("head_side", ("left", "right", "center"))
+    if style.chance("window_right", 0.12):
+        row = grid("(1fr,auto)", [info, window], column_gutter="24pt")
+    elif style.chance("info_below", 0.22):
+        row = stack([window, info], spacing=16)
+    else:
+        row = grid(style.pick("letter_columns", ("(1fr,auto)", "(1.2fr,1fr)", "(1fr,1fr)")), [window, info], column_gutter="24pt")
+    order = [row, title] if style.chance("title_below", 0.7) else [title, row]
+    return _paragraphs([aligned(side, head), *order, _intro(draft), *_tail(draft)])
+
+
+def _modern(draft: Draft) -> str:
+    style = draft.style
+    title, has_number = _title(draft)
+    head = draft.sheet.block("header", letterhead(draft))
+    top = [head, aligned("right", title)] if style.chance("title_right", 0.6) else [title or head, aligned("right", head) if title else ""]
+    parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
+    if style.chance("ship_to", 0.3):
+        parties.append(draft.sheet.block("address", ship_to(draft)))
+    info = _info(draft, has_number)
+    row = grid(f"({'1fr,' * len(parties)})", parties, column_gutter="14pt")
+    middle = [info, row] if style.chance("info_first", 0.4) else [row, info]
+    if style.chance("info_beside", 0.3):
+        middle = [grid("(1fr,1fr)", [stack(parties, spacing=12), info], column_gutter="20pt")]
+    return _paragraphs([grid("(1fr,1fr)", [part or '""' for part in top]), *middle, _intro(draft), *_tail(draft)])
+
+
+def _both(draft: Draft) -> list[str]:
+    roles = ["seller", "buyer"]
+    if draft.style.chance("buyer_first", 0.3):
+        roles.reverse()
+    return roles
+
+
+def _form(draft: Draft) -> str:
+    style = draft.style
+    title, has_number = _title(draft)
+    if style.chance("form_number_title", 0.4) and not has_number and title:
+        has_number = False
+    info = _info(draft, has_number, options=("zebra", "zebra", "columns", "colon", "boxed"))
+    sections = [draft.sheet.block("address", party_form(draft, role)) for role in _both(draft)]
+    if style.chance("form_beside", 0.25):
+        sections = [grid("(1fr,1fr)", sections, column_gutter="14pt")]
+    order = [title, info, *sections] if style.chance("form_info_first", 0.7) else [title, *sections, info]
+    tail = _tail(draft)
+    if style.chance("form_break", 0.25) and len(draft.facts["lines"]) > 2:
+        tail.insert(0, "pagebreak(weak:true)")
+        order.append(_intro(draft))
+        return _paragraphs(order) + "\npagebreak(weak:true)\n" + _paragraphs(tail[1:])
+    return _paragraphs([*order, _intro(draft), *tail])
+
+
+def _boxed(draft: Draft) -> str:
+    style = draft.style
+    title, has_number = _title(draft)
+    inset = points(style.number("box_inset", 3, 8))
+    boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
+    if style.chance("ship_to", 0.4):
+        boxes.append(draft.sheet.block("address", ship_to(draft)))
+    info = _info(draft, has_number)
+    boxes.insert(style.pick("info_slot", (0, 1, 1, 2)), info)
+    table = call("table", *boxes, columns="(1fr,1fr)", inset=inset, stroke="0.5pt")
+    if style.chance("boxes_loose", 0.4):
+        framed = [call("rect", box, width="100%", inset=inset, stroke="0.5pt") for box in boxes]
+        table = grid("(1fr,1fr)", framed, gutter="8pt")
+    head = draft.sheet.block("header", letterhead(draft)) if style.chance("boxed_head", 0.5) else ""
+    return _paragraphs([head, title, table, _intro(draft), *_tail(draft)])
+
+
+def _plain(draft: Draft) -> str:
+    style = draft.style
+    title, has_number = _title(draft)
+    info = _info(draft, has_number, options=("colon", "columns", "inline", "wide"))
+    parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
+    parts = [title, *parties, info] if style.chance("plain_title_first", 0.6) else [*parties, title, info]
+    return _paragraphs([*parts, _intro(draft), *_tail(draft)])
+
+
+def _compact(draft: Draft) -> str:
+    style = draft.style
+    title, has_number = _title(draft)
+    issuer, recipient = draft.role("issuer"), draft.role("recipient")
+    left = draft.sheet.block("address", party_box(draft, issuer, name="issuer"))
+    right = draft.sheet.block("address", party_box(draft, recipient, name="recipient"))
+    info = _info(draft, has_number, options=("wide", "inline", "boxed_above", "columns", "above"))
+    top = grid("(1fr,1fr)", [left, title or info], column_gutter="20pt")
+    second = grid("(1fr,1fr)", [right, info], column_gutter="20pt") if title else right
+    if style.chance("compact_swap", 0.3):
+        second = grid("(1fr,1fr)", [info, right], column_gutter="20pt") if title else right
+    return _paragraphs([top, second, _intro(draft), *_tail(draft)])
+
+
+def _sidebar(draft: Draft) -> str:
+    title, has_number = _title(draft)
+    info = _info(draft, has_number, options=("above", "colon", "columns"))
+    boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
+    side = stack([info, *boxes], spacing=18)
+    return _paragraphs([title, grid("(30%,1fr)", [side, stack(_tail(draft), spacing=12)], column_gutter="14pt")])
+
+
+def _sums_first(draft: Draft) -> str:
+    title, has_number = _title(draft)
+    tail = _tail(draft)
+    boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
+    info = _info(draft, has_number)
+    return _paragraphs([title, info, *tail[1:], tail[0], grid("(1fr,1fr)", boxes, column_gutter="14pt")])
+
+
+def _two_up(draft: Draft) -> str:
+    title, has_number = _title(draft)
+    pairs = [Pair("", draft.name("seller")), Pair("", draft.name("buyer"))]
+    window = draft.sheet.block("address", stack([pair.value for pair in pairs], spacing=9))
+    info = _info(draft, has_number, options=("boxed", "columns"))
+    return _paragraphs([grid("(1fr,1fr)", [info, stack([title, window], spacing=12)], column_gutter="18pt"), *_tail(draft)])
+
+
+_FAMILIES: dict[str, Callable[[Draft], str]] = {
+    "letter": _letter,
+    "modern": _modern,
+    "form": _form,
+    "boxed": _boxed,
+    "plain": _plain,
+    "compact": _compact,
+    "sidebar": _sidebar,
+    "sums_first": _sums_first,
+    "two_up": _two_up,
+}

@@ -1,0 +1,98 @@
+"""Typst expressions and the marks that tie printed values to their meaning.
+
+Building Typst code and registering marks belongs here; what is put on a page does not (`blocks_*`, `layouts`), nor
+compiling (`typeset`). A mark is a Typst link around a run of text: its rectangles come back from the compiled page, so
+the words of a value are known by construction. The links are erased from the finished file.
+
+Expressions are strings in Typst's code mode; `join` glues them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """One marked run of text, or (with `kind`) one block of the page."""
+
+    field: str = ""  # taxonomy name; empty when only the cell or block matters
+    value: str = ""  # canonical
+    line: int = -1  # index of the line item
+    row: int = -1  # row of the line table, header is 0
+    column: int = -1
+    kind: str = ""  # kind of layout block
+
+
+@dataclass
+class Sheet:
+    """Marks of a document that is being composed."""
+
+    marks: list[Mark] = field(default_factory=list)
+    printed: set[str] = field(default_factory=set)
+
+    def mark(self, mark: Mark, expression: str) -> str:
+        """Wrap an expression so that its place on the page becomes known."""
+        self.marks.append(mark)
+        if mark.field:
+            self.printed.add(mark.field)
+        return f'link("{len(self.marks) - 1}",{expression})'
+
+    def value(self, name: str, value: str, printed: str, *, line: int = -1, row: int = -1, column: int = -1) -> str:
+        """Text that shows the value of a field."""
+        return self.mark(Mark(field=name, value=value, line=line, row=row, column=column), text(printed))
+
+    def block(self, kind: str, expression: str) -> str:
+        """A layout block of the page."""
+        return self.mark(Mark(kind=kind), f"block({expression})")
+
+
+def text(content: str) -> str:
+    """A string literal."""
+    return '"' + content.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def join(*parts: str) -> str:
+    """Expressions one after the other on the same line."""
+    kept = [part for part in parts if part]
+    return kept[0] if len(kept) == 1 else "(" + "+".join(kept or ['""']) + ")"
+
+
+def lines(parts: Sequence[str]) -> str:
+    """Expressions under each other."""
+    return "(" + "+linebreak()+".join(part for part in parts if part) + ")" if any(parts) else '""'
+
+
+def call(function: str, *arguments: str, **named: str) -> str:
+    """A function call; underscores in names become hyphens."""
+    pairs = [f"{name.replace('_', '-')}:{value}" for name, value in named.items() if value != ""]
+    return f"{function}({','.join([*pairs, *arguments])})"
+
+
+def styled(expression: str, **named: str) -> str:
+    """Text with other size, weight or colour."""
+    return call("text", expression, **named)
+
+
+def bold(expression: str, *, is_bold: bool = True) -> str:
+    """Bold text, if wanted."""
+    return call("text", expression, weight='"bold"') if is_bold else expression
+
+
+def points(value: float) -> str:
+    """A length."""
+    return f"{value:.2f}pt"
+
+
+def grid(columns: str, cells: Sequence[str], **named: str) -> str:
+    """A grid; `columns` is a Typst expression such as `(auto,1fr)`."""
+    return call("grid", *cells, columns=columns, **named)
+
+
+def stack(parts: Sequence[str], *, spacing: float = 0.0, direction: str = "ttb") -> str:
+    """Blocks under or beside each other."""
+    return call("stack", *[part for part in parts if part], dir=direction, spacing=points(spacing))
+
+
+def aligned(where: str, expression: str) -> str:
+    """Alignment of a block: left, right, center or a sum of two."""
+    return f"align({where},{expression})"

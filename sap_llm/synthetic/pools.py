@@ -1,0 +1,123 @@
+"""Pools of words that companies, people, addresses and goods are made of.
+
+Reading the pool file and composing names from it belongs here; who trades with whom does not (`worlds`). People's
+names come from the Faker locales, everything else from `data/pools.yaml`.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+LANGUAGE_OF: dict[str, str] = {
+    "DE": "de", "AT": "de", "CH": "de", "FR": "fr", "LU": "fr", "BE": "fr", "ES": "es", "GB": "en", "US": "en",
+    "NL": "en", "IT": "en",
+}  # fmt: skip
+_PERSON_LOCALE = {"de": "de_DE", "fr": "fr_FR", "es": "es_ES", "en": "en_GB"}
+_VOWELS, _STARTS, _ENDS = "aeiou", ("b br c cr d dr f fl g gr h k kl l m n p pl pr r s st t tr v w z".split()), (
+    "tec tek lux nova mat gen dur pro lab form med san tron flex plan ron max dyn con sys vent lin".split()
+)
+
+
+@cache
+def pools() -> dict[str, Any]:
+    """The pool file."""
+    text = files("sap_llm.synthetic").joinpath("data/pools.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return loaded
+
+
+@cache
+def _people(language: str) -> tuple[Sequence[str], Sequence[str]]:
+    provider = import_module(f"faker.providers.person.{_PERSON_LOCALE[language]}").Provider
+    return tuple(provider.first_names), tuple(name for name in provider.last_names if " " not in name)
+
+
+def first_name(rng: random.Random, language: str) -> str:
+    """A given name of the language."""
+    return rng.choice(_people(language)[0])
+
+
+def surname(rng: random.Random, language: str) -> str:
+    """A family name of the language."""
+    return rng.choice(_people(language)[1])
+
+
+def invented_word(rng: random.Random) -> str:
+    """A pronounceable word that belongs to no language, capitalised."""
+    syllables = "".join(rng.choice(_STARTS) + rng.choice(_VOWELS) for _ in range(rng.randint(1, 2)))
+    return (syllables + rng.choice(_ENDS)).capitalize()
+
+
+def company_name(rng: random.Random, country: str) -> str:
+    """A company's name with a legal form of its country."""
+    language = LANGUAGE_OF[country]
+    pool = pools()[language]
+    form = rng.choice(pools()["legal_forms"][country])
+    trade, word = rng.choice(pool["trades"]), invented_word(rng)
+    one, two = surname(rng, language), surname(rng, language)
+    place = rng.choice(pools()["cities"][country])[1]
+    core = rng.choice(
+        [
+            f"{one} {trade}", f"{word} {trade}", f"{trade} {one}", f"{one} & {two}", f"{word}", f"{trade} {place}",
+            f"{one} & {two} {trade}", f"{word} {place}", f"{first_name(rng, language)} {one}", f"{word}-{trade}",
+            f"{one} {rng.choice(pool['business_words'])}", f"{word} {rng.choice(pool['business_words'])} {trade}",
+            f"{trade} {one} {rng.choice(pool['and'])} {rng.choice(pool['kin'])}", f"{word} {rng.choice(pool['trades'])} {trade}",
+            f"{rng.choice(pool['business_words'])} {word}", f"{''.join(rng.choices('ABCDEFGHKLMNPRSTVWZ', k=3))} {trade}",
+        ]
+    )  # fmt: skip
+    name = f"{core} {form}".strip()
+    if rng.random() < 0.08:
+        name = name.upper()
+    elif rng.random() < 0.05:  # companies write themselves as they like
+        name = f"{word.lower()}{rng.choice(('.', '-', ''))}{rng.choice(('io', 'net', 'group', 'works'))} {form}".strip()
+    if rng.random() < 0.05:
+        name = rng.choice(pool["placeholder_names"]) + (f" {rng.choice('ABC123')}" if rng.random() < 0.3 else "")
+    return name
+
+
+def address(rng: random.Random, country: str) -> dict[str, str]:
+    """Street, postcode, city, country code and country name of a place in the country."""
+    language = LANGUAGE_OF[country]
+    postcode, city = rng.choice(pools()["cities"][country])
+    postcode = "".join(rng.choice("0123456789") if char == "#" else char for char in str(postcode))
+    street = rng.choice(pools()[language]["streets"]).replace("{n}", surname(rng, language))
+    number = rng.choice((str(rng.randint(1, 199)), f"{rng.randint(1, 60)}{rng.choice('abc')}", f"{rng.randint(1, 40)}-{rng.randint(41, 60)}"))
+    line = f"{street} {number}" if language in ("de", "es") else f"{number} {street}"
+    return {"street": line, "postcode": postcode, "city": city, "country": country}
+
+
+def material(rng: random.Random, language: str) -> str:
+    """Description of goods, one to about eight words."""
+    pool = pools()[language]
+    noun = rng.choice(pool["goods"])
+    parts = [noun]
+    if rng.random() < 0.45:
+        parts.append(rng.choice(pool["qualities"]))
+    if rng.random() < 0.45:
+        parts.append(_dimension(rng))
+    if rng.random() < 0.2:
+        parts.append(invented_word(rng))
+    if rng.random() < 0.15:
+        parts.append(rng.choice(pool["packing"]))
+    return " ".join(parts)
+
+
+def service(rng: random.Random, language: str) -> str:
+    """Description of a service."""
+    pool = pools()[language]
+    text = rng.choice(pool["services"])
+    return f"{text} {rng.choice(pool['goods'])}" if rng.random() < 0.4 else text
+
+
+def _dimension(rng: random.Random) -> str:
+    one, two = rng.randint(2, 240), rng.randint(2, 900)
+    return rng.choice(
+        (f"M{rng.choice((3, 4, 5, 6, 8, 10, 12, 16))}x{one}", f"{one} x {two} mm", f"{one} mm", f"DN {one}", f"{one} ml",
+         f"DIN {two}", f"{one}x{two}", f"{one} W", f"{one} kg", f"A{rng.randint(2, 6)}", f"IP{rng.randint(20, 68)}", f"{one} m",
+         f"ISO {two}", f"({one} l)", f"Typ {rng.choice('ABCDE')}{one}")
+    )  # fmt: skip

@@ -1,0 +1,175 @@
+"""The stage `synthetic_docs`: business facts to typeset documents as corpus tables.
+
+Configuration, the worker processes and the build function belong here; composing and typesetting do not (`layouts`,
+`typeset`). The result does not depend on the number of workers.
+"""
+
+import json
+import random
+import tempfile
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.feather as feather
+from pydantic import Field
+
+from sap_llm.schema.manifest import DatasetRef
+from sap_llm.schema.tables import CORPUS, conform
+from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
+from sap_llm.storage.store import DatasetWriter
+
+STAGE_VERSION = "1"
+_DOCUMENTS_A_PART = 64
+
+
+class SyntheticDocsConfig(StageConfig):
+    """Values of the stage `synthetic_docs`."""
+
+    workers: int = Field(ge=1)
+    test_layout_share: float = Field(ge=0, le=1)
+    untitled_share: float = Field(ge=0, le=1)
+    """Share of documents whose title is missing or misleading."""
+    foreign_language_share: float = Field(ge=0, le=1)
+    """Share of layouts that speak English although the issuer's language is another."""
+
+
+def is_test_world(number: int, share: float) -> bool:
+    """Whether all issuers of a world use reserved test layouts; spread evenly over the numbers."""
+    return int((number + 1) * share + 0.5) > int(number * share + 0.5)
+
+
+def build_synthetic_docs(
+    context: StageContext, *, config: SyntheticDocsConfig, facts: DatasetRef, seed_range: str
+) -> BuildResult:
+    """Build `synthetic_docs/<seed_range>`: the corpus tables of all documents in `facts`."""
+
+    def produce(writer: DatasetWriter) -> Mapping[str, Any]:
+        rows = context.store.open(facts).table("facts").sort_by("document_id")
+        parts = [rows.slice(start, _DOCUMENTS_A_PART) for start in range(0, rows.num_rows, _DOCUMENTS_A_PART)]
+        with tempfile.TemporaryDirectory(prefix="sap_llm_typeset_") as folder:
+            for done in _run(parts, config, Path(folder)):
+                context.progress("synthetic documents", done=min(done * _DOCUMENTS_A_PART, rows.num_rows), total=rows.num_rows)
+            counts = {name: writer.write_table(name, _read(Path(folder), name), schema) for name, schema in CORPUS.items()}
+            documents = pa.concat_tables([*_read(Path(folder), "documents")])
+        return _metrics(documents, counts)
+
+    return build(
+        context,
+        name=f"synthetic_docs/{seed_range}",
+        stage_version=STAGE_VERSION,
+        config=config.model_copy(update={"workers": 1}),  # how many work is no part of what is made
+        inputs={"facts": facts},
+        produce=produce,
+    )
+
+
+def _metrics(documents: pa.Table, counts: Mapping[str, int]) -> dict[str, Any]:
+    layouts = set(documents.column("layout").to_pylist())
+    tested = documents.column("is_test_layout").to_pylist()
+    metrics: dict[str, Any] = {
+        "documents": counts["documents"],
+        "pages": counts["pages"],
+        "quarantined": counts["quarantine"],
+        "layouts": len(layouts),
+        "test_layout_share": round(sum(tested) / max(1, len(tested)), 4),
+    }
+    for column in ("language", "document_type"):
+        for entry in documents.column(column).value_counts().to_pylist():
+            metrics[f"documents_{entry['values'].lower()}"] = entry["counts"]
+    return metrics
+
+
+def _run(parts: list[pa.Table], config: SyntheticDocsConfig, folder: Path) -> Iterator[int]:
+    """Typeset all parts into files of `folder`; yields the number of finished parts."""
+    if config.workers == 1 or len(parts) < 2:
+        for index, part in enumerate(parts):
+            typeset_part(part.to_pylist(), config, folder, index)
+            yield index + 1
+        return
+    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+        futures: list[Future[None]] = [
+            pool.submit(typeset_part, part.to_pylist(), config, folder, index) for index, part in enumerate(parts)
+        ]
+        for index, future in enumerate(futures):
+            future.result()
+            yield index + 1
+
+
+def _read(folder: Path, name: str) -> Iterator[pa.Table]:
+    for path in sorted(folder.glob(f"*.{name}.arrow")):
+        yield feather.read_table(path, memory_map=False)
+
+
+def typeset_part(facts: list[dict[str, Any]], config: SyntheticDocsConfig, folder: Path, index: int) -> None:
+    """Typeset some documents into one file a table (runs in a worker process)."""
+    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in CORPUS}
+    for fact in facts:
+        for name, rows in typeset_fact(fact, config).items():
+            tables[name].extend(rows)
+    for name, schema in CORPUS.items():
+        feather.write_feather(conform(tables[name], schema), folder / f"{index:07d}.{name}.arrow", compression="uncompressed")
+
+
+def typeset_fact(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]]:
+    """Corpus rows of one fact; a document that cannot be typeset becomes a quarantine row."""
+    from sap_llm.synthetic.layouts import compose
+    from sap_llm.synthetic.rows import corpus_rows
+    from sap_llm.synthetic.typeset import typeset
+
+    draft = make_draft(fact, config)
+    try:
+        done = typeset(compose(draft))
+    except RuntimeError as error:  # typst.TypstError; one bad document must not stop the run
+        return {"quarantine": [_quarantined(fact, error)]}
+    return corpus_rows(
+        fact, lines=draft.facts["lines"], marks=draft.sheet.marks, done=done, layout=draft.style.seed,
+        is_test=draft.style.is_test, language=draft.style.language,
+    )  # fmt: skip
+
+
+def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig):  # type: ignore[no-untyped-def]
+    """The empty draft of a fact: its style by issuer, its random stream by document."""
+    from sap_llm.synthetic.draft import Draft
+
+    rng = random.Random(f"document/{config.seed}/{fact['document_id']}")
+    payload = json.loads(fact["payload"])
+    draft = Draft(
+        kind=fact["document_type"],
+        subtype=fact["document_subtype"],
+        facts=payload,
+        currency=fact["currency"],
+        style=issuer_style(fact, payload, config),
+        rng=rng,
+    )
+    draft.is_titled = rng.random() >= config.untitled_share
+    return draft
+
+
+def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: SyntheticDocsConfig):  # type: ignore[no-untyped-def]
+    """The style of the party that wrote the document."""
+    from sap_llm.synthetic.style import TEST_STYLES, Style
+
+    key = f"{config.seed}/{fact['world']}/{fact['issuer']}"
+    rng = random.Random(f"issuer/{key}")
+    is_test = is_test_world(fact["world_number"], config.test_layout_share)
+    language = fact["language"]
+    if rng.random() < config.foreign_language_share:
+        language = "en"
+    party = next(party for party in (payload["seller"], payload["buyer"]) if party["key"] == fact["issuer"])
+    seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
+    return Style(seed=seed, language=language, country=party["country"], is_test=is_test)
+
+
+def _quarantined(fact: Mapping[str, Any], error: Exception) -> dict[str, Any]:
+    return {
+        "record": fact["document_id"],
+        "source": f"business_facts {fact['world']}",
+        "field": None,
+        "reason": "typesetting_failed",
+        "detail": f"{str(error)[:500]} Report this layout; the document was left out.",
+        "payload": fact["payload"],
+    }

@@ -1,0 +1,111 @@
+"""The style of one issuer: every choice of the layout grammar, drawn lazily from the style's seed.
+
+Choices, label synonyms, number and date formats belong here; blocks and their order do not (`blocks_*`, `layouts`).
+Each choice has a name and its own random stream, so adding one does not change the others. Reserved test styles may
+also draw synonyms and structures that no training style ever uses.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import cache
+from importlib.resources import files
+from typing import Any, TypeVar
+
+import yaml
+
+from sap_llm.synthetic import formats
+
+T = TypeVar("T")
+
+TEST_STYLES: tuple[str, ...] = tuple(f"test-{number:03d}" for number in range(160))
+"""Seeds of the layouts that are reserved for testing; training layouts have seeds of another form."""
+
+FONTS: tuple[str, ...] = (
+    "Libertinus Serif", "New Computer Modern", "DejaVu Sans", "DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral",
+    "HK Grotesk", "HK Grotesk", "HK Grotesk",
+)  # fmt: skip
+
+
+@cache
+def labels(language: str) -> dict[str, Any]:
+    """The label synonyms of a language."""
+    text = files("sap_llm.synthetic").joinpath(f"data/labels_{language}.yaml").read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return loaded
+
+
+@dataclass
+class Style:
+    """All choices of one layout; equal seeds and languages give equal styles."""
+
+    seed: str
+    language: str
+    country: str
+    is_test: bool
+    _choices: dict[str, Any] = field(default_factory=dict)
+
+    def rng(self, name: str) -> random.Random:
+        """The random stream of one choice."""
+        return random.Random(f"{self.seed}/{name}")
+
+    def pick(self, name: str, options: Sequence[T], *, test_only: Sequence[T] = ()) -> T:
+        """The option that this style has for a choice."""
+        if name not in self._choices:
+            rng = self.rng(name)
+            if self.is_test and test_only and rng.random() < 0.5:
+                self._choices[name] = rng.choice(test_only)
+            else:
+                self._choices[name] = rng.choice(options)
+        chosen: T = self._choices[name]
+        return chosen
+
+    def chance(self, name: str, probability: float) -> bool:
+        """Whether this style has an optional trait."""
+        if name not in self._choices:
+            self._choices[name] = self.rng(name).random() < probability
+        is_chosen: bool = self._choices[name]
+        return is_chosen
+
+    def number(self, name: str, low: float, high: float) -> float:
+        """A length or factor of this style."""
+        if name not in self._choices:
+            self._choices[name] = self.rng(name).uniform(low, high)
+        value: float = self._choices[name]
+        return value
+
+    def synonyms(self, concept: str, kind: str = "") -> list[str]:
+        """Words for a concept (`number`, `SUPPLIER_INVOICE`) that are open to every style."""
+        found = labels(self.language)[concept]
+        return list(found[kind] if kind else found)
+
+    def word(self, concept: str, kind: str = "") -> str:
+        """The word that this style uses for a concept, now and then with a slip of the pen."""
+        name = f"word/{concept}/{kind}"
+        if name not in self._choices:
+            reserved = labels(self.language)["test_only"].get(concept, ())
+            reserved = reserved.get(kind, ()) if isinstance(reserved, dict) else reserved
+            chosen = self.pick(f"raw/{name}", self.synonyms(concept, kind), test_only=reserved)
+            rng = self.rng(f"slip/{name}")
+            if rng.random() < 0.03:
+                chosen = formats.misspell(rng, chosen)
+            elif rng.random() < 0.08:
+                chosen = chosen.upper()
+            self._choices[name] = chosen
+        word: str = self._choices[name]
+        return word
+
+    def amount(self, value: str, *, places: int = 2) -> str:
+        """A decimal string as this style prints it."""
+        shape = self.pick("number_shape", formats.NUMBER_SHAPES[self.language])
+        if self.country == "CH" and self.chance("swiss", 0.7):
+            shape = ("'", ".")
+        return formats.decimal(value, shape, places=places, keeps_sign_behind=self.chance("trailing_minus", 0.04))
+
+    def date(self, value: date) -> str:
+        """A date as this style prints it."""
+        shapes = formats.DATE_SHAPES[self.language]
+        if self.country == "US" and value.day > 12 and self.chance("month_first", 0.6):
+            return f"{value:%m/%d/%Y}"
+        return formats.date(value, self.pick("date_shape", shapes), self.language)

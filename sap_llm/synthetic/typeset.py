@@ -1,0 +1,132 @@
+"""Typst source to a PDF, its words with true boxes, and the words of every mark.
+
+Compiling, reading back and erasing the marks belongs here; composing pages does not (`layouts`), nor writing rows
+(`rows`). One Compiler lives in each process; fonts are Typst's own and those of installed Python packages, never the
+system's, so that pages are alike on every machine.
+"""
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sap_llm.schema.page import Page
+
+_ANNOTATION = re.compile(rb"(\d+) 0 obj\n<</Type/Annot/Subtype/Link/Rect\[([^\]]*)\](?:(?!endobj).)*?/URI\((\d+)\)>>[^\n]*>>", re.S)
+_PAGE = re.compile(rb"(\d+) 0 obj\n<</Type/Page/.*?\nendobj", re.S)
+_ANNOTS = re.compile(rb"/Annots\[([^\]]*)\]")
+_MEDIA_BOX = re.compile(rb"/MediaBox\[([^\]]*)\]")
+_KIDS = re.compile(rb"/Kids\[([^\]]*)\]")
+_FONT_PACKAGES = (("matplotlib", "mpl-data/fonts/ttf"), ("great_expectations", "render/view/static/fonts/HKGrotesk"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """Rectangles of one mark on one page, in page points from the top left."""
+
+    mark: int
+    page: int
+    boxes: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typeset:
+    """A finished document: file, pages with words, and the words that each mark covers."""
+
+    content: bytes
+    pages: list[Page]
+    words: dict[tuple[int, int], list[int]]
+    """(mark, page number) -> word ids in reading order."""
+
+
+@cache
+def _compiler() -> Any:
+    import typst
+
+    folders: list[str | Path | bytes] = []
+    for package, folder in _FONT_PACKAGES:
+        found = find_spec(package)
+        if found and found.origin:
+            folders.append(Path(found.origin).parent / folder)
+    return typst.Compiler(font_paths=folders, ignore_system_fonts=True)
+
+
+def compile_source(source: str) -> bytes:
+    """Compile Typst source to PDF bytes; the same source always gives the same bytes."""
+    compiled: bytes = _compiler().compile(source.encode(), format="pdf", pdf_tags=False, timestamp=0)
+    return compiled
+
+
+def typeset(source: str) -> Typeset:
+    """Compile, locate marks, erase them and read the words back."""
+    compiled = compile_source(source)
+    placed = locate_marks(compiled)
+    content = erase_marks(compiled)
+    pages = read_pages(content)
+    return Typeset(content=content, pages=pages, words=_join(placed, pages))
+
+
+def locate_marks(compiled: bytes) -> list[Placed]:
+    """Rectangles of all marks, grouped by mark and page."""
+    found = {int(match[1]): (int(match[3]), match[2]) for match in _ANNOTATION.finditer(compiled)}
+    pages = {int(match[1]): match[0] for match in _PAGE.finditer(compiled)}
+    kids = _KIDS.search(compiled)
+    order = [int(number) for number in re.findall(rb"(\d+) 0 R", kids[1])] if kids else []
+    grouped: dict[tuple[int, int], list[list[float]]] = {}
+    for page_number, key in enumerate(order, start=1):
+        body = pages[key]
+        annotations, media = _ANNOTS.search(body), _MEDIA_BOX.search(body)
+        height = float(media[1].split()[3]) if media else 0.0
+        for reference in re.findall(rb"(\d+) 0 R", annotations[1]) if annotations else ():
+            mark, edges = found[int(reference)]
+            x0, y0, x1, y1 = map(float, edges.split())
+            grouped.setdefault((mark, page_number), []).append([x0, height - y1, x1, height - y0])
+    return [Placed(mark=mark, page=page, boxes=np.array(boxes)) for (mark, page), boxes in grouped.items()]
+
+
+def erase_marks(compiled: bytes) -> bytes:
+    """The file without any trace of the marks; every byte offset stays, so the cross references hold."""
+
+    def blank(match: re.Match[bytes]) -> bytes:
+        head = match[1] + b" 0 obj\nnull"
+        return head + b" " * (len(match[0]) - len(head))
+
+    erased = _ANNOTATION.sub(blank, compiled)
+    return _ANNOTS.sub(lambda match: b" " * len(match[0]), erased)
+
+
+def read_pages(content: bytes) -> list[Page]:
+    """All pages through the reader that foreign PDFs go through."""
+    import pypdfium2 as pdfium
+
+    from sap_llm.reading.words import read_page
+
+    document = pdfium.PdfDocument(content)
+    try:
+        return [read_page(document[index], page_number=index + 1, reader="typeset") for index in range(len(document))]
+    finally:
+        document.close()
+
+
+def _join(placed: list[Placed], pages: list[Page]) -> dict[tuple[int, int], list[int]]:
+    """Words whose centre lies in a rectangle of the mark."""
+    joined: dict[tuple[int, int], list[int]] = {}
+    for page in pages:
+        here = [mark for mark in placed if mark.page == page.page_number]
+        if not here or not page.words:
+            continue
+        rectangles = np.concatenate([mark.boxes for mark in here])
+        owners = np.repeat([mark.mark for mark in here], [len(mark.boxes) for mark in here])
+        x = (page.boxes[:, 0] + page.boxes[:, 2])[:, None] / 2
+        y = (page.boxes[:, 1] + page.boxes[:, 3])[:, None] / 2
+        inside = (x >= rectangles[:, 0]) & (x <= rectangles[:, 2]) & (y >= rectangles[:, 1]) & (y <= rectangles[:, 3])
+        for word, rectangle in np.argwhere(inside).tolist():
+            ids = joined.setdefault((int(owners[rectangle]), page.page_number), [])
+            if not ids or ids[-1] != word:
+                ids.append(word)
+    return joined
