@@ -180,7 +180,9 @@ class Trainer:
         folder = self.plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "model").mkdir(parents=True)
-        weights = {name: value.detach().float().cpu().contiguous() for name, value in self._state().items()}
+        weights = {
+            name: value.detach().float().cpu().contiguous() for name, value in self.engine.module.state_dict().items()
+        }
         save_file(weights, folder / "model" / WEIGHTS)
         write_config(
             folder / "model",
@@ -196,8 +198,8 @@ class Trainer:
             "steps": self.steps_done,
             "documents_seen": self.documents_seen,
             "words_seen": self.words_seen,
-            "final_loss": self.curve[-1]["loss"] if self.curve else float("nan"),
-            "train_seconds": round(self.spent_seconds, 1),
+            "loss": round(self.curve[-1]["loss"], 5) if self.curve else 0.0,
+            "seconds": round(self.spent_seconds, 1),
             "ranks": self.ranks,
             "backend": self.plan.backend,
             "backend_reason": self.plan.backend_reason,
@@ -209,9 +211,6 @@ class Trainer:
         shutil.rmtree(self.plan.result, ignore_errors=True)
         folder.rename(self.plan.result)
         self.reporter.done(metrics)
-
-    def _state(self) -> dict[str, torch.Tensor]:
-        return self.engine.module.state_dict()
 
     @property
     def _on_gpu(self) -> bool:

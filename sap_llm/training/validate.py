@@ -30,13 +30,12 @@ def validate(model: nn.Module, shard: Shard, *, labels: LabelSet, most: int) -> 
         return {}, Calibration()
     rows = np.arange(min(most, len(shard)))
     gathered = _score(model, shard, rows)
-    counted = gathered["header_labels"] != IGNORED
     metrics = {
         "validation_windows": float(len(rows)),
-        "class_accuracy": _accuracy(gathered["class_logits"], gathered["class_ids"]),
-        "subtype_accuracy": _subtype_accuracy(gathered, labels),
-        "header_word_f1": word_f1(gathered["header_logits"][counted].argmax(-1), gathered["header_labels"][counted]),
-        "line_word_f1": word_f1(gathered["line_logits"].argmax(-1), gathered["line_labels"]),
+        "validation_f1": word_f1(gathered["header_logits"].argmax(-1), gathered["header_labels"]),
+        "validation_class_accuracy": _accuracy(gathered["class_logits"], gathered["class_ids"]),
+        "validation_subtype_accuracy": _subtype_accuracy(gathered, labels),
+        "validation_line_f1": word_f1(gathered["line_logits"].argmax(-1), gathered["line_labels"]),
     }
     calibration = Calibration(
         document_class=fit_temperature(gathered["class_logits"], gathered["class_ids"]),
