@@ -34,9 +34,12 @@ class AnnotatedDocsConfig(StageConfig):
         0.85, description="pre-annotations below it are flagged for a person", ge=0, le=1
     )
     pre_annotated_share: float = Field(
-        1.0, description="of the documents that have a truth; those without are always pre-annotated", ge=0, le=1
+        default=1.0,
+        description="of the documents that have a truth; those without are always pre-annotated",
+        ge=0,
+        le=1,
     )
-    batch_documents: int = Field(128, description="documents read by the predictor at a time", ge=1)
+    batch_documents: int = Field(default=128, description="documents read by the predictor at a time", ge=1)
     partial_sources: dict[str, list[str]] = Field(
         default={}, description="fields that the truth of a source covers; [annotated]: those that the document names"
     )
@@ -76,9 +79,9 @@ def build_annotated_docs(
         guesses: list[dict[str, Any]] = []
         for rows, pages in documents_with_pages(context.store, chosen, corpora, size=config.batch_documents):
             for row, prediction in zip(rows, reader.predict_many(pages), strict=True):
-                guesses.append(
-                    prediction.to_row(document_id=row["document_id"], annotator=annotator, created_at=created)
-                )
+                guess = prediction.to_row(document_id=row["document_id"], annotator=annotator, created_at=created)
+                # When it was guessed is the manifest's to say: the same guesses must give the same data version.
+                guesses.append(guess | {"created_at": None})
             context.progress("pre-annotating", done=len(guesses), total=chosen.num_rows)
         writer.write_table("documents", _with_confidence(documents, guesses, config), ANNOTATED_DOCUMENTS)
         writer.write_table("annotations", _annotations(truths, guesses), ANNOTATIONS)

@@ -11,7 +11,7 @@ printed string and a box that overlaps the true one.
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, cast
 
 import pyarrow as pa
 
@@ -19,7 +19,7 @@ from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.schema.values import equal
 
 Mode = Literal["normalised", "strict"]
-Rows = pa.Table | Sequence[Mapping[str, Any]]
+Rows: TypeAlias = pa.Table | Sequence[Mapping[str, Any]]
 Scopes = Mapping[str, Collection[str]]
 
 STRICT_OVERLAP = 0.5  # intersection over union, as object detection counts a hit
@@ -181,7 +181,7 @@ def score_fields(
     truths, predictions = latest(truth_rows), latest(predicted_rows)
     if unknown := sorted(predictions.keys() - truths.keys()):
         raise ValueError(f"{len(unknown)} predicted documents have no truth, first {unknown[0]}")
-    about = {row["document_id"]: row for row in rows_of(documents)} if documents is not None else {}
+    about = {row["document_id"]: row for row in rows_of(() if documents is None else documents)}
     outcomes: list[Outcome] = []
     for document_id, truth in truths.items():
         source = about.get(document_id, {}).get("source", "")
@@ -263,7 +263,7 @@ def compare_field(
 
 def rows_of(rows: Rows) -> Sequence[Mapping[str, Any]]:
     """The rows as mappings, from a table or as they are."""
-    return rows.to_pylist() if isinstance(rows, pa.Table) else rows
+    return cast("Sequence[Mapping[str, Any]]", rows.to_pylist() if isinstance(rows, pa.Table) else rows)
 
 
 def latest(rows: Rows) -> dict[str, Mapping[str, Any]]:

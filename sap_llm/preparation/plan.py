@@ -50,9 +50,9 @@ class Cleaning(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    quality_above: float = Field(0.8, description="of the reading, 0..1")
+    quality_above: float = Field(default=0.8, description="of the reading, 0..1")
     pages_at_most: int = 50
-    characters_above: int = Field(100, description="of the normalised text")
+    characters_above: int = Field(default=100, description="of the normalised text")
 
 
 class SparkSettings(BaseModel):
@@ -63,7 +63,9 @@ class SparkSettings(BaseModel):
     master: str = "local[*]"
     shuffle_partitions: int = 2
     driver_memory: str = "1g"
-    staging: str | None = Field(None, description="folder or URL that driver and executors share; temporary by default")
+    staging: str | None = Field(
+        default=None, description="folder or URL that driver and executors share; temporary by default"
+    )
     options: dict[str, str] = Field(default={}, description="further spark.* settings")
 
 

@@ -38,7 +38,7 @@ class SplitShares(BaseModel):
 def group_position(split_group: str, seed: int) -> float:
     """Where a group lies in [0, 1): the first 48 bits of the sha256 of `seed:group`."""
     digest = hashlib.sha256(f"{seed}:{split_group}".encode()).hexdigest()
-    return int(digest[:HASH_DIGITS], 16) / 16**HASH_DIGITS
+    return int(digest[:HASH_DIGITS], 16) / float(16**HASH_DIGITS)
 
 
 def split_of(split_group: str, *, role: str, is_test_layout: bool, seed: int, shares: SplitShares) -> str:

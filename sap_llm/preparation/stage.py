@@ -1,7 +1,7 @@
-"""The stages `corpus_release` and `training_set`: configuration and build functions.
+"""The stage `training_set`: configuration and build function.
 
-Belongs here: freezing what goes into a release, and turning the Spark job's decisions into the tables of a training
-set. The decisions themselves are `job`; the encoding of words is `modeling.shards`.
+Belongs here: turning the Spark job's decisions into the tables of a training set. The decisions themselves are `job`,
+the frozen release is `release`, the encoding of words is `modeling.shards`.
 """
 
 import json
@@ -24,18 +24,27 @@ from sap_llm.preparation.plan import (
     PagesInput,
     SparkSettings,
 )
+from sap_llm.preparation.release import RELEASE_VERSION, CorpusReleaseConfig, build_corpus_release
 from sap_llm.preparation.splits import SPLITS, SplitShares, leaks
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, RELEASE_DOCUMENTS, TRAINING_DOCUMENTS
+from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, TRAINING_DOCUMENTS
 from sap_llm.schema.tables import PAGES, QUARANTINE, conform
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import Dataset, DatasetWriter
 
-RELEASE_VERSION = "1"
 TRAINING_VERSION = "1"
-OTHERS = "OTHERS"
+
+__all__ = [
+    "RELEASE_VERSION",
+    "TRAINING_VERSION",
+    "CorpusReleaseConfig",
+    "SplitLeakError",
+    "TrainingSetConfig",
+    "build_corpus_release",
+    "build_training_set",
+]
 
 _DETAILS = {
     "duplicate_id": "another document has this id; give each document its own",
@@ -48,83 +57,16 @@ _DETAILS = {
 }
 
 
-class CorpusReleaseConfig(StageConfig):
-    """`configs/<profile>/corpus_release.yaml`. Source of the targets: roadmap, month 2."""
-
-    target_sources: dict[str, float] = Field(description="share by kind of input dataset; sums to 1")
-    target_types: dict[str, float] = Field(description=f"share by class, {OTHERS} for the rest; sums to 1")
-
-
 class TrainingSetConfig(StageConfig):
     """`configs/<profile>/training_set.yaml`."""
 
     cleaning: Cleaning = Cleaning()
     shares: SplitShares = SplitShares()
-    shard_documents: int = Field(256, description="documents encoded at a time", ge=1)
+    shard_documents: int = Field(default=256, description="documents encoded at a time", ge=1)
 
 
 class SplitLeakError(SapLlmError):
     """The splits of a training set are not disjoint."""
-
-
-def build_corpus_release(
-    context: StageContext,
-    *,
-    config: CorpusReleaseConfig,
-    annotated: DatasetRef,
-    corpora: Mapping[str, DatasetRef],
-    release: str,
-) -> BuildResult:
-    """Freeze everything that goes into a training set, and compare its composition with the target.
-
-    Args:
-        context: Store, clock and progress.
-        config: Targets.
-        annotated: `annotated_docs/<release>`.
-        corpora: Input datasets by name; they hold the pages and blobs of the annotated documents.
-        release: Name such as `r1`.
-
-    Raises:
-        SapLlmError: An annotated document comes from a dataset that is not among `corpora`.
-    """
-
-    def produce(writer: DatasetWriter) -> dict[str, Any]:
-        documents = context.store.open(annotated).table("documents", columns=RELEASE_DOCUMENTS.names)
-        missing = set(documents.column("input").unique().to_pylist()) - corpora.keys()
-        if missing:
-            raise SapLlmError(
-                f"documents come from {', '.join(sorted(missing))}, which the release does not hold",
-                where=str(annotated),
-                remedy="Pass the same corpora to annotated_docs and corpus_release.",
-            )
-        writer.write_table("documents", documents, RELEASE_DOCUMENTS)
-        return composition(documents, config)
-
-    return build(
-        context,
-        name=f"corpus_release/{release}",
-        stage_version=RELEASE_VERSION,
-        config=config,
-        inputs={annotated.name: annotated, **corpora},
-        produce=produce,
-    )
-
-
-def composition(documents: pa.Table, config: CorpusReleaseConfig) -> dict[str, Any]:
-    """Actual shares beside the targets, and the largest difference (percentage points / 100)."""
-    kinds = Counter(name.partition("/")[0] for name in documents.column("input").to_pylist())
-    types = Counter(
-        name if name in config.target_types else OTHERS for name in documents.column("document_type").to_pylist()
-    )
-    metrics: dict[str, Any] = {"documents": documents.num_rows}
-    worst = 0.0
-    for prefix, target, actual in (("source", config.target_sources, kinds), ("type", config.target_types, types)):
-        for name in sorted(target.keys() | actual.keys()):
-            share = actual[name] / max(1, documents.num_rows)
-            metrics[f"{prefix}_share_{name}"] = round(share, 4)
-            metrics[f"{prefix}_target_{name}"] = target.get(name, 0.0)
-            worst = max(worst, abs(share - target.get(name, 0.0)))
-    return metrics | {"largest_gap_to_target": round(worst, 4)}
 
 
 def build_training_set(
