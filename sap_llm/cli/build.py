@@ -191,6 +191,16 @@ def _current(deployment: Deployment, name: str) -> DatasetRef:
         raise DatasetNotFoundError(error.what, where=error.where, remedy=f"Build {stage} first.") from error
 
 
+def _judged(deployment: Deployment, built: BuildResult) -> DatasetRef:
+    """Say what was built and let its gates judge it, as Dagster's asset checks do."""
+    from sap_llm.learning.judges import GATES_CONFIG, GatesConfig, judge_all
+
+    config = deployment.config(GatesConfig, GATES_CONFIG)
+    for verdict in judge_all(built.dataset, config=config, verdicts=deployment.verdicts):
+        console.print(f"  {verdict.gate} {'passed' if verdict.passed else 'FAILED: ' + verdict.explanation}")
+    return _say(built)
+
+
 def _say(built: BuildResult) -> DatasetRef:
     manifest = built.manifest
     rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())

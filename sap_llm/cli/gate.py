@@ -1,0 +1,69 @@
+"""`sap-llm gate`: what the gates said about dataset versions, judging again, and recording an override."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from sap_llm.deployment import Deployment
+from sap_llm.registry.gates import gates_of
+from sap_llm.schema.errors import ConfigurationError
+
+console = Console()
+commands = typer.Typer(no_args_is_help=True, help="Verdicts of the gates: show, judge, override.")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to `app`."""
+    app.add_typer(commands, name="gate")
+
+
+@commands.command()
+def show() -> None:
+    """Show every gate of the current dataset versions and whether it is open."""
+    deployment = Deployment.load()
+    table = Table("dataset", "data version", "gate", "verdict", "explanation")
+    for name in deployment.store.names():
+        for gate in gates_of(name):
+            version = deployment.store.open(deployment.store.current(name)).manifest.data_version
+            verdict = deployment.verdicts.find(version, gate)
+            said = "not judged" if verdict is None else "passed" if verdict.passed else "failed"
+            if (override := deployment.verdicts.standing_override(version, gate)) is not None:
+                said += f", overridden by {override.who} until {override.until:%Y-%m-%d}"
+            table.add_row(name, version, gate, said, verdict.explanation if verdict else "")
+    console.print(table if table.row_count else "no gated dataset was built yet")
+
+
+@commands.command()
+def judge(dataset: Annotated[str, typer.Argument(help="name of a built dataset, such as training_set/r1")]) -> None:
+    """Judge the current version of a dataset at every gate that it has; exits 1 when one fails."""
+    from sap_llm.learning.judges import GATES_CONFIG, GatesConfig, judge_all
+
+    deployment = Deployment.load()
+    opened = deployment.store.open(deployment.store.current(dataset))
+    config = deployment.config(GatesConfig, GATES_CONFIG)
+    verdicts = judge_all(opened, config=config, verdicts=deployment.verdicts)
+    for verdict in verdicts:
+        console.print(f"{verdict.gate}: {'passed' if verdict.passed else 'failed'}; {verdict.explanation}")
+    if not all(verdict.passed for verdict in verdicts):
+        raise typer.Exit(1)
+
+
+@commands.command()
+def override(
+    data_version: Annotated[str, typer.Argument(help="as the refusal and `gate show` print it")],
+    gate: Annotated[str, typer.Argument(help="name of the closed gate")],
+    who: Annotated[str, typer.Option(help="your name; it is recorded, nobody verifies it")],
+    why: Annotated[str, typer.Option(help="the reason")],
+    until: Annotated[str, typer.Option(help="last moment, ISO 8601, UTC unless it names a zone: 2027-01-31")],
+) -> None:
+    """Let one data version pass a closed gate until a date; the record is kept for ever."""
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError as error:
+        raise ConfigurationError(f"{until!r} is no date", where="--until", remedy="Write 2027-01-31.") from error
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    entry = Deployment.load().verdicts.override(data_version, gate, who=who, why=why, until=moment)
+    console.print(f"recorded: {entry.gate} is open for {entry.data_version} until {entry.until:%Y-%m-%d %H:%M} UTC")
