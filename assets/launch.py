@@ -16,6 +16,7 @@ from resources.pipes import ProcessGroupPipesClient
 from resources.results import metadata_of
 from resources.retries import WHEN_PREEMPTED
 from resources.stage_run import StageRunConfig
+from sap_llm.schema.manifest import DatasetRef
 from sap_llm.training.config import DocumentModelConfig
 from sap_llm.training.launch import commands
 from sap_llm.training.plan import TrainingPlan
@@ -23,6 +24,7 @@ from sap_llm.training.stage import build_document_model, make_plan
 
 MODEL, PROGRESS = "document_model", "training_progress"
 _OBSERVE_SECONDS = 30.0
+_HEADLINE = ("validation_f1", "validation_class_accuracy", "loss", "seconds", "parameters")
 
 
 @dg.config_mapping
@@ -48,12 +50,16 @@ def plan_training(context: dg.OpExecutionContext, config: StageRunConfig, deploy
 
 
 @dg.op(out=dg.Out(dg.Nothing), pool="gpu", retry_policy=WHEN_PREEMPTED)
-def launch_training(context: dg.OpExecutionContext, plan: str, pipes: ProcessGroupPipesClient) -> None:
+def launch_training(
+    context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource, pipes: ProcessGroupPipesClient
+) -> None:
     """Run the training program to its end, from its newest checkpoint; nothing to do where its result exists."""
     training = TrainingPlan.read(Path(plan))
-    if training.result.is_dir():
-        context.log.info("%s@%s was trained before; its result is reused", training.name, training.version)
-        return
+    ref = DatasetRef(name=training.name, version=training.version)
+    with deployment.open(context, asset=MODEL) as stage:
+        if training.result.is_dir() or stage.deployment.store.find(ref) is not None:
+            context.log.info("%s was trained before", ref)
+            return
     context.log.info("training with %s (%s)", training.backend, training.backend_reason)
     pipes.run(context=context, commands=commands(training, Path(plan)), on_message=ProgressObserver(context))
 
@@ -68,9 +74,10 @@ def collect_model(context: dg.OpExecutionContext, plan: str, deployment: Deploym
             config=training.config,
             training_set=stage.ref("training_set", stage.release),
             release=stage.release,
+            work=stage.deployment.work_folder,
         )
-        metadata = metadata_of(stage, built, headline=("validation_f1", "loss", "seconds", "parameters"))
-        return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(built.manifest.data_version))
+        metadata = metadata_of(stage, built, headline=_HEADLINE)
+    return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(built.manifest.data_version))
 
 
 class ProgressObserver:

@@ -10,8 +10,8 @@ from resources.deployment import DeploymentResource
 from resources.partitions import seed_range
 from resources.results import materialized
 from resources.stage_run import StageRunConfig
-from sap_llm.synthetic.documents import SyntheticDocsConfig, build_synthetic_docs
 from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
+from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs
 
 
 @dg.asset(partitions_def=seed_range, kinds={"python", "parquet"})

@@ -4,6 +4,7 @@ Belongs here: `BuildResult` -> `dg.MaterializeResult`. Drawing is `resources.pic
 by the stages and stand in the manifest.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
@@ -18,6 +19,8 @@ from sap_llm.storage.build import BuildResult
 
 QUARANTINE = "quarantine"
 REPORT = "report.md"
+LOSSES = "losses.json"  # points of the training's loss curve
+_FIELD_PREFIX = "f1_"  # metrics of single fields
 _REPORT_BYTES = 100_000  # the asset page loads the metadata of all recent events at once
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^):]+\.(?:png|svg))\)")
 _PLOTTED = 24
@@ -56,11 +59,11 @@ def metadata_of(
 ) -> dict[str, Any]:
     """The metadata of `materialized`, for ops that return a `dg.Output`."""
     manifest = built.manifest
-    said = "same inputs, code and configuration" if built.is_reused else _rows_said(manifest)
-    stage.dagster.log.info("%s %s: %s", manifest.ref, "reused" if built.is_reused else "built", said)
+    if not built.is_reused:  # reuse is said by `build`
+        stage.dagster.log.info("%s built: %s", manifest.ref, _rows_said(manifest))
     metadata: dict[str, Any] = dict(_plotted(manifest.metrics, headline))
     metadata |= {name: dg.MetadataValue.url(url) for name, url in (links or {}).items()}
-    if inline := _inline_report(manifest, headline):
+    if inline := _inline_report(stage, manifest, headline):
         metadata["report"] = dg.MetadataValue.md(inline)
     if REPORT in manifest.files:
         metadata["report_full"] = dg.MetadataValue.md(_full_report(stage, built))
@@ -87,16 +90,27 @@ def _plotted(metrics: Mapping[str, Any], headline: Sequence[str]) -> dict[str, A
     }
 
 
-def _inline_report(manifest: Manifest, headline: Sequence[str]) -> str:
+def _inline_report(stage: StageRun, manifest: Manifest, headline: Sequence[str]) -> str:
     metrics = manifest.metrics
-    shares = metrics.get("f1_by_field")
+    by_field = {
+        name.removeprefix(_FIELD_PREFIX): float(value)
+        for name, value in metrics.items()
+        if name.startswith(_FIELD_PREFIX)
+    }
     numbers = {name: metrics[name] for name in headline if name in metrics}
     return fit(
-        loss_curve(metrics.get("loss_curve") or ()),
-        bars(shares) if isinstance(shares, Mapping) else "",
+        loss_curve(_losses(stage, manifest)),
+        bars(by_field),
         table(numbers, head=("measure", "value")) if numbers else "",
         table(manifest.rows, head=("table", "rows")) if manifest.rows else "",
     )
+
+
+def _losses(stage: StageRun, manifest: Manifest) -> list[float]:
+    if LOSSES not in manifest.files:
+        return []
+    curve = json.loads(stage.open_dataset(manifest.ref).path(LOSSES).read_text(encoding="utf-8"))
+    return [float(point["loss"]) for point in curve]
 
 
 def _full_report(stage: StageRun, built: BuildResult) -> str:

@@ -53,21 +53,20 @@ class PlannedRun:
     partition: Partition = None
 
 
-def plan_lineage(
-    partitions: PartitionsConfig, *, release_name: str, corpora: Sequence[str] = (), has_exports: bool = False
+def plan_sources(
+    partitions: PartitionsConfig, *, corpora: Sequence[str] = (), has_exports: bool = False
 ) -> list[PlannedRun]:
-    """The runs that take one release from sources to memory, in order.
-
-    Args:
-        partitions: Seed ranges and variants of the profile.
-        release_name: The release that is made.
-        corpora: Public corpora that are there to be read.
-        has_exports: Whether there is a QorSync source.
-    """
+    """The runs that read and make documents: `corpora` that are there to be read, seed ranges, the QorSync export."""
     return [
         *(PlannedRun(job=names.READ_CORPORA, partition=corpus) for corpus in corpora),
         *(PlannedRun(job=names.MAKE_SYNTHETIC, partition=seeds) for seeds in partitions.seed_ranges),
         *([PlannedRun(job=names.EXPORT_SOURCES)] if has_exports else []),
+    ]
+
+
+def plan_release(partitions: PartitionsConfig, release_name: str) -> list[PlannedRun]:
+    """The runs that take a release from documents to memory, in order."""
+    return [
         PlannedRun(job=names.BUILD_CORPUS, partition=release_name),
         PlannedRun(job=names.TRAIN_MODEL, partition=release_name),
         *(

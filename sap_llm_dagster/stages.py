@@ -14,7 +14,8 @@ from sap_llm.pmg import snapshot
 from sap_llm.preparation import stage as preparation
 from sap_llm.sources import public, qorsync
 from sap_llm.storage.build import StageConfig
-from sap_llm.synthetic import documents, facts
+from sap_llm.synthetic import facts
+from sap_llm.synthetic import stage as synthetic
 from sap_llm.training import stage as training
 from sap_llm.training.config import DocumentModelConfig
 
@@ -23,7 +24,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),
         "public_docs": (public.STAGE_VERSION, public.PublicDocsConfig),
         "business_facts": (facts.STAGE_VERSION, facts.BusinessFactsConfig),
-        "synthetic_docs": (documents.STAGE_VERSION, documents.SyntheticDocsConfig),
+        "synthetic_docs": (synthetic.STAGE_VERSION, synthetic.SyntheticDocsConfig),
         "annotated_docs": (annotation.STAGE_VERSION, annotation.AnnotatedDocsConfig),
         "corpus_release": (preparation.RELEASE_VERSION, preparation.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
