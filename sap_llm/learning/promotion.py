@@ -1,0 +1,265 @@
+"""Stage 08: a release's model becomes a registered version, and champion if it deserves it.
+
+Belongs here: the decision who is champion and the stage that registers. Keeping versions and aliases is
+`registry.mlflow_registry`, judging gates is `learning.judges`.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from sap_llm.registry.gates import require_gates
+from sap_llm.schema.errors import DatasetNotFoundError, GateClosedError
+from sap_llm.schema.manifest import DatasetRef
+from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
+from sap_llm.storage.store import Dataset, DatasetWriter
+
+if TYPE_CHECKING:
+    from sap_llm.registry.mlflow_registry import Champion, ModelRegistry, RegisteredVersion
+    from sap_llm.registry.verdicts import VerdictStore
+
+STAGE_VERSION = "1"
+_CONSUMER = "registered_model"
+_MODEL_FOLDER = "model"
+
+
+class RegisteredModelConfig(StageConfig):
+    """`configs/<profile>/registered_model.yaml`: what a challenger must be ahead by. F1 as a fraction, 0.01 is one
+    point.
+    """
+
+    min_lead_over_baseline: float = Field(ge=0, description="field F1 above the label-regex baseline's")
+    min_lead_over_champion: float = Field(ge=0, description="field F1 above the champion's; 0 means any lead")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A model's field F1 on one frozen test version."""
+
+    field_f1: float
+    test_version: str
+    baseline: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decision:
+    """Whether the challenger becomes champion, and why, in one sentence."""
+
+    is_champion: bool
+    explanation: str
+
+
+def decide_promotion(
+    challenger: Measured,
+    champion: Measured | None,
+    *,
+    refusal: str | None,
+    config: RegisteredModelConfig,
+) -> Decision:
+    """Decide on a challenger that is not champion already.
+
+    Args:
+        challenger: What the evaluation measured.
+        champion: What the present champion reached, None if there is none.
+        refusal: The sentence of a closed gate, None if all are open.
+        config: The leads that are required.
+    """
+    lead = challenger.field_f1 - challenger.baseline
+    if refusal is not None:
+        return Decision(is_champion=False, explanation=f"Not promoted: {refusal}")
+    if lead <= 0 or lead < config.min_lead_over_baseline:
+        return Decision(
+            is_champion=False,
+            explanation=f"Not promoted: field F1 {challenger.field_f1:.4f} must exceed the label-regex baseline's "
+            f"{challenger.baseline:.4f} by {config.min_lead_over_baseline:g}.",
+        )
+    if champion is None:
+        return Decision(
+            is_champion=True,
+            explanation=f"Promoted: the first champion, field F1 {challenger.field_f1:.4f} against the baseline's "
+            f"{challenger.baseline:.4f}.",
+        )
+    if champion.test_version != challenger.test_version:
+        return Decision(
+            is_champion=False,
+            explanation=f"Not promoted: the champion was measured on test version {champion.test_version}, this model "
+            f"on {challenger.test_version}, so their F1 cannot be compared. Re-evaluate the champion on "
+            f"{challenger.test_version}.",
+        )
+    lead = challenger.field_f1 - champion.field_f1
+    is_ahead = lead > 0 and lead >= config.min_lead_over_champion
+    return Decision(
+        is_champion=is_ahead,
+        explanation=f"{'Promoted' if is_ahead else 'Not promoted'}: field F1 {challenger.field_f1:.4f} against the "
+        f"champion's {champion.field_f1:.4f} on the same test version (required lead "
+        f"{config.min_lead_over_champion:g}).",
+    )
+
+
+def build_registered_model(
+    context: StageContext,
+    *,
+    config: RegisteredModelConfig,
+    model: DatasetRef,
+    evaluation: DatasetRef,
+    quantized: DatasetRef | None = None,
+    registry: "ModelRegistry",
+    verdicts: "VerdictStore",
+    release: str,
+) -> BuildResult:
+    """Register a release's model with its evaluation and variants, and promote it if it deserves it.
+
+    Args:
+        context: Store, clock and progress.
+        config: Required leads.
+        model: `document_model/<release>`.
+        evaluation: `model_evaluation/<release>` of that model.
+        quantized: `quantized_models/<release>/int8`; registered beside the model when it was accepted.
+        registry: Where versions are kept.
+        verdicts: Where the gates' verdicts are kept.
+        release: Release name.
+
+    Returns:
+        The dataset `registered_model/<release>` with `decision.json`; metrics: version, is_champion, explanation,
+        field_f1, field_f1_baseline, champion_field_f1 (of the champion that it was compared with), run_id.
+
+    Raises:
+        DatasetNotFoundError: An input is not complete, or the evaluation lacks what the decision needs.
+    """
+    inputs = {"document_model": model, "model_evaluation": evaluation}
+    if quantized is not None:
+        inputs["quantized_models"] = quantized
+    opened = {role: context.store.open(ref) for role, ref in inputs.items()}
+    measured = _measured(opened["model_evaluation"])
+    champion = registry.champion()
+    refusal = _refusal(verdicts, opened)
+
+    def produce(writer: DatasetWriter) -> Mapping[str, Any]:
+        context.progress(f"registering {model}")
+        version = _register(registry, opened, measured=measured, release=release)
+        if champion is not None and champion.version == version.version:
+            decision = Decision(is_champion=True, explanation="Is the champion already.")
+        else:
+            rival = None if champion is None else _of_champion(champion)
+            decision = decide_promotion(measured, rival, refusal=refusal, config=config)
+        if decision.is_champion:
+            registry.promote(version.version, reason=decision.explanation)
+        context.progress(decision.explanation)
+        found = {
+            "version": version.version,
+            "is_champion": decision.is_champion,
+            "explanation": decision.explanation,
+            "field_f1": measured.field_f1,
+            "field_f1_baseline": measured.baseline,
+            "run_id": version.run_id,
+        }
+        if champion is not None and champion.version != version.version:
+            found |= {"champion_version": champion.version, "champion_field_f1": _of_champion(champion).field_f1}
+        if url := registry.url(version):
+            found["mlflow_url"] = url
+        writer.path("decision.json").write_text(json.dumps(found, indent=2))
+        return found
+
+    return build(
+        context,
+        name=f"registered_model/{release}",
+        stage_version=STAGE_VERSION,
+        config=config,
+        inputs=inputs,
+        fingerprint={"rival": _rival(champion, str(model)), "gates": "open" if refusal is None else "closed"},
+        produce=produce,
+    )
+
+
+def _rival(champion: "Champion | None", model: str) -> str:
+    """The version that the model had or has to beat; the same before and after its own promotion."""
+    if champion is None:
+        return "none"
+    return (champion.previous or "none") if champion.model == model else champion.version
+
+
+def _refusal(verdicts: "VerdictStore", opened: Mapping[str, Dataset]) -> str | None:
+    try:
+        for role in ("model_evaluation", "quantized_models"):
+            if role in opened:
+                require_gates(verdicts, opened[role], consumer=_CONSUMER)
+    except GateClosedError as error:
+        return str(error)
+    return None
+
+
+def _measured(evaluation: Dataset) -> Measured:
+    metrics = evaluation.manifest.metrics
+    try:
+        return Measured(
+            field_f1=float(metrics["field_f1"]),
+            baseline=float(metrics["field_f1_baseline"]),
+            test_version=str(metrics["test_version"]),
+        )
+    except KeyError as error:
+        raise DatasetNotFoundError(
+            f"the evaluation has no metric {error}", where=str(evaluation.ref), remedy="Materialise it again."
+        ) from None
+
+
+def _of_champion(champion: "Champion") -> Measured:
+    return Measured(field_f1=champion.metrics["field_f1"], test_version=champion.test_version)
+
+
+def _register(
+    registry: "ModelRegistry", opened: Mapping[str, Dataset], *, measured: Measured, release: str
+) -> "RegisteredVersion":
+    model, evaluation = opened["document_model"].manifest, opened["model_evaluation"].manifest
+    tags = {
+        "data_version": model.data_version,
+        "code_version": model.code_version,
+        "taxonomy_version": model.taxonomy_version,
+        **{role: str(ref) for role, ref in model.inputs.items()},
+    }
+    variants = {}
+    with _variant(opened.get("quantized_models")) as variant:
+        if variant is not None:
+            variants["int8"] = variant
+            tags["quantized_models"] = str(opened["quantized_models"].ref)
+        return registry.register_model(
+            folder=opened["document_model"].path(_MODEL_FOLDER),
+            release=release,
+            model=str(model.ref),
+            evaluation=str(evaluation.ref),
+            test_version=measured.test_version,
+            metrics=_numbers(evaluation.metrics) | _numbers(model.metrics, prefix="training_"),
+            parameters=model.configuration,
+            tags=tags,
+            variants=variants,
+        )
+
+
+@contextmanager
+def _variant(quantized: Dataset | None) -> Iterator[Path | None]:
+    """A folder with the opaque files of an accepted variant, None if there is none."""
+    if quantized is None or not quantized.manifest.metrics.get("accepted", False):
+        yield None
+        return
+    tables = {f"{name}.parquet" for name in quantized.manifest.rows}
+    with tempfile.TemporaryDirectory(prefix="sap_llm_variant_") as scratch:
+        for relative in quantized.manifest.files:
+            if relative not in tables:
+                target = Path(scratch) / relative
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(quantized.path(relative), target)
+        yield Path(scratch)
+
+
+def _numbers(metrics: Mapping[str, Any], *, prefix: str = "") -> dict[str, float]:
+    return {
+        f"{prefix}{name}": float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
