@@ -33,7 +33,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/uv
 	@echo "Installing the packages of requirements.txt into $(VENV) (about 7 GB with torch's CUDA packages on Linux)"
 	@awk '/^[^ ]/ {skip = /^deepspeed==/} !skip' requirements.txt > $(FIRST)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r $(FIRST) $(PIP_ARGS)
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r requirements.txt --no-build-isolation-package deepspeed $(PIP_ARGS)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r requirements.txt $(PIP_ARGS)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --editable . $(PIP_ARGS)
 	@touch $@
 
@@ -79,8 +79,8 @@ bench: setup ## benchmarks, NAME=synthetic for one; writes benchmarks/results/ a
 	$(BIN)/python -m benchmarks $(NAME)
 
 requirements: setup ## resolve requirements.txt anew from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --python-version 3.11 --generate-hashes \
-	  --no-emit-index-url --no-header --no-annotate -o requirements.txt
+	$(BIN)/uv pip compile pyproject.toml -c tools/constraints.txt --all-extras --group dev --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.txt
 
 clean: ## remove the virtual environment's stamps and caches (data/ stays)
 	rm -rf $(VENV)/.installed $(VENV)/.warmed .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -31,7 +31,7 @@ class RowHasher:
         self.rows = 0
 
     def update(self, batch: pa.RecordBatch | pa.Table) -> None:
-        """Add all rows of `batch`; column order does not matter, column names and types do."""
+        """Add all rows of `batch`; column order and widths of types (int32, int64) do not matter, column names do."""
         batches = batch.to_batches() if isinstance(batch, pa.Table) else [batch]
         for part in batches:
             self.rows += part.num_rows
@@ -93,7 +93,8 @@ def _hash_lists(array: pa.Array, key: str) -> Hashes:
     with np.errstate(over="ignore"):
         weighted = _mix(elements * (positions.astype(np.uint64) * np.uint64(2) + np.uint64(1)) + _MULTIPLIER)
         running = np.concatenate([np.zeros(1, dtype=np.uint64), np.cumsum(weighted, dtype=np.uint64)])
-        return running[starts + lengths] - running[starts] + lengths.astype(np.uint64) * _NULL
+        sums: Hashes = running[starts + lengths] - running[starts] + lengths.astype(np.uint64) * _NULL
+    return sums
 
 
 def _hash_scalars(array: pa.Array, key: str) -> Hashes:

@@ -1,15 +1,16 @@
 """Dataset versions: a prefix with files and `manifest.json`, which is written last.
 
-The existence of the manifest means complete: locally the whole prefix appears by one atomic rename, on object storage
-the manifest is PUT last and only if absent. Two writers of one version are harmless: the second adopts the first's.
+The existence of the manifest means complete: locally the whole prefix appears by one atomic rename; on object storage
+every writer puts its files below a folder of its own (the manifest's `attempt`), then the manifest, only if absent. So
+two writers of one version are harmless: the second adopts the first's and never touches its files.
 Hashing rows is `logical_hash`; deciding whether to build at all is `build`.
 """
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
@@ -36,7 +37,7 @@ class Dataset:
     def __init__(self, store: "DatasetStore", manifest: Manifest) -> None:
         self.manifest = manifest
         self._store = store
-        self._prefix = store.prefix(manifest.ref)
+        self._prefix = "/".join(part for part in (store.prefix(manifest.ref), manifest.attempt) if part)
 
     @property
     def ref(self) -> DatasetRef:
@@ -77,10 +78,14 @@ class Dataset:
         """Local path of a file or folder of the version; downloaded once when the store is remote."""
         if self._store.is_local:
             return Path(self._prefix) / relative
-        cache = Path(tempfile.gettempdir()) / "sap_llm_cache" / self.ref.name / self.ref.version
-        if not (cache / MANIFEST).exists():
+        home = hashlib.sha256(self._prefix.encode()).hexdigest()[:16]
+        cache = Path(tempfile.gettempdir()) / "sap_llm_cache" / home / self.ref.version
+        if not cache.exists():
             partial = cache.with_name(f".{cache.name}.{uuid.uuid4().hex}")
-            self._store.filesystem.get(f"{self._prefix}/", f"{partial}/", recursive=True)
+            for name in self.manifest.files:
+                (partial / name).parent.mkdir(parents=True, exist_ok=True)
+                self._store.filesystem.get_file(f"{self._prefix}/{name}", str(partial / name))
+            (partial / MANIFEST).write_text(self.manifest.model_dump_json(indent=2))
             try:
                 partial.rename(cache)
             except OSError:  # another process was faster
@@ -144,6 +149,7 @@ class DatasetStore:
 
     def __init__(self, root: str | Path, **storage_options: Any) -> None:
         self.root_url = str(root)
+        storage_options.setdefault("use_listings_cache", False)  # other processes write here too
         self.filesystem, path = fsspec.core.url_to_fs(self.root_url, **storage_options)
         self.is_local = "file" in (
             self.filesystem.protocol if isinstance(self.filesystem.protocol, tuple) else (self.filesystem.protocol,)
@@ -219,7 +225,9 @@ class DatasetStore:
     def writer(self, ref: DatasetRef) -> DatasetWriter:
         """A writer into a fresh scratch folder (beside the target when local, so that the rename is atomic)."""
         if self.is_local:
-            scratch = Path(self.root) / ref.name / f".{ref.version}.{uuid.uuid4().hex}"
+            home = Path(self.root) / ref.name
+            _sweep(home)
+            scratch = home / f".{ref.version}.{socket.gethostname()}-{os.getpid()}.{uuid.uuid4().hex}"
             scratch.mkdir(parents=True)
         else:
             scratch = Path(tempfile.mkdtemp(prefix="sap_llm_"))
@@ -239,9 +247,8 @@ class DatasetStore:
 
     def _commit_local(self, writer: DatasetWriter, manifest: Manifest) -> None:
         (writer.scratch / MANIFEST).write_text(manifest.model_dump_json(indent=2))
-        for path in writer.scratch.rglob("*"):  # the rename must not outlive the bytes after a power cut
-            if path.is_file():
-                _fsync(path)
+        for path in (*writer.scratch.rglob("*"), writer.scratch):
+            _fsync(path)  # the rename must not outlive the bytes at a power cut
         target = Path(self.prefix(manifest.ref))
         try:
             writer.scratch.rename(target)
@@ -252,12 +259,14 @@ class DatasetStore:
         _fsync(target.parent)
 
     def _commit_remote(self, writer: DatasetWriter, manifest: Manifest) -> None:
-        prefix = self.prefix(manifest.ref)
+        prefix, attempt = self.prefix(manifest.ref), uuid.uuid4().hex
         for relative in manifest.files:
-            self.filesystem.put_file(str(writer.scratch / relative), f"{prefix}/{relative}")
-        body = manifest.model_dump_json(indent=2).encode()
-        with contextlib.suppress(FileExistsError):  # If-None-Match: *
-            self.filesystem.pipe_file(f"{prefix}/{MANIFEST}", body, mode="create")
+            self.filesystem.put_file(str(writer.scratch / relative), f"{prefix}/{attempt}/{relative}")
+        body = manifest.model_copy(update={"attempt": attempt}).model_dump_json(indent=2).encode()
+        try:
+            self.filesystem.pipe_file(f"{prefix}/{MANIFEST}", body, mode="create")  # If-None-Match: *
+        except FileExistsError:
+            self.filesystem.rm(f"{prefix}/{attempt}", recursive=True)
         self.discard(writer)
 
 
@@ -276,6 +285,14 @@ def _group_rows(table: pa.Table) -> int:
 def _sha256(path: Path) -> str:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sweep(home: Path) -> None:
+    """Remove scratch folders that killed processes of this machine left behind."""
+    for scratch in home.glob(f".*.{socket.gethostname()}-*.*"):
+        process = scratch.name.rsplit(".", 1)[0].rsplit("-", 1)[-1]
+        if process.isdecimal() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _fsync(path: Path) -> None:
