@@ -1,0 +1,107 @@
+"""The numbers of an evaluation: one `Measures` per predictor and test, its metrics and its rows of `scores`.
+
+Belongs here: which comparisons an evaluation makes. How each compares is `fields`, `line_items`, `classes`,
+`calibration`, `groups`; how they are told is `report`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+from sap_llm.evaluation.calibration import expected_calibration_error
+from sap_llm.evaluation.classes import ClassScores, score_classes
+from sap_llm.evaluation.fields import FieldScores, Score, score_fields
+from sap_llm.evaluation.groups import GroupedF1, macro_f1
+from sap_llm.evaluation.line_items import score_line_items
+
+Scopes = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measures:
+    """One predictor on one test."""
+
+    documents: int
+    fields: FieldScores
+    strict: FieldScores
+    classes: ClassScores
+    line_items: Score
+    grouped: GroupedF1 | None
+    field_ece: float | None
+    class_ece: float | None
+
+
+def measure(
+    documents: pa.Table,
+    truths: pa.Table,
+    predictions: Sequence[Mapping[str, Any]],
+    *,
+    fields: Sequence[str],
+    scopes: Scopes,
+    seed: int,
+) -> Measures:
+    """Compare the predictions of one test with its truths."""
+    wanted = set(documents.column("document_id").to_pylist())
+    rows = [row for row in predictions if row["document_id"] in wanted]
+    normalised = score_fields(truths, rows, fields=fields, documents=documents, scopes=scopes)
+    strict = score_fields(truths, rows, fields=fields, documents=documents, scopes=scopes, mode="strict")
+    groups = {
+        row["document_id"]: row["split_group"] for row in documents.select(["document_id", "split_group"]).to_pylist()
+    }
+    kinds = {
+        row["document_id"]: row["document_type"] for row in truths.select(["document_id", "document_type"]).to_pylist()
+    }
+    predicted = [outcome for outcome in normalised.outcomes if outcome.confidence is not None]
+    return Measures(
+        documents=documents.num_rows,
+        fields=normalised,
+        strict=strict,
+        classes=score_classes(truths, rows),
+        line_items=score_line_items(truths, rows),
+        grouped=macro_f1(normalised.by_document, groups, seed=seed),
+        field_ece=expected_calibration_error(
+            [min(1.0, outcome.confidence or 0.0) for outcome in predicted],
+            [outcome.kind == "hit" for outcome in predicted],
+        ),
+        class_ece=expected_calibration_error(
+            [min(1.0, float(row["type_confidence"])) for row in rows],
+            [row["document_type"] == kinds.get(row["document_id"]) for row in rows],
+        ),
+    )
+
+
+def score_rows(measured: Mapping[tuple[str, str], Measures], *, evaluated_at: datetime) -> list[dict[str, Any]]:
+    """Rows of `releases.SCORES` for all predictors and tests."""
+    return [
+        {
+            "predictor": predictor,
+            "test": test,
+            "mode": mode,
+            "slice": part,
+            "name": name,
+            "precision": score.precision,
+            "recall": score.recall,
+            "f1": score.f1,
+            "support": score.support,
+            "evaluated_at": evaluated_at,
+        }
+        for (predictor, test), measures in sorted(measured.items())
+        for mode, part, name, score in _slices(measures)
+    ]
+
+
+def _slices(measures: Measures) -> Iterator[tuple[str, str, str, Score]]:
+    for scores in (measures.fields, measures.strict):
+        yield scores.mode, "all", "all", scores.overall
+        views = {"field": scores.by_field, "type": scores.by_type}
+        views |= {"language": scores.by_language, "source": scores.by_source}
+        for view, entries in views.items():
+            for name, score in entries.items():
+                yield scores.mode, view, name, score
+    yield "normalised", "line_items", "all", measures.line_items
+    if measures.grouped is not None:
+        for name, score in measures.grouped.by_group.items():
+            yield "normalised", "group", name, score

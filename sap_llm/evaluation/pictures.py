@@ -1,0 +1,89 @@
+"""Pages with the boxes of a prediction, as small PNG pictures.
+
+Belongs here: drawing with Pillow, imported by functions only. Which pages are drawn is `report`.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sap_llm.evaluation.fields import Outcome
+from sap_llm.schema.page import Page
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_BYTES = 30_000
+_SCALES = (1.3, 1.1, 0.9, 0.75, 0.6, 0.45)  # pixels per point, tried until the file is small enough
+_COLOURS = 16
+_HIT, _INVENTED, _MISSED, _INK = (0, 128, 64), (204, 0, 51), (230, 145, 0), (70, 70, 70)
+_PALE = 0.55  # share of white laid over the page, so that the boxes stand out
+
+
+def draw_page(
+    page: Page,
+    *,
+    predicted: Iterable[Mapping[str, Any]],
+    truth: Iterable[Mapping[str, Any]],
+    outcomes: Sequence[Outcome],
+    background: Callable[[float], bytes | None] | None = None,
+) -> bytes:
+    """A PNG of one page, at most `MOST_BYTES` long where that is possible: words, or the page itself, with boxes.
+
+    Args:
+        page: Its words and size.
+        predicted: Rows of `tables.FIELD`; those on this page are drawn, right ones green, others red.
+        truth: The same; missed values are drawn amber.
+        outcomes: What became of the document's values.
+        background: Scale (pixels per point) to a PNG of the page, or None.
+    """
+    kinds = {(outcome.field, outcome.predicted): outcome.kind for outcome in outcomes if outcome.kind != "missed"}
+    missed = {(outcome.field, outcome.truth) for outcome in outcomes if outcome.kind == "missed"}
+    boxes = [
+        (field["field"], field["box"], _HIT if kinds[field["field"], field["value"]] == "hit" else _INVENTED)
+        for field in predicted
+        if field["page"] == page.page_number and (field["field"], field["value"]) in kinds
+    ]
+    boxes += [
+        (field["field"], field["box"], _MISSED)
+        for field in truth
+        if field["page"] == page.page_number and field["box"] and (field["field"], field["value"]) in missed
+    ]
+    content = b""
+    for scale in _SCALES:
+        content = _encode(_paint(page, boxes, scale, background(scale) if background else None))
+        if len(content) <= MOST_BYTES:
+            break
+    return content
+
+
+def _paint(
+    page: Page, boxes: Sequence[tuple[str, Sequence[float], tuple[int, int, int]]], scale: float, below: bytes | None
+) -> "Image":
+    from PIL import Image, ImageDraw, ImageFont
+
+    size = (max(1, round(page.width * scale)), max(1, round(page.height * scale)))
+    if below is None:
+        image = Image.new("RGB", size, "white")
+        draw = ImageDraw.Draw(image)
+        for word, box in zip(page.words, page.boxes.tolist(), strict=True):
+            font = ImageFont.load_default(max(4.0, 0.85 * (box[3] - box[1]) * scale))
+            draw.text((box[0] * scale, box[1] * scale), word, fill=_INK, font=font)
+    else:
+        image = Image.open(io.BytesIO(below)).convert("L").convert("RGB").resize(size)
+        image = Image.blend(image, Image.new("RGB", size, "white"), _PALE)
+        draw = ImageDraw.Draw(image)
+    label = ImageFont.load_default(max(6.0, 7.5 * scale))
+    for name, box, colour in boxes:
+        x0, y0, x1, y1 = (edge * scale for edge in box)
+        draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=colour, width=max(1, round(scale)))
+        draw.text((x0, y0 - 9 * scale), name, fill=colour, font=label)
+    return image
+
+
+def _encode(image: "Image") -> bytes:
+    from PIL.Image import Dither
+
+    stream = io.BytesIO()
+    image.quantize(_COLOURS, dither=Dither.NONE).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
