@@ -65,13 +65,19 @@ class StageRun:
         Raises:
             dg.Failure: The run covers several partitions at once; gates are judged per partition.
         """
-        if not self.dagster.has_partition_key:
+        context = self.dagster
+        keys = [context.partition_key] if context.has_partition_key else self._range()
+        if len(keys) != 1:
             raise dg.Failure(
-                f"{self.asset} is built one partition a run, and this run covers several or none. Launch it without "
-                "single-run backfill, with one partition key.",
+                f"{self.asset} is built one partition a run, and this run covers {len(keys)}. Launch it with one "
+                "partition key, or as a backfill with one run per partition.",
                 allow_retries=False,
             )
-        return self.dagster.partition_key
+        return keys[0]
+
+    def _range(self) -> list[str]:
+        context = self.dagster
+        return list(context.partition_keys) if context.has_partition_key_range else []
 
     @property
     def release(self) -> str:
@@ -148,9 +154,14 @@ class StageRun:
         """
         for ref in consumed:
             try:
-                require_gates(self.deployment.verdicts, self.open_dataset(ref), consumer=self.asset)
+                used = require_gates(self.deployment.verdicts, self.open_dataset(ref), consumer=self.asset)
             except GateClosedError as error:
                 raise refusal(error, ref=ref) from error
+            for gate, override in used.items():
+                self.dagster.log.warning(
+                    "gate %s of %s is closed; %s (unverified) let it through until %s, because: %s",
+                    *(gate, ref, override.who, override.until, override.why),
+                )
 
 
 def refusal(error: SapLlmError, *, ref: DatasetRef | None = None) -> dg.Failure:

@@ -126,7 +126,7 @@ def run_job(
         partition=key,
         run_id=result.run_id,
         assets=_assets(instance, result.run_id),
-        failure="" if result.success else _failure(result),
+        failure="" if result.success else failure_of(result),
         checks={
             f"{check.asset_key.path[-1]}.{check.check_name}": check.passed
             for check in result.get_asset_check_evaluations()
@@ -167,7 +167,7 @@ def _assets(instance: dg.DagsterInstance, run_id: str) -> list[AssetOutcome]:
     return outcomes
 
 
-def _failure(result: dg.ExecuteInProcessResult) -> str:
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
     """The first failed step's own sentence; a failed blocking check has none, so the check is named."""
     for event in result.all_events:
         if event.is_step_failure:

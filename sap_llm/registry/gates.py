@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sap_llm.storage.store import Dataset
 
 if TYPE_CHECKING:
-    from sap_llm.registry.verdicts import VerdictStore
+    from sap_llm.registry.verdicts import Override, VerdictStore
 
 ANNOTATED_SUITE = "annotated_suite"
 RELEASE_SUITE = "release_suite"
@@ -36,12 +36,14 @@ def gates_of(name: str) -> tuple[str, ...]:
     return GATES.get(name.partition("/")[0], ())
 
 
-def require_gates(verdicts: "VerdictStore", dataset: Dataset, *, consumer: str) -> None:
+def require_gates(verdicts: "VerdictStore", dataset: Dataset, *, consumer: str) -> dict[str, "Override"]:
     """Refuse unless every gate of exactly this data version was passed, or is overridden.
+
+    Returns:
+        The overrides that were used, by gate; empty where every gate is open.
 
     Raises:
         GateClosedError: Names the gate, what was measured and required, how to open and how to override it.
     """
-    gates = gates_of(dataset.ref.name)
-    if gates:
-        verdicts.require(dataset.manifest.data_version, gates, consumer=consumer)
+    used = verdicts.require(dataset.manifest.data_version, gates_of(dataset.ref.name), consumer=consumer)
+    return {gate: override for gate, override in used.items() if override is not None}

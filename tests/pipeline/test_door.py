@@ -1,0 +1,238 @@
+"""The doors of training and promotion refuse whoever asks, whatever way the run was launched."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pyarrow as pa
+import pytest
+from typer.testing import CliRunner
+
+from resources.deployment import DeploymentResource
+from resources.partitions import RELEASE, release
+from resources.stage_run import DATASET_REF
+from sap_llm.cli.build import commands
+from sap_llm.deployment import Deployment
+from sap_llm.registry.gates import GATES, gates_of
+from sap_llm.registry.verdicts import Verdict
+from sap_llm.schema.errors import GateClosedError
+from sap_llm.storage.build import StageConfig, build
+from sap_llm.storage.store import Dataset, DatasetWriter
+from sap_llm_dagster.local_run import failure_of
+
+TRAINING_SET, MODEL = "training_set", "document_model"
+Launch = Callable[[dg.Definitions, dg.DagsterInstance], str]
+
+
+def _dataset(house: Deployment, name: str) -> Dataset:
+    def produce(writer: DatasetWriter) -> dict[str, int]:
+        rows = pa.table({"document_id": [f"doc of {name}"]})
+        for table in ("documents", "shards"):
+            writer.write_table(table, rows, rows.schema)
+        return {"documents": 1}
+
+    return build(house.context(), name=name, stage_version="1", config=StageConfig(), produce=produce).dataset
+
+
+def _materialised(instance: dg.DagsterInstance, dataset: Dataset) -> None:
+    asset, _, partition = dataset.ref.name.partition("/")
+    instance.add_dynamic_partitions(RELEASE, [partition])
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization(asset, partition=partition, metadata={DATASET_REF: str(dataset.ref)})
+    )
+
+
+def _judge(house: Deployment, dataset: Dataset, *, passed: bool) -> None:
+    for gate in gates_of(dataset.ref.name):
+        house.verdicts.record(
+            Verdict(
+                gate=gate,
+                data_version=dataset.manifest.data_version,
+                passed=passed,
+                measured={"leaks": 0 if passed else 3},
+                required={"leaks": 0},
+                explanation="as the test says",
+                created_at=house.clock.now(),
+            )
+        )
+
+
+def _said(result: dg.ExecuteInProcessResult) -> str:
+    return "" if result.success else failure_of(result)
+
+
+def _whole_job(defs: dg.Definitions, instance: dg.DagsterInstance) -> str:
+    job = defs.resolve_job_def("train_model")
+    return _said(job.execute_in_process(instance=instance, partition_key="r1", raise_on_error=False))
+
+
+def _downstream_alone_in_the_ui(defs: dg.Definitions, instance: dg.DagsterInstance) -> str:
+    job = defs.resolve_implicit_global_asset_job_def()
+    return _said(
+        job.execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey(MODEL)], partition_key="r1", raise_on_error=False
+        )
+    )
+
+
+def _job_of_the_downstream_only(defs: dg.Definitions, instance: dg.DagsterInstance) -> str:
+    job = dg.define_asset_job("only_the_model", selection=dg.AssetSelection.assets(MODEL))
+    merged = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
+    found = merged.resolve_job_def("only_the_model")
+    return _said(found.execute_in_process(instance=instance, partition_key="r1", raise_on_error=False))
+
+
+def _request_of_a_sensor(defs: dg.Definitions, instance: dg.DagsterInstance) -> str:
+    @dg.sensor(target=dg.AssetSelection.assets(MODEL))
+    def asks_for_the_model(context: dg.SensorEvaluationContext) -> dg.RunRequest:
+        return dg.RunRequest(asset_selection=[dg.AssetKey(MODEL)], partition_key="r1")
+
+    request = asks_for_the_model(dg.build_sensor_context(instance=instance))
+    assert isinstance(request, dg.RunRequest)
+    job = defs.resolve_implicit_global_asset_job_def()
+    return _said(
+        job.execute_in_process(
+            instance=instance,
+            asset_selection=request.asset_selection,
+            partition_key=request.partition_key,
+            raise_on_error=False,
+        )
+    )
+
+
+def _single_run_backfill(defs: dg.Definitions, instance: dg.DagsterInstance) -> str:
+    tags = {"dagster/asset_partition_range_start": "r1", "dagster/asset_partition_range_end": "r1"}
+    job = defs.resolve_implicit_global_asset_job_def()
+    return _said(
+        job.execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey(MODEL)], tags=tags, raise_on_error=False
+        )
+    )
+
+
+def _command_line(_: dg.Definitions, __: dg.DagsterInstance) -> str:
+    result = CliRunner().invoke(commands, ["model", "--release", "r1"])
+    return str(result.exception) if isinstance(result.exception, GateClosedError) else ""
+
+
+WAYS: list[Launch] = [
+    _whole_job,
+    _downstream_alone_in_the_ui,
+    _job_of_the_downstream_only,
+    _request_of_a_sensor,
+    _single_run_backfill,
+    _command_line,
+]
+
+
+@pytest.mark.parametrize("is_judged", [True, False], ids=["failed", "missing"])
+@pytest.mark.parametrize("launch", WAYS, ids=lambda way: way.__name__.strip("_"))
+def test_training_refuses_a_training_set_behind_a_closed_gate(
+    launch: Launch, is_judged: bool, defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    training_set = _dataset(house, "training_set/r1")
+    _materialised(instance, training_set)
+    if is_judged:
+        _judge(house, training_set, passed=False)
+
+    said = launch(defs, instance)
+
+    assert "document_model is refused, because the gate training_suite is closed" in said
+    assert "sap-llm gate override" in said  # the whole sentence: how to open, how to override
+    assert ("as the test says" in said) is is_judged
+    assert not list((house.home / "data").rglob("plan.json"))
+    assert not instance.get_materialized_partitions(dg.AssetKey(MODEL))
+
+
+@pytest.mark.parametrize("closed", ["model_evaluation/r1", "quantized_models/r1/int8"])
+def test_promotion_refuses_a_model_behind_a_closed_gate(
+    closed: str, defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions(RELEASE, ["r1"])
+    for name in ("document_model/r1", "model_evaluation/r1", "quantized_models/r1/int8"):
+        dataset = _dataset(house, name)
+        _judge(house, dataset, passed=name != closed)
+        asset, _, partition = name.partition("/")
+        key = dg.MultiPartitionKey({RELEASE: "r1", "variant": "int8"}) if partition == "r1/int8" else partition
+        instance.report_runless_asset_event(
+            dg.AssetMaterialization(asset, partition=key, metadata={DATASET_REF: str(dataset.ref)})
+        )
+    job = defs.resolve_job_def("release_model")
+
+    said = _said(job.execute_in_process(instance=instance, partition_key="r1", raise_on_error=False))
+
+    assert f"registered_model is refused, because the gate {gates_of(closed)[0]} is closed" in said
+    assert not instance.get_materialized_partitions(dg.AssetKey("registered_model"))
+
+
+def _consume(house: Deployment, instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
+    """A consumer that is nothing but a door."""
+
+    @dg.asset(partitions_def=release, deps=[TRAINING_SET])
+    def consumer(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> None:
+        with deployment.open(context) as stage:
+            stage.pass_door(stage.ref(TRAINING_SET, stage.release))
+
+    return dg.materialize(
+        [consumer],
+        instance=instance,
+        partition_key="r1",
+        resources={"deployment": DeploymentResource(profile=house.profile)},
+        raise_on_error=False,
+    )
+
+
+def test_the_door_opens_when_every_gate_passed(house: Deployment, instance: dg.DagsterInstance) -> None:
+    training_set = _dataset(house, "training_set/r1")
+    _materialised(instance, training_set)
+    _judge(house, training_set, passed=True)
+    assert _consume(house, instance).success
+
+
+def test_a_verdict_about_another_version_opens_nothing(house: Deployment, instance: dg.DagsterInstance) -> None:
+    _judge(house, _dataset(house, "training_set/r0"), passed=True)
+    _materialised(instance, _dataset(house, "training_set/r1"))
+    assert not _consume(house, instance).success
+
+
+def test_an_override_opens_the_door_and_is_said(house: Deployment, instance: dg.DagsterInstance) -> None:
+    training_set = _dataset(house, "training_set/r1")
+    _materialised(instance, training_set)
+    for gate in GATES[TRAINING_SET]:
+        house.verdicts.override(
+            training_set.manifest.data_version,
+            gate,
+            who="Ada",
+            why="a known false alarm",
+            until=datetime.now(UTC) + timedelta(days=1),
+        )
+
+    result = _consume(house, instance)
+
+    assert result.success
+    warnings = [entry.user_message for entry in instance.all_logs(result.run_id) if entry.level >= 30]
+    assert sum("Ada (unverified) let it through" in text for text in warnings) == len(GATES[TRAINING_SET])
+
+
+def test_a_run_over_several_partitions_is_refused(
+    defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    for name in ("training_set/r1", "training_set/r2"):
+        dataset = _dataset(house, name)
+        _judge(house, dataset, passed=True)
+        _materialised(instance, dataset)
+    tags = {"dagster/asset_partition_range_start": "r1", "dagster/asset_partition_range_end": "r2"}
+    job = defs.resolve_implicit_global_asset_job_def()
+
+    result = job.execute_in_process(
+        instance=instance, asset_selection=[dg.AssetKey(MODEL)], tags=tags, raise_on_error=False
+    )
+
+    assert "one partition a run" in _said(result)
+
+
+def test_what_was_never_materialised_is_named(
+    defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    instance.add_dynamic_partitions(RELEASE, ["r1"])
+    assert "training_set was never materialised for partition r1" in _whole_job(defs, instance)
