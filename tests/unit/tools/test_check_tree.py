@@ -106,7 +106,7 @@ def test_package_without_contract_is_reported(tree: Callable[[dict[str, str]], P
 def test_profiles_must_have_the_same_keys(tree: Callable[[dict[str, str]], Path]) -> None:
     root = tree(
         {
-            "configs/tiny/model.yaml": "width: 1\nencoder: {depth: 1}\n",
+            "configs/tiny/model.yaml": "width: 1\nencoder: {depth: 1}\nsteps: 3\n",
             "configs/gpu/model.yaml": "width: 2\nencoder: {}\n",
             "configs/gpu/pmg.yaml": "size: 2\n",
             "configs/tiny/deployment.yaml": "storage: data\n",
@@ -114,6 +114,6 @@ def test_profiles_must_have_the_same_keys(tree: Callable[[dict[str, str]], Path]
         }
     )
     assert found(check_tree.uneven_profiles, root) == [
-        "configs/gpu/model.yaml: lacks encoder.depth",
+        "configs/gpu/model.yaml: lacks steps",
         "configs/tiny/pmg.yaml: missing, other profiles have it",
     ]
