@@ -31,9 +31,7 @@ _MODEL_FOLDER = "model"
 
 
 class RegisteredModelConfig(StageConfig):
-    """`configs/<profile>/registered_model.yaml`: what a challenger must be ahead by. F1 as a fraction, 0.01 is one
-    point.
-    """
+    """`configs/<profile>/registered_model.yaml`: the leads that a challenger needs, as fractions of F1."""
 
     min_lead_over_baseline: float = Field(ge=0, description="field F1 above the label-regex baseline's")
     min_lead_over_champion: float = Field(ge=0, description="field F1 above the champion's; 0 means any lead")
@@ -138,19 +136,20 @@ def build_registered_model(
         inputs["quantized_models"] = quantized
     opened = {role: context.store.open(ref) for role, ref in inputs.items()}
     measured = _measured(opened["model_evaluation"])
-    champion = registry.champion()
+    champion = _champion(registry)
     refusal = _refusal(verdicts, opened)
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
         context.progress(f"registering {model}")
         version = _register(registry, opened, measured=measured, release=release)
-        if champion is not None and champion.version == version.version:
-            decision = Decision(is_champion=True, explanation="Is the champion already.")
+        rival = None if champion is None or champion.run_id == version.run_id else champion
+        if champion is not None and rival is None:
+            decision = Decision(is_champion=True, explanation=f"Is the champion already. {champion.reason}")
         else:
-            rival = None if champion is None else _of_champion(champion)
-            decision = decide_promotion(measured, rival, refusal=refusal, config=config)
-        if decision.is_champion:
-            registry.promote(version.version, reason=decision.explanation)
+            found_rival = None if rival is None else _of_champion(rival)
+            decision = decide_promotion(measured, found_rival, refusal=refusal, config=config)
+            if decision.is_champion:
+                registry.promote(version.version, reason=decision.explanation)
         context.progress(decision.explanation)
         found = {
             "version": version.version,
@@ -160,8 +159,8 @@ def build_registered_model(
             "field_f1_baseline": measured.baseline,
             "run_id": version.run_id,
         }
-        if champion is not None and champion.version != version.version:
-            found |= {"champion_version": champion.version, "champion_field_f1": _of_champion(champion).field_f1}
+        if rival is not None:
+            found |= {"champion_version": rival.version, "champion_field_f1": _of_champion(rival).field_f1}
         if url := registry.url(version):
             found["mlflow_url"] = url
         writer.path("decision.json").write_text(json.dumps(found, indent=2))
@@ -176,6 +175,13 @@ def build_registered_model(
         fingerprint={"rival": _rival(champion, str(model)), "gates": "open" if refusal is None else "closed"},
         produce=produce,
     )
+
+
+def _champion(registry: "ModelRegistry") -> "Champion | None":
+    try:
+        return registry.champion()
+    except DatasetNotFoundError:
+        return None  # its files are gone: it cannot serve, so it is no rival
 
 
 def _rival(champion: "Champion | None", model: str) -> str:

@@ -44,6 +44,10 @@ class RegistryFiles:
             os.fsync(stream.fileno())
         scratch.replace(path)
 
+    def exists(self, relative: str) -> bool:
+        """Whether a file or folder is there."""
+        return bool(self.filesystem.exists(f"{self.root}/{relative}"))
+
     def list(self, folder: str) -> list[str]:
         """Relative paths of the JSON files directly in `folder`, sorted."""
         found = self.filesystem.glob(f"{self.root}/{folder}/*.json")

@@ -170,15 +170,18 @@ class ModelRegistry:
 
         `repair` makes the pointer follow the alias.
         """
-        alias = self._alias(self._mlflow(), CHAMPION)
+        client = self._mlflow()
+        alias = self._alias(client, CHAMPION)
+        run_id = None if alias is None else client.get_model_version(REGISTERED_MODEL, alias).run_id
         try:
             pointer = self.champion()
         except SapLlmError as error:
             return [str(error)]
-        pointed = pointer.version if pointer else None
-        if alias == pointed:
+        pointed = (pointer.version, pointer.run_id) if pointer else (None, None)
+        if (alias, run_id) == pointed:
             return []
-        return [f"MLflow's alias {CHAMPION} names version {alias}, {_POINTER} names {pointed}"]
+        alias_says = f"MLflow's alias {CHAMPION} names version {alias} (run {run_id})"
+        return [f"{alias_says}, {_POINTER} names version {pointed[0]} (run {pointed[1]})"]
 
     def repair(self) -> Champion | None:
         """Write the pointer file again from MLflow's alias."""
@@ -253,7 +256,8 @@ class ModelRegistry:
     def _find(self, client: "MlflowClient", model: str, evaluation: str) -> RegisteredVersion | None:
         wanted = (model, evaluation)
         for found in self._search(client):
-            if (found.tags.get("model"), found.tags.get("evaluation")) == wanted:
+            is_wanted = (found.tags.get("model"), found.tags.get("evaluation")) == wanted
+            if is_wanted and self._files.exists(f"{_artifacts(found.run_id)}/{_MODEL_FOLDER}"):
                 return self._describe(client, found)
         return None
 
