@@ -23,8 +23,6 @@ help: ## print this list
 
 setup: $(VENV)/.installed java $(VENV)/.warmed ## virtual environment, pinned packages, Java, DeepSpeed's operation (done once)
 
-demo dev: export DAGSTER_HOME ?= $(CURDIR)/data/local/dagster
-
 $(BIN)/uv:
 	@[ -x $(BIN)/python ] || "$$(tools/ensure.sh python)" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -49,12 +47,10 @@ java:
 	@tools/ensure.sh java
 
 demo: setup ## the whole lineage on the tiny profile, DOCUMENTS=<folder> adds real documents; prints a table at the end
-	@mkdir -p $(DAGSTER_HOME) && cp -u dagster.yaml $(DAGSTER_HOME)/
 	$(BIN)/python -m sap_llm_dagster.demo --profile tiny $(if $(DOCUMENTS),--documents "$(DOCUMENTS)")
 
 dev: setup ## the Dagster UI over the same instance and data
-	@mkdir -p $(DAGSTER_HOME) && cp -u dagster.yaml $(DAGSTER_HOME)/
-	$(BIN)/dg dev
+	DAGSTER_HOME=$$($(BIN)/python -m sap_llm_dagster.home) exec $(BIN)/dg dev
 
 check: setup ## style, types, import contract, lengths, superseded names, definitions load
 	$(BIN)/ruff check $(SOURCES)
