@@ -59,15 +59,14 @@ def leaks(documents: pa.Table) -> list[str]:
     Args:
         documents: Columns document_id, split, split_group, sha256, text_sha256, layout, role, is_test_layout.
 
-    A group may be in one split only, except that its documents on test layouts test wherever the group is. Files and
-    normalised texts may be in one split only. A test layout and a `test_only` document are never learned from.
+    A group, a file and a normalised text may be in one split only. A test layout and a `test_only` document are never
+    learned from.
     """
     rows = documents.select(
         ["document_id", "split", "split_group", "sha256", "text_sha256", "layout", "role", "is_test_layout"]
     ).to_pylist()
     found = [f"{row['document_id']} has no known split ({row['split']})" for row in rows if row["split"] not in SPLITS]
-    bound = [row for row in rows if not row["is_test_layout"] and row["role"] != "test_only"]
-    found += _in_several("group", ((row["split_group"], row["split"]) for row in bound))
+    found += _in_several("group", ((row["split_group"], row["split"]) for row in rows))
     found += _in_several("file", ((row["sha256"], row["split"]) for row in rows))
     found += _in_several("text", ((row["text_sha256"], row["split"]) for row in rows))
     test_layouts = {row["layout"] for row in rows if row["is_test_layout"] and row["layout"]}
