@@ -8,7 +8,8 @@ import dagster as dg
 
 from sensors.automation import automation
 from sensors.outcomes import dvc_follows_release, run_failures
+from sensors.retraining import retraining_sensor
 
-SENSORS: list[dg.SensorDefinition] = [automation, dvc_follows_release, run_failures]
+SENSORS: list[dg.SensorDefinition] = [automation, dvc_follows_release, retraining_sensor, run_failures]
 
 __all__ = ["SENSORS"]

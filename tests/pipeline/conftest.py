@@ -10,6 +10,15 @@ from sap_llm.deployment import Deployment
 from sap_llm_dagster.build import build_defs
 
 PROFILE = "seconds"
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep Dagster's notes on beta features out of the output, as `sap_llm_dagster` does."""
+    for item in items:
+        if HERE in item.path.parents:
+            for category in ("BetaWarning", "PreviewWarning"):
+                item.add_marker(pytest.mark.filterwarnings(f"ignore::dagster.{category}"))
 
 
 @pytest.fixture(scope="session")

@@ -104,9 +104,7 @@ def _single_run_backfill(defs: dg.Definitions, instance: dg.DagsterInstance) -> 
     tags = {"dagster/asset_partition_range_start": "r1", "dagster/asset_partition_range_end": "r1"}
     job = defs.resolve_implicit_global_asset_job_def()
     return _said(
-        job.execute_in_process(
-            instance=instance, asset_selection=[dg.AssetKey(MODEL)], tags=tags, raise_on_error=False
-        )
+        job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(MODEL)], tags=tags, raise_on_error=False)
     )
 
 

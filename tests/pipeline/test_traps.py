@@ -1,6 +1,10 @@
-"""Traps of Dagster that the lineage must not fall into: each is shown to exist, so that an upgrade which removes it is
-noticed, and the house's answer is tested beside it or in `test_door`.
+"""Traps of Dagster that the lineage must not fall into.
+
+Each is shown to exist, so that an upgrade which removes it is noticed; the house's answer is tested beside it or in
+`test_door`.
 """
+
+from collections.abc import Iterator
 
 import dagster as dg
 import pytest
@@ -52,7 +56,9 @@ def test_a_failed_blocking_check_stops_only_its_own_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("condition", "requested"), [(dg.AutomationCondition.eager(), True), (WHEN_GATES_PASS, False)], ids=["eager", "ours"]
+    ("condition", "requested"),
+    [(dg.AutomationCondition.eager(), True), (WHEN_GATES_PASS, False)],
+    ids=["eager", "ours"],
 )
 def test_eager_asks_for_what_is_behind_a_closed_gate_and_our_condition_does_not(
     condition: dg.AutomationCondition, requested: bool
@@ -86,8 +92,10 @@ def test_a_failed_check_inside_a_multi_asset_does_not_keep_its_sibling_back() ->
         specs=[dg.AssetSpec("one"), dg.AssetSpec("two")],
         check_specs=[dg.AssetCheckSpec("gate", asset="one", blocking=True)],
     )
-    def both():  # type: ignore[no-untyped-def]
-        yield dg.MaterializeResult(asset_key="one", check_results=[dg.AssetCheckResult(passed=False, check_name="gate")])
+    def both() -> Iterator[dg.MaterializeResult]:
+        yield dg.MaterializeResult(
+            asset_key="one", check_results=[dg.AssetCheckResult(passed=False, check_name="gate")]
+        )
         yield dg.MaterializeResult(asset_key="two")
 
     result = _run(dg.Definitions(assets=[both]), dg.DagsterInstance.ephemeral())
