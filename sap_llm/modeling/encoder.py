@@ -19,6 +19,8 @@ from sap_llm.modeling.features import AFFIX_BUCKETS, CHARACTER_IDS, CHARACTERS, 
 _CHARACTER_WIDTH = 16
 _HASH_WIDTHS = (64, 32, 32)
 _GEOMETRY = 6
+_NEIGHBOUR_WIDTH = 64
+_ALONG_LINE = (1, 2, -1)  # words before (positive) and after
 
 # longest and shortest wavelength of each rotary axis; x and y in thousandths of the page width
 _AXES = {
@@ -40,6 +42,7 @@ class LayoutEncoder(nn.Module):
             raise ValueError(f"width {config.width} does not split into {config.heads} heads of even width")
         self.config = config
         self.embedding = WordEmbedding(config)
+        self.neighbours = Neighbours(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         axes, frequencies = rotary_plan(config.head_width // 2)
@@ -47,7 +50,14 @@ class LayoutEncoder(nn.Module):
         self.register_buffer("frequencies", frequencies, persistent=False)
 
     def forward(
-        self, characters: Tensor, hashes: Tensor, shapes: Tensor, boxes: Tensor, lines: Tensor, mask: Tensor
+        self,
+        characters: Tensor,
+        hashes: Tensor,
+        shapes: Tensor,
+        boxes: Tensor,
+        lines: Tensor,
+        above: Tensor,
+        mask: Tensor,
     ) -> Tensor:
         """Encode a padded batch.
 
@@ -57,9 +67,10 @@ class LayoutEncoder(nn.Module):
             shapes: float32 [batch, words, SHAPE_BITS].
             boxes: float32 [batch, words, 4], thousandths of the page width.
             lines: float32 [batch, words].
+            above: int64 [batch, words], index of the word above.
             mask: float32 [batch, words], 1 where there is a word.
         """
-        vectors = self.embedding(characters, hashes, shapes, boxes)
+        vectors = self.neighbours(self.embedding(characters, hashes, shapes, boxes), lines, above)
         order = torch.cumsum(mask, dim=1)
         middle = (boxes[..., 1] + boxes[..., 3]) / 2
         positions = torch.stack([boxes[..., 0], boxes[..., 2], middle, lines, order], dim=-1)
@@ -96,6 +107,37 @@ class WordEmbedding(nn.Module):
         parts += [table(hashes[..., index]) for index, table in enumerate(self.hashes)]
         joined = torch.cat([*parts, shapes, geometry], dim=-1)
         return self.dropout(self.norm(self.outer(F.gelu(self.inner(joined)))))
+
+
+class Neighbours(nn.Module):
+    """Adds to each word what its neighbours say: two before and one after on its line, and the one above.
+
+    Labels stand there. Attention can learn it, but takes many more documents to do so.
+    """
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.summary = nn.Linear(config.width, _NEIGHBOUR_WIDTH)
+        self.joined = nn.Linear((len(_ALONG_LINE) + 1) * _NEIGHBOUR_WIDTH, config.width)
+        self.norm = nn.LayerNorm(config.width)
+
+    def forward(self, vectors: Tensor, lines: Tensor, above: Tensor) -> Tensor:
+        """Vectors [batch, words, width], lines [batch, words], above int64 [batch, words] -> [batch, words, width]."""
+        summary = self.summary(vectors)
+        parts = []
+        for offset in _ALONG_LINE:
+            moved, line = _shifted(summary, offset), _shifted(lines + 1.0, offset)
+            parts.append(moved * (line == lines + 1.0)[..., None])
+        index = above[..., None].expand(-1, -1, _NEIGHBOUR_WIDTH)
+        parts.append(torch.gather(summary, 1, index))
+        return self.norm(vectors + self.joined(F.gelu(torch.cat(parts, dim=-1))))
+
+
+def _shifted(values: Tensor, offset: int) -> Tensor:
+    """Values along axis 1 moved so that place i shows place i - offset; zeros come in at the edge."""
+    padding = (0, 0) * (values.ndim - 2) + ((offset, 0) if offset > 0 else (0, -offset))
+    padded = F.pad(values, padding)
+    return padded[:, : values.shape[1]] if offset > 0 else padded[:, -offset:]
 
 
 class Block(nn.Module):

@@ -48,6 +48,8 @@ class WordFeatures:
         shapes: uint32 [n], bit set of `SHAPE_BITS` properties.
         boxes: int16 [n, 4], thousandths of the page width, y running on over pages.
         lines: int16 [n], visual line, running on over pages.
+        above: int16 [n], index of the nearest word above that stands over this one on its page; the word itself where
+            there is none.
     """
 
     characters: npt.NDArray[np.uint8]
@@ -55,6 +57,7 @@ class WordFeatures:
     shapes: npt.NDArray[np.uint32]
     boxes: npt.NDArray[np.int16]
     lines: npt.NDArray[np.int16]
+    above: npt.NDArray[np.int16]
 
     def __len__(self) -> int:
         return len(self.characters)
@@ -72,6 +75,7 @@ class WordFeatures:
             shapes=self.shapes[start:stop],
             boxes=np.clip(boxes, -_LIMIT, _LIMIT).astype(np.int16),
             lines=np.clip(lines, 0, _LIMIT).astype(np.int16),
+            above=_inside(self.above, start, stop),
         )
 
 
@@ -102,13 +106,15 @@ def encode_words(pages: Sequence[Page], encoder: WordEncoder | None = None) -> W
     """Features of all words of a document, page after page."""
     encoder = encoder or WordEncoder()
     characters, hashes, shapes = encoder.encode(word for page in pages for word in page.words)
-    boxes, lines, top, first_line = [], [], 0.0, 0
+    boxes, lines, above, top, first_line, count = [], [], [], 0.0, 0, 0
     for page in pages:
         scaled = np.asarray(page.boxes, dtype=np.float64).reshape(-1, 4) * (SCALE / max(page.width, 1.0))
         scaled[:, 1::2] += top
         boxes.append(scaled)
         own = np.asarray(page.lines, dtype=np.int64)
         lines.append(own + first_line)
+        above.append(words_above(np.asarray(page.boxes, dtype=np.float32).reshape(-1, 4)) + count)
+        count += len(own)
         top += page.height * SCALE / max(page.width, 1.0)
         first_line += int(own.max()) + 1 if len(own) else 0
     joined = np.concatenate(boxes) if boxes else np.zeros((0, 4))
@@ -118,9 +124,27 @@ def encode_words(pages: Sequence[Page], encoder: WordEncoder | None = None) -> W
         characters=characters,
         hashes=hashes,
         shapes=shapes,
-        boxes=np.rint(joined).astype(np.int32),  # type: ignore[arg-type]
-        lines=numbers.astype(np.int32),  # type: ignore[arg-type]
+        boxes=np.rint(joined).astype(np.int32),
+        lines=numbers.astype(np.int32),
+        above=np.concatenate(above).astype(np.int32) if above else np.zeros(0, dtype=np.int32),
     )
+
+
+def words_above(boxes: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+    """For each box [n, 4] of a page the index of the nearest one above it that it shares horizontal extent with.
+
+    A box without one gets its own index. "Above" is a middle that lies above the box's top edge.
+    """
+    count = len(boxes)
+    if not count:
+        return np.zeros(0, dtype=np.int64)
+    left, top, right, bottom = boxes.T
+    middle = (top + bottom) / 2
+    gap = top[:, None] - middle[None, :]
+    is_over = (gap > 0) & (left[None, :] < right[:, None]) & (right[None, :] > left[:, None])
+    distance = np.where(is_over, gap, np.inf)
+    nearest = distance.argmin(axis=1)
+    return np.where(is_over.any(axis=1), nearest, np.arange(count))
 
 
 def windows(count: int, *, size: int = WINDOW_WORDS, overlap: int = WINDOW_OVERLAP) -> list[tuple[int, int]]:
@@ -139,6 +163,7 @@ class PaddedWords(Protocol):
     shapes: npt.NDArray[Any]
     boxes: npt.NDArray[Any]
     lines: npt.NDArray[Any]
+    above: npt.NDArray[Any]
     mask: npt.NDArray[Any]
 
 
@@ -151,10 +176,11 @@ class PaddedFeatures:
     shapes: npt.NDArray[Any]
     boxes: npt.NDArray[Any]
     lines: npt.NDArray[Any]
+    above: npt.NDArray[Any]
     mask: npt.NDArray[Any]
 
 
-INPUT_NAMES = ("characters", "hashes", "shapes", "boxes", "lines", "mask")
+INPUT_NAMES = ("characters", "hashes", "shapes", "boxes", "lines", "above", "mask")
 """Inputs of the network in order; also their names in the ONNX graph."""
 
 
@@ -176,6 +202,7 @@ def pad(parts: Sequence[WordFeatures]) -> PaddedFeatures:
         shapes=stack("shapes", np.uint32),
         boxes=stack("boxes", np.float32),
         lines=stack("lines", np.float32),
+        above=stack("above", np.int64),
         mask=mask.astype(np.float32),
     )
 
@@ -188,6 +215,7 @@ def network_inputs(padded: PaddedWords) -> tuple[npt.NDArray[Any], ...]:
         shape_matrix(padded.shapes),
         np.ascontiguousarray(padded.boxes, dtype=np.float32),
         np.ascontiguousarray(padded.lines, dtype=np.float32),
+        padded.above.astype(np.int64),
         np.ascontiguousarray(padded.mask, dtype=np.float32),
     )
 
@@ -195,6 +223,12 @@ def network_inputs(padded: PaddedWords) -> tuple[npt.NDArray[Any], ...]:
 def shape_matrix(shapes: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
     """Bit set [...] -> float32 [..., SHAPE_BITS]."""
     return ((shapes[..., None] >> np.arange(SHAPE_BITS, dtype=np.uint32)) & 1).astype(np.float32)
+
+
+def _inside(above: npt.NDArray[Any], start: int, stop: int) -> npt.NDArray[np.int16]:
+    own = np.arange(stop - start)
+    shifted = above[start:stop].astype(np.int64) - start
+    return np.where((shifted >= 0) & (shifted < stop - start), shifted, own).astype(np.int16)
 
 
 def _word_row(word: str) -> tuple[bytes, int, int, int, int]:

@@ -31,7 +31,14 @@ class Backbone(Protocol):
     """Anything that turns the feature arrays into word vectors of `width`."""
 
     def __call__(
-        self, characters: Tensor, hashes: Tensor, shapes: Tensor, boxes: Tensor, lines: Tensor, mask: Tensor
+        self,
+        characters: Tensor,
+        hashes: Tensor,
+        shapes: Tensor,
+        boxes: Tensor,
+        lines: Tensor,
+        above: Tensor,
+        mask: Tensor,
     ) -> Tensor:
         """Encode a padded batch to [batch, words, width]."""
         ...
@@ -45,7 +52,7 @@ class DocumentModel(nn.Module):
         width = config.width
         self.encoder = LayoutEncoder(config)
         self.pool = nn.Linear(width, _POOL_HEADS)
-        self.gather = nn.Linear(2 * width, width)
+        self.gather = nn.Linear(3 * width, width)
         self.document_class = nn.Linear(width, len(labels.classes))
         self.subtype = nn.Linear(width, max(1, len(labels.subtypes)))
         self.header = nn.Linear(width, 1 + len(labels.header_fields))
@@ -53,10 +60,17 @@ class DocumentModel(nn.Module):
         self.row_start = nn.Linear(width, 1)
 
     def forward(
-        self, characters: Tensor, hashes: Tensor, shapes: Tensor, boxes: Tensor, lines: Tensor, mask: Tensor
+        self,
+        characters: Tensor,
+        hashes: Tensor,
+        shapes: Tensor,
+        boxes: Tensor,
+        lines: Tensor,
+        above: Tensor,
+        mask: Tensor,
     ) -> Scores:
         """Score a padded batch; arguments as in `LayoutEncoder.forward`."""
-        vectors = self.encoder(characters, hashes, shapes, boxes, lines, mask)
+        vectors = self.encoder(characters, hashes, shapes, boxes, lines, above, mask)
         document = self._document(vectors, mask)
         return Scores(
             document_class=self.document_class(document),
@@ -68,10 +82,11 @@ class DocumentModel(nn.Module):
         )
 
     def _document(self, vectors: Tensor, mask: Tensor) -> Tensor:
-        """Attention pooling in `_POOL_HEADS` slices, beside the mean."""
+        """Attention pooling in slices, beside greatest value and mean: a title is one word of hundreds."""
         batch, words, width = vectors.shape
         weights = torch.softmax(self.pool(vectors) + (1.0 - mask)[..., None] * -1e4, dim=1)  # [batch, words, heads]
         slices = vectors.view(batch, words, _POOL_HEADS, width // _POOL_HEADS)
         attended = (weights[..., None] * slices).sum(dim=1).reshape(batch, width)
         mean = (vectors * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1.0)
-        return torch.tanh(self.gather(torch.cat([attended, mean], dim=-1)))
+        greatest = (vectors + (1.0 - mask)[..., None] * -1e4).amax(dim=1)
+        return torch.tanh(self.gather(torch.cat([attended, greatest, mean], dim=-1)))

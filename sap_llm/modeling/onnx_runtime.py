@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from sap_llm.modeling.features import INPUT_NAMES, PaddedFeatures, network_inputs
+from sap_llm.modeling.features import INPUT_NAMES, PaddedWords, network_inputs
 from sap_llm.modeling.folder import GRAPH
 
 
@@ -23,7 +23,7 @@ class OnnxRuntime:
         self._session = onnxruntime.InferenceSession(str(folder / GRAPH), options, providers=["CPUExecutionProvider"])
         self._outputs = [output.name for output in self._session.get_outputs()]
 
-    def __call__(self, batch: PaddedFeatures) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, batch: PaddedWords) -> dict[str, npt.NDArray[np.float32]]:
         """Scores by name, see `heads.Scores`."""
         feed = dict(zip(INPUT_NAMES, network_inputs(batch), strict=True))
         return dict(zip(self._outputs, self._session.run(None, feed), strict=True))

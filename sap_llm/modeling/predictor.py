@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sap_llm.modeling.candidates import Scroll
 from sap_llm.modeling.confidence import softmax
 from sap_llm.modeling.decoding import decode_header
-from sap_llm.modeling.features import PaddedFeatures, WordEncoder, WordFeatures, encode_words, pad, windows
+from sap_llm.modeling.features import PaddedWords, WordEncoder, WordFeatures, encode_words, pad, windows
 from sap_llm.modeling.folder import ModelConfig
 from sap_llm.modeling.line_items import decode_line_items
 from sap_llm.modeling.normalise import manner_of
@@ -28,7 +28,7 @@ _DOCUMENTS_AT_ONCE = 256  # scores of so many documents are held in memory
 class Runtime(Protocol):
     """Scores a padded batch; result by the names of `heads.Scores`."""
 
-    def __call__(self, batch: PaddedFeatures) -> dict[str, npt.NDArray[np.float32]]:
+    def __call__(self, batch: PaddedWords) -> dict[str, npt.NDArray[np.float32]]:
         """Score."""
         ...
 

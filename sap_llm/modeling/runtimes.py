@@ -41,7 +41,7 @@ def _open(folder: Path, runtime: str, *, threads: int) -> Runtime:
     if runtime == "torch":
         from sap_llm.modeling.torch_runtime import TorchRuntime
 
-        return TorchRuntime(folder, read_config(folder))
+        return TorchRuntime.open(folder, read_config(folder))
     from sap_llm.modeling.onnx_runtime import OnnxRuntime
 
     return OnnxRuntime(folder, threads=threads)

@@ -50,6 +50,7 @@ SHARD_SCHEMA = pa.schema(
         pa.field("shapes", pa.list_(pa.uint32()), nullable=False),
         pa.field("boxes", pa.list_(pa.int16()), nullable=False),  # thousandths of the page width
         pa.field("lines", pa.list_(pa.int16()), nullable=False),
+        pa.field("above", pa.list_(pa.int16()), nullable=False),  # index in the row of the word above, see features
         pa.field("header_labels", pa.list_(pa.int8()), nullable=False),
         pa.field("line_labels", pa.list_(pa.int8()), nullable=False),
         pa.field("row_starts", pa.list_(pa.int8()), nullable=False),  # 1 on the first word of a line item
@@ -170,6 +171,7 @@ class Shard:
     shapes: npt.NDArray[np.uint32]
     boxes: npt.NDArray[np.int16]
     lines: npt.NDArray[np.int16]
+    above: npt.NDArray[np.int16]
     header_labels: Labels
     line_labels: Labels
     row_starts: Labels
@@ -204,6 +206,7 @@ def read_shard(table: pa.Table, *, split: str | None = None) -> Shard:
         shapes=_flat(table, "shapes"),
         boxes=_flat(table, "boxes").reshape(-1, 4),
         lines=_flat(table, "lines"),
+        above=_flat(table, "above"),
         header_labels=_flat(table, "header_labels"),
         line_labels=_flat(table, "line_labels"),
         row_starts=_flat(table, "row_starts"),
@@ -313,6 +316,7 @@ def _document_rows(
                 "shapes": part.shapes,
                 "boxes": part.boxes,
                 "lines": part.lines,
+                "above": part.above,
                 "header_labels": truth.header[start:stop],
                 "line_labels": truth.line[start:stop],
                 "row_starts": truth.row_start[start:stop],

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from sap_llm.modeling.features import PaddedFeatures, PaddedWords, network_inputs
+from sap_llm.modeling.features import PaddedWords, network_inputs
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig
 from sap_llm.modeling.heads import DocumentModel
 
@@ -26,17 +26,24 @@ def load_network(folder: Path, config: ModelConfig) -> DocumentModel:
     """The network of a model folder, in evaluation mode."""
     model = DocumentModel(config.encoder, config.label_set)
     model.load_state_dict(load_file(folder / WEIGHTS))
-    return model.eval()
+    model.eval()
+    return model
 
 
 class TorchRuntime:
-    """Scores batches with torch."""
+    """Scores batches with torch, on the device where the network is."""
 
-    def __init__(self, folder: Path, config: ModelConfig) -> None:
-        self._network = load_network(folder, config)
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
 
-    def __call__(self, batch: PaddedFeatures) -> dict[str, npt.NDArray[np.float32]]:
+    @classmethod
+    def open(cls, folder: Path, config: ModelConfig) -> "TorchRuntime":
+        """The network of a model folder."""
+        return cls(load_network(folder, config))
+
+    def __call__(self, batch: PaddedWords) -> dict[str, npt.NDArray[np.float32]]:
         """Scores by name, see `heads.Scores`."""
+        device = next(self._network.parameters()).device
         with torch.inference_mode():
-            scores = self._network(*tensors(batch))
-        return {name: value.numpy() for name, value in scores._asdict().items()}
+            scores = self._network(*tensors(batch, device=device))
+        return {name: value.float().cpu().numpy() for name, value in scores._asdict().items()}

@@ -29,6 +29,7 @@ class Batch:
         shapes: uint32 [b, n].
         boxes: float32 [b, n, 4].
         lines: float32 [b, n].
+        above: int64 [b, n].
         mask: float32 [b, n].
         header_labels: int64 [b, n], `IGNORED` on padding; likewise line_labels and row_starts.
         class_ids: int64 [b], `IGNORED` where unknown; likewise subtype_ids.
@@ -40,6 +41,7 @@ class Batch:
     shapes: Array
     boxes: Array
     lines: Array
+    above: Array
     mask: Array
     header_labels: Array
     line_labels: Array
@@ -109,6 +111,7 @@ def collate(shard: Shard, rows: npt.NDArray[np.int64]) -> Batch:
         shapes=take(shard.shapes, 0),
         boxes=take(shard.boxes, 0).astype(np.float32),
         lines=take(shard.lines, 0).astype(np.float32),
+        above=take(shard.above, 0).astype(np.int64),
         mask=mask.astype(np.float32),
         header_labels=take(shard.header_labels, IGNORED).astype(np.int64),
         line_labels=take(shard.line_labels, IGNORED).astype(np.int64),

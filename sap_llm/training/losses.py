@@ -67,7 +67,8 @@ def header_loss(logits: Tensor, labels: Tensor, known_fields: Tensor) -> Tensor:
     """Cross entropy of the header tags, where a truth may speak about some fields only.
 
     On a word that the truth leaves untagged, "outside" and every field that the truth does not speak about are equally
-    right: their probabilities are added.
+    right: their probabilities are added. The sum is divided by the number of tagged words, not of all: nine words of
+    ten are outside, and would make the values vanish beside the class.
 
     Args:
         logits: [batch, words, 1 + fields].
@@ -79,8 +80,8 @@ def header_loss(logits: Tensor, labels: Tensor, known_fields: Tensor) -> Tensor:
     unknown = F.pad(~known_fields, (1, 0), value=False)[:, None, :]
     right = right | (unknown & (labels == OUTSIDE)[..., None])
     loss = -torch.logsumexp(logs.masked_fill(~right, -1e4), dim=-1)
-    counted = ((labels != IGNORED) & known_fields.any(dim=-1)[:, None]).float()
-    return (loss * counted).sum() / counted.sum().clamp(min=1.0)
+    counted = (labels != IGNORED) & known_fields.any(dim=-1)[:, None]
+    return (loss * counted.float()).sum() / (counted & (labels > OUTSIDE)).sum().clamp(min=1)
 
 
 def _mean_entropy(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:

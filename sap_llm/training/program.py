@@ -20,7 +20,7 @@ from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import DocumentModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
 from sap_llm.modeling.shards import Shard, read_shard
-from sap_llm.modeling.torch_runtime import tensors
+from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import Batch, BatchPlan, collate
@@ -175,7 +175,10 @@ class Trainer:
         from safetensors.torch import save_file
 
         measured, calibration = validate(
-            self.engine.module, self.validation, labels=self.labels, most=self.config.validation_documents
+            TorchRuntime(self.engine.module.eval()),
+            self.validation,
+            labels=self.labels,
+            most=self.config.validation_documents,
         )
         folder = self.plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)

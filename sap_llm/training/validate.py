@@ -6,21 +6,19 @@ Belongs here: what the training run itself can know. Values, documents and rival
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
 from sap_llm.modeling.confidence import Calibration, fit_temperature
-from sap_llm.modeling.heads import Scores
 from sap_llm.modeling.labels import IGNORED, LabelSet
+from sap_llm.modeling.predictor import Runtime
 from sap_llm.modeling.shards import Shard
-from sap_llm.modeling.torch_runtime import tensors
 from sap_llm.training.batches import collate
 
 _WORDS = 8192
-_CALIBRATION_TOKENS = 200_000
+_MOST_ROWS = 64
+_CALIBRATION_WORDS = 200_000
 
 
-def validate(model: nn.Module, shard: Shard, *, labels: LabelSet, most: int) -> tuple[dict[str, float], Calibration]:
+def validate(runtime: Runtime, shard: Shard, *, labels: LabelSet, most: int) -> tuple[dict[str, float], Calibration]:
     """Score the first `most` windows of `shard` and fit temperatures.
 
     Returns:
@@ -28,22 +26,15 @@ def validate(model: nn.Module, shard: Shard, *, labels: LabelSet, most: int) -> 
     """
     if not len(shard):
         return {}, Calibration()
-    rows = np.arange(min(most, len(shard)))
-    gathered = _score(model, shard, rows)
+    gathered = gather_scores(runtime, shard, most=most)
     metrics = {
-        "validation_windows": float(len(rows)),
+        "validation_windows": float(min(most, len(shard))),
         "validation_f1": word_f1(gathered["header_logits"].argmax(-1), gathered["header_labels"]),
-        "validation_class_accuracy": _accuracy(gathered["class_logits"], gathered["class_ids"]),
-        "validation_subtype_accuracy": _subtype_accuracy(gathered, labels),
+        "validation_class_accuracy": _accuracy(gathered["class_logits"], gathered["class_labels"]),
+        "validation_subtype_accuracy": _accuracy(_masked_subtypes(gathered, labels), gathered["subtype_labels"]),
         "validation_line_f1": word_f1(gathered["line_logits"].argmax(-1), gathered["line_labels"]),
     }
-    calibration = Calibration(
-        document_class=fit_temperature(gathered["class_logits"], gathered["class_ids"]),
-        subtype=fit_temperature(_masked_subtypes(gathered, labels), gathered["subtype_ids"]),
-        header=fit_temperature(gathered["header_logits"], gathered["header_labels"]),
-        line=fit_temperature(gathered["line_logits"], gathered["line_labels"]),
-    )
-    return {key: round(value, 5) for key, value in metrics.items()}, calibration
+    return {key: round(value, 5) for key, value in metrics.items()}, fit_calibration(gathered, labels)
 
 
 def word_f1(predicted: Any, truth: Any) -> float:
@@ -55,35 +46,51 @@ def word_f1(predicted: Any, truth: Any) -> float:
     return 2 * hits / tagged if tagged else 0.0
 
 
-def _score(model: nn.Module, shard: Shard, rows: Any) -> dict[str, Any]:
-    device = next(model.parameters()).device
+def gather_scores(runtime: Runtime, shard: Shard, *, most: int) -> dict[str, Any]:
+    """Logits and labels of the first `most` windows: by document (class, subtype) and by word (header, line).
+
+    Returns:
+        `<head>_logits` float32 and `<head>_labels` for heads class, subtype, header and line.
+    """
+    rows = np.arange(min(most, len(shard)))
     order = rows[np.argsort(shard.lengths[rows], kind="stable")]
     parts: dict[str, list[Any]] = {}
-    model.eval()
     start = 0
     while start < len(order):
-        size = max(1, _WORDS // max(1, int(shard.lengths[order[min(len(order) - 1, start + 63)]])))
+        longest = int(shard.lengths[order[min(len(order) - 1, start + _MOST_ROWS - 1)]])
+        size = max(1, min(_MOST_ROWS, _WORDS // max(1, longest)))
         batch = collate(shard, order[start : start + size])
-        with torch.inference_mode():
-            scores: Scores = model(*tensors(batch, device=device))
+        scores = runtime(batch)
         real = batch.mask > 0
         values = {
-            "class_logits": scores.document_class,
-            "subtype_logits": scores.subtype,
-            "header_logits": scores.header[torch.from_numpy(real)],
-            "line_logits": scores.line[torch.from_numpy(real)],
+            "class_logits": scores["document_class"],
+            "subtype_logits": scores["subtype"],
+            "header_logits": scores["header"][real],
+            "line_logits": scores["line"][real],
+            "class_labels": batch.class_ids,
+            "subtype_labels": batch.subtype_ids,
+            "header_labels": batch.header_labels[real],
+            "line_labels": batch.line_labels[real],
         }
         for name, value in values.items():
-            parts.setdefault(name, []).append(value.float().cpu().numpy())
-        parts.setdefault("class_ids", []).append(batch.class_ids)
-        parts.setdefault("subtype_ids", []).append(batch.subtype_ids)
-        parts.setdefault("header_labels", []).append(batch.header_labels[real])
-        parts.setdefault("line_labels", []).append(batch.line_labels[real])
+            parts.setdefault(name, []).append(value)
         start += size
-    joined = {name: np.concatenate(values) for name, values in parts.items()}
-    for name in ("header_logits", "header_labels", "line_logits", "line_labels"):
-        joined[name] = joined[name][:_CALIBRATION_TOKENS]
-    return joined
+    return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def fit_calibration(gathered: dict[str, Any], labels: LabelSet) -> Calibration:
+    """Temperatures from what `gather_scores` returned; words beyond the first 200,000 do not count."""
+    return Calibration(
+        document_class=fit_temperature(gathered["class_logits"], gathered["class_labels"]),
+        subtype=fit_temperature(_masked_subtypes(gathered, labels), gathered["subtype_labels"]),
+        header=_word_temperature(gathered, "header"),
+        line=_word_temperature(gathered, "line"),
+    )
+
+
+def _word_temperature(gathered: dict[str, Any], head: str) -> float:
+    logits, labels = gathered[f"{head}_logits"], gathered[f"{head}_labels"]
+    return fit_temperature(logits[:_CALIBRATION_WORDS], labels[:_CALIBRATION_WORDS])
 
 
 def _accuracy(logits: Any, labels: Any) -> float:
@@ -93,11 +100,7 @@ def _accuracy(logits: Any, labels: Any) -> float:
 
 def _masked_subtypes(gathered: dict[str, Any], labels: LabelSet) -> Any:
     logits = np.full_like(gathered["subtype_logits"], -1e4)
-    for row, kind in enumerate(gathered["class_ids"]):
+    for row, kind in enumerate(gathered["class_labels"]):
         start, stop = labels.subtype_ranges().get(int(kind), (0, logits.shape[1]))
         logits[row, start:stop] = gathered["subtype_logits"][row, start:stop]
     return logits
-
-
-def _subtype_accuracy(gathered: dict[str, Any], labels: LabelSet) -> float:
-    return _accuracy(_masked_subtypes(gathered, labels), gathered["subtype_ids"])
