@@ -47,6 +47,7 @@ class DeploymentConfig(BaseModel):
     relational: str = Field(description="QorSync headers: SQLite file or postgresql:// URI")
     documents: str = Field(description="QorSync extractions: mongodump folder or mongodb:// URI")
     blobs: str = Field(description="folder of QorSync document bytes, by sha256")
+    corpora: str = Field(description="folder of public corpora, if there is one")
     graph: str = Field(description="folder of the local engine or bolt:// | neo4j:// URI")
     graph_user: str = "neo4j"
     graph_password: str = ""
@@ -118,6 +119,12 @@ class Deployment:
         from sap_llm.registry.mlflow_registry import ModelRegistry
 
         return ModelRegistry(self.mlflow_uri, root=self.path(self.settings.registry), clock=self.clock)
+
+    @property
+    def documents_folder(self) -> Path | None:
+        """Folder of public corpora that is there: `SAP_LLM_DOCUMENTS`, else the profile's; None without one."""
+        folder = self.home / os.environ.get("SAP_LLM_DOCUMENTS", self.settings.corpora)
+        return folder if folder.is_dir() else None
 
     @property
     def mlflow_uri(self) -> str:

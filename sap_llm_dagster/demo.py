@@ -95,10 +95,10 @@ class Demo:
                 raise SapLlmError(outcome.failure, where=outcome.job, remedy="`make dev` shows the run with its logs.")
 
     def _corpora(self) -> list[str]:
-        from sap_llm.sources.public import corpora_in
+        from sap_llm.sources.public import available_corpora
 
         folder = self.deployment.documents_folder
-        found = corpora_in(folder) if folder is not None else []
+        found = available_corpora(folder) if folder is not None else []
         return [name for name in self.partitions.corpora if name in found]
 
     def _seed_qorsync(self) -> None:

@@ -136,7 +136,7 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: str = "int8") -> None
 
 
 def _public(deployment: Deployment) -> dict[str, DatasetRef]:
-    from sap_llm.sources.public import PublicDocsConfig, build_public_docs, corpora_in
+    from sap_llm.sources.public import PublicDocsConfig, available_corpora, build_public_docs
 
     folder = deployment.documents_folder
     config = deployment.config(PublicDocsConfig, "public_docs")
@@ -145,7 +145,7 @@ def _public(deployment: Deployment) -> dict[str, DatasetRef]:
         f"public_docs/{name}": _say(
             build_public_docs(deployment.context(_progress), config=config, corpus=name, folder=folder)
         )
-        for name in corpora_in(folder)
+        for name in (available_corpora(folder) if folder is not None else [])
         if name in known
     }
 
