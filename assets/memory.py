@@ -3,6 +3,8 @@
 Belongs here: the asset by release. Graph, vectors and the snapshot are `sap_llm.pmg`.
 """
 
+from contextlib import closing
+
 import dagster as dg
 
 from resources.conditions import WHEN_GATES_PASS
@@ -26,14 +28,19 @@ def pmg_snapshot(
 ) -> dg.MaterializeResult:
     """Documents, extractions, validations and feedback in graph and vectors, frozen as a dataset."""
     with deployment.open(context, config) as stage:
-        with stage.deployment.graph() as graph:
+        with stage.deployment.graph() as graph, closing(stage.deployment.vectors()) as vectors:
             built = build_pmg_snapshot(
                 stage.context,
                 config=stage.config(PmgSnapshotConfig),
                 graph=graph,
-                vectors=stage.deployment.vectors(),
+                vectors=vectors,
                 model=stage.ref("document_model", stage.release),
                 evaluation=stage.ref("model_evaluation", stage.release),
                 release=stage.release,
             )
-        return materialized(stage, built, headline=("documents", "extractions", "feedback"), rows_of="nodes")
+        return materialized(
+            stage,
+            built,
+            headline=("documents", "extractions", "validations", "feedback", "valid_share"),
+            rows_of="nodes",
+        )

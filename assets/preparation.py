@@ -6,7 +6,7 @@ are `assets.checks`.
 
 import dagster as dg
 
-from resources.columns import DOCUMENTS_COLUMNS, SPLIT_COLUMNS
+from resources.columns import RELEASE_COLUMNS, TRAINING_COLUMNS
 from resources.deployment import DeploymentResource
 from resources.partitions import release
 from resources.results import materialized
@@ -17,7 +17,7 @@ from sap_llm.preparation.stage import CorpusReleaseConfig, TrainingSetConfig, bu
 _HEADLINE = ("documents_kept", "documents_train", "documents_validation", "documents_test", "documents_quarantined")
 
 
-@dg.asset(partitions_def=release, deps=["annotated_docs"], kinds={"parquet"}, metadata=DOCUMENTS_COLUMNS)
+@dg.asset(partitions_def=release, deps=["annotated_docs"], kinds={"parquet"}, metadata=RELEASE_COLUMNS)
 def corpus_release(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
@@ -34,7 +34,7 @@ def corpus_release(
         return materialized(stage, built, headline=("documents",))
 
 
-@dg.asset(partitions_def=release, deps=["corpus_release"], kinds={"spark", "parquet"}, metadata=SPLIT_COLUMNS)
+@dg.asset(partitions_def=release, deps=["corpus_release"], kinds={"spark", "parquet"}, metadata=TRAINING_COLUMNS)
 def training_set(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:

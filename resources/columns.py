@@ -1,6 +1,6 @@
-"""Column schemas of the corpus tables, as definition metadata for the UI's Columns section.
+"""Column schemas of each dataset's `documents`, as definition metadata for the UI's Columns section.
 
-Belongs here: metadata made from `sap_llm.schema.tables`, and nothing else.
+Belongs here: metadata made from the schemas in `sap_llm.schema`, and nothing else.
 """
 
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import dagster as dg
 import pyarrow as pa
 
-from sap_llm.schema import tables
+from sap_llm.schema import releases, tables
 
 _LONGEST_TYPE = 60
 
@@ -34,9 +34,7 @@ def _type_name(kind: pa.DataType) -> str:
     return text if len(text) <= _LONGEST_TYPE else f"{text.partition('<')[0]}<...>"
 
 
-DOCUMENTS_COLUMNS: Metadata = {"dagster/column_schema": column_schema(tables.DOCUMENTS)}
-CORPUS_COLUMNS: Metadata = DOCUMENTS_COLUMNS
-ANNOTATED_COLUMNS: Metadata = {"dagster/column_schema": column_schema(tables.ANNOTATIONS)}
-SPLIT_COLUMNS: Metadata = {
-    "dagster/column_schema": column_schema(tables.DOCUMENTS.append(pa.field("split", pa.string(), nullable=False)))
-}
+CORPUS_COLUMNS: Metadata = {"dagster/column_schema": column_schema(tables.DOCUMENTS)}
+ANNOTATED_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.ANNOTATED_DOCUMENTS)}
+RELEASE_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.RELEASE_DOCUMENTS)}
+TRAINING_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.TRAINING_DOCUMENTS)}

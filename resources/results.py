@@ -20,7 +20,7 @@ from sap_llm.storage.build import BuildResult
 QUARANTINE = "quarantine"
 REPORT = "report.md"
 LOSSES = "losses.json"  # points of the training's loss curve
-_FIELD_PREFIX = "f1_"  # metrics of single fields
+_F1_PREFIX = "field_f1_"  # field F1 of a test or source
 _REPORT_BYTES = 100_000  # the asset page loads the metadata of all recent events at once
 _PICTURE = re.compile(r"!\[([^\]]*)\]\(([^):]+\.(?:png|svg))\)")
 _PLOTTED = 24
@@ -92,15 +92,15 @@ def _plotted(metrics: Mapping[str, Any], headline: Sequence[str]) -> dict[str, A
 
 def _inline_report(stage: StageRun, manifest: Manifest, headline: Sequence[str]) -> str:
     metrics = manifest.metrics
-    by_field = {
-        name.removeprefix(_FIELD_PREFIX): float(value)
+    f1_of = {
+        name.removeprefix(_F1_PREFIX): float(value)
         for name, value in metrics.items()
-        if name.startswith(_FIELD_PREFIX)
+        if name.startswith(_F1_PREFIX) and not name.endswith("baseline")
     }
     numbers = {name: metrics[name] for name in headline if name in metrics}
     return fit(
         loss_curve(_losses(stage, manifest)),
-        bars(by_field),
+        bars(f1_of),
         table(numbers, head=("measure", "value")) if numbers else "",
         table(manifest.rows, head=("table", "rows")) if manifest.rows else "",
     )

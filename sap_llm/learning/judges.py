@@ -4,14 +4,17 @@ Belongs here: measuring against requirements, and leaving the verdict. Which gat
 suite expects is `preparation.suites`, the required values are `configs/<profile>/gates.yaml`.
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from sap_llm.registry import gates
+from sap_llm.schema.errors import GateClosedError
 from sap_llm.storage.build import StageConfig
 from sap_llm.storage.store import Dataset
 
@@ -20,6 +23,14 @@ if TYPE_CHECKING:
 
 Number = float | int | str
 GATES_CONFIG = "gates"
+_SUITE = "suite"
+_SUITES: Mapping[str, str] = MappingProxyType(
+    {
+        gates.ANNOTATED_SUITE: "annotated_docs",
+        gates.RELEASE_SUITE: "corpus_release",
+        gates.TRAINING_SUITE: "training_set",
+    }
+)
 
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
@@ -68,6 +79,9 @@ def judge(gate: str, dataset: Dataset, *, config: GatesConfig, verdicts: "Verdic
     """
     from sap_llm.registry.verdicts import Verdict
 
+    standing = _standing_suite_verdict(gate, dataset, verdicts)
+    if standing is not None:
+        return standing
     found = JUDGES[gate](dataset, config)
     verdict = Verdict(
         gate=gate,
@@ -87,20 +101,39 @@ def judge_all(dataset: Dataset, *, config: GatesConfig, verdicts: "VerdictStore"
     return [judge(gate, dataset, config=config, verdicts=verdicts) for gate in gates.gates_of(dataset.manifest.name)]
 
 
-def _suite(name: str, table: str) -> Judge:
+def _standing_suite_verdict(gate: str, dataset: Dataset, verdicts: "VerdictStore") -> "Verdict | None":
+    """The verdict of the very same suite about this data version: loading the engine again would find the same."""
+    if gate not in _SUITES:
+        return None
+    try:
+        verdict = verdicts.find(dataset.manifest.data_version, gate)
+    except GateClosedError:  # a damaged file: judge anew, which replaces it
+        return None
+    return verdict if verdict is not None and verdict.required.get(_SUITE) == _suite_id(_SUITES[gate]) else None
+
+
+def _suite(name: str) -> Judge:
     def judge_suite(dataset: Dataset, _: GatesConfig) -> Judgement:
         from sap_llm.preparation.suites import validate
 
-        result = validate(name, dataset.table(table))
+        result = validate(name, dataset.table("documents"))
         failures = [f"{failure.expectation} on {failure.column}: {failure.observed}" for failure in result.failures]
         return Judgement(
             passed=result.success,
-            measured={"failed_expectations": len(failures)},
-            required={"failed_expectations": 0},
+            measured={"failed_expectations": len(failures), "expectations": result.evaluated},
+            required={"failed_expectations": 0, _SUITE: _suite_id(name)},
             explanation="; ".join(failures) or f"every expectation of the suite {name} holds",
         )
 
     return judge_suite
+
+
+def _suite_id(name: str) -> str:
+    """Name and content of a suite, e.g. `training_set+3fa91c07`: another content judges anew."""
+    from sap_llm.preparation.suites import SUITES
+
+    content = json.dumps([asdict(expectation) for expectation in SUITES[name]()], sort_keys=True, default=str)
+    return f"{name}+{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _splits(dataset: Dataset, _: GatesConfig) -> Judgement:
@@ -149,9 +182,7 @@ def _variant(dataset: Dataset, _: GatesConfig) -> Judgement:
 
 JUDGES: Mapping[str, Judge] = MappingProxyType(
     {
-        gates.ANNOTATED_SUITE: _suite("annotated_docs", "documents"),
-        gates.RELEASE_SUITE: _suite("corpus_release", "documents"),
-        gates.TRAINING_SUITE: _suite("training_set", "documents"),
+        **{gate: _suite(name) for gate, name in _SUITES.items()},
         gates.SPLITS_DISJOINT: _splits,
         gates.MODEL_QUALITY: _model,
         gates.VARIANT_QUALITY: _variant,

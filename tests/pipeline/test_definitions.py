@@ -134,8 +134,11 @@ def test_training_has_its_pool(defs: dg.Definitions) -> None:
 
 def test_the_weekly_refresh_opens_a_release_named_after_its_week(defs: dg.Definitions) -> None:
     sunday = datetime(2026, 11, 29, 3, tzinfo=UTC)
-    schedule = defs.get_repository_def().get_schedule_def("weekly_refresh")
+    repository = defs.get_repository_def()
     with dg.instance_for_test() as instance:
-        ticked = schedule.evaluate_tick(dg.build_schedule_context(instance=instance, scheduled_execution_time=sunday))
+        context = dg.build_schedule_context(
+            instance=instance, scheduled_execution_time=sunday, repository_def=repository
+        )
+        ticked = repository.get_schedule_def("weekly_refresh").evaluate_tick(context)
         assert instance.get_dynamic_partitions("release") == ["2026-w48"]
     assert [request.partition_key for request in ticked.run_requests or []] == ["2026-w48"]
