@@ -216,8 +216,10 @@ def _percent(text: str, language: str | None) -> str | None:
 
 
 def _date(text: str, language: str | None) -> str | None:
-    if match := _ISO_DATE.match(text) or _COMPACT_DATE.match(text):
+    if match := _ISO_DATE.match(text):
         return _iso(int(match[1]), int(match[2]), int(match[3]))
+    if match := _COMPACT_DATE.match(text):
+        return _iso(int(match[1]), int(match[2]), int(match[3])) or _iso(int(text[4:8]), int(text[2:4]), int(text[:2]))
     if match := _NUMERIC_DATE.match(text):
         first, second, year = int(match[1]), int(match[3]), _year(match[4])
         is_month_first = second > 12 or (language or "").lower() == "en-us"

@@ -12,7 +12,7 @@ from typing import Any
 
 from sap_llm.reading.sandbox import Sandbox
 from sap_llm.schema.errors import ConfigurationError, SourceError
-from sap_llm.sources.alignment import Aligned, align
+from sap_llm.sources.alignment import align
 from sap_llm.sources.corpus import Fault, SourceDocument, document_id, write_corpus
 from sap_llm.sources.families import families, hash_text
 from sap_llm.sources.funsd import read_funsd
@@ -25,7 +25,7 @@ from sap_llm.sources.zugferd import read_zugferd
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "1"
+STAGE_VERSION = "2"
 _PERCENT = 100
 
 
@@ -153,26 +153,25 @@ def _joined(
     records: list[Read | Fault], corpus: str, role: str, config: PublicDocsConfig
 ) -> Iterable[SourceDocument | Fault]:
     """Documents with aligned truth and groups; those that their truth does not describe become faults."""
-    reads = [record for record in records if isinstance(record, Read)]
-    vendors = [read.vendor or read.truth.header.get("seller_name") for read in reads]
-    groups = families(
-        [(read.name, vendor, read.pages[0]) for read, vendor in zip(reads, vendors, strict=True)], prefix=corpus
-    )
-    by_name = {id(read): (vendor, family) for read, vendor, family in zip(reads, vendors, groups, strict=True)}
+    documents: list[SourceDocument] = []
     for record in records:
         if isinstance(record, Fault):
             yield record
             continue
-        vendor, family = by_name[id(record)]
         document = _document(record, corpus)
-        document = replace(
+        fault = _mismatch(document, config.min_printed_share)
+        if fault is None:
+            documents.append(document)
+        else:
+            yield fault
+    found = families([(item.name, item.vendor, item.pages[0]) for item in documents], prefix=corpus)
+    for document, family in zip(documents, found, strict=True):
+        yield replace(
             document,
-            vendor=vendor,
             layout=family.template,
             split_group=family.group,
             role=_role(role, family.group, config.develop_share),
         )
-        yield _mismatch(document, config.min_printed_share) or document
 
 
 def _document(read: Read, corpus: str) -> SourceDocument:
@@ -189,6 +188,7 @@ def _document(read: Read, corpus: str) -> SourceDocument:
         aligned=align(read.pages, read.truth, language=language),
         language=language,
         quality=read.quality,
+        vendor=read.vendor or read.truth.header.get("seller_name"),
         licence=read.licence,
         event_time=read.event_time,
         blobs=read.blobs,
@@ -196,15 +196,15 @@ def _document(read: Read, corpus: str) -> SourceDocument:
 
 
 def _mismatch(document: SourceDocument, share: float) -> Fault | None:
-    aligned: Aligned = document.aligned
-    printed = sum(field["printed"] is not None for field in aligned.fields)
-    if printed >= share * len(aligned.fields):
+    fields = document.aligned.fields
+    printed = sum(field["printed"] is not None for field in fields)
+    if printed >= share * len(fields):
         return None
     return Fault(
         record=document.document_id,
         source=document.name,
         reason="truth_mismatch",
-        detail=f"Only {printed} of {len(aligned.fields)} true header values are printed: the truth is about another one.",
+        detail=f"Only {printed} of {len(fields)} true header values are printed: the truth describes another document.",
         payload=document.truth.header,
     )
 
