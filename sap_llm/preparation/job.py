@@ -41,7 +41,7 @@ _DOCUMENT_COLUMNS = (
     "has_truth",
 )
 _SPACE = r"[\s\p{Z}\p{Cc}\p{Cf}]+"
-_AMOUNT = r"\d[.,]\d{2}(?!\d)"
+_AMOUNT = r"\d[.,]\d{2}(?!\d|[.,/-]\d)"
 _DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}"
 
 

@@ -7,6 +7,7 @@ A process of its own, because the JVM then ends with the job instead of keeping 
 """
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +25,7 @@ from sap_llm.schema.errors import ConfigurationError, MissingToolError, SapLlmEr
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.store import Dataset, DatasetStore
 
-_TAIL_LINES = 25
+_TAIL_LINES = 80
 
 
 class PreparationJobError(SapLlmError):
@@ -35,9 +36,10 @@ def run_job(plan: JobPlan) -> None:
     """Run the plan and wait; its result is at `plan.output`.
 
     Raises:
-        MissingToolError: Spark finds no Java.
+        MissingToolError: There is no Java.
         PreparationJobError: The job failed; the message carries the end of its log.
     """
+    _require_java()
     with tempfile.TemporaryDirectory(prefix="sap_llm_plan_") as folder:
         file = Path(folder) / "plan.json"
         file.write_text(plan.model_dump_json(), encoding="utf-8")
@@ -55,15 +57,20 @@ def run_job(plan: JobPlan) -> None:
                 process.kill()
                 raise
     if process.returncode:
-        log = "".join(tail)
-        if "JAVA_GATEWAY_EXITED" in log or "Unable to find java" in log:
-            raise MissingToolError(
-                "Spark needs Java 17", where="JAVA_HOME", remedy="Install openjdk-17-jre-headless or set JAVA_HOME."
-            )
         raise PreparationJobError(
             f"the Spark job ended with code {process.returncode}",
             where=plan.spark.master,
-            remedy=f"The end of its log:\n{log}",
+            remedy=f"The end of its log:\n{''.join(tail)}",
+        )
+
+
+def _require_java() -> None:
+    home = os.environ.get("JAVA_HOME")
+    if shutil.which(f"{home}/bin/java" if home else "java") is None:
+        raise MissingToolError(
+            "Spark needs Java 17 and finds none",
+            where=f"JAVA_HOME={home}" if home else "PATH",
+            remedy="Install openjdk-17-jre-headless, or set JAVA_HOME.",
         )
 
 

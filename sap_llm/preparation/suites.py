@@ -33,6 +33,7 @@ class Expectation:
     type: str  # e.g. expect_column_values_to_be_unique
     column: str | None = None
     arguments: Mapping[str, Any] = field(default_factory=dict)
+    where: tuple[str, Any] | None = None  # column and value: only such rows are looked at
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,11 +98,7 @@ def annotated_docs() -> list[Expectation]:
         _values("truth_source", "be_in_set", value_set=list(TRUTH_SOURCES)),
         _values("confidence", "be_between", min_value=0, max_value=1),
         _values("split_group", "match_regex", regex=r"\S"),
-        Expectation(
-            type="expect_column_values_to_not_be_null",
-            column="truth_source",
-            arguments={"row_condition": "has_truth==True", "condition_parser": "pandas"},
-        ),
+        Expectation(type="expect_column_values_to_not_be_null", column="truth_source", where=("has_truth", True)),
     ]
 
 
@@ -130,8 +127,8 @@ def training_set() -> list[Expectation]:
         _values("digit_share", "be_between", min_value=0, max_value=1),
         _values("upper_share", "be_between", min_value=0, max_value=1),
         _values("split_group", "match_regex", regex=r"\S"),
-        _only_tests('role=="test_only"'),
-        _only_tests("is_test_layout==True"),
+        _only_tests("role", "test_only"),
+        _only_tests("is_test_layout", True),
     ]
 
 
@@ -166,9 +163,13 @@ def _classified() -> list[Expectation]:
     ]
 
 
-def _only_tests(condition: str) -> Expectation:
-    arguments = {"value_set": ["test"], "row_condition": condition, "condition_parser": "pandas"}
-    return Expectation(type="expect_column_values_to_be_in_set", column="split", arguments=arguments)
+def _only_tests(column: str, value: Any) -> Expectation:
+    return Expectation(
+        type="expect_column_values_to_be_in_set",
+        column="split",
+        arguments={"value_set": ["test"]},
+        where=(column, value),
+    )
 
 
 def _values(column: str, what: str, **arguments: Any) -> Expectation:
@@ -188,6 +189,11 @@ def _translate(gx: Any, expectation: Expectation) -> Any:
     arguments = dict(expectation.arguments)
     if expectation.column is not None:
         arguments["column"] = expectation.column
+    if expectation.where is not None:
+        from great_expectations.expectations.row_conditions import Column
+
+        column, value = expectation.where
+        arguments["row_condition"] = Column(column) == value
     return getattr(gx.expectations, name)(**arguments)
 
 
