@@ -22,6 +22,7 @@ Message = Mapping[str, Any]
 Command = tuple[Sequence[str], Mapping[str, str]]
 Process = subprocess.Popen[bytes]
 _POLL_SECONDS = 0.5
+_KILLED_SECONDS = 2.0  # for the kernel to clear away what was killed; zombies of others may stay longer
 
 
 class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
@@ -87,8 +88,9 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
         while time.monotonic() < deadline and _signal_groups(processes, 0):
             time.sleep(0.05)
         _signal_groups(processes, signal.SIGKILL)
-        for process in processes:
-            process.wait()
+        deadline = time.monotonic() + _KILLED_SECONDS
+        while time.monotonic() < deadline and _signal_groups(processes, 0):
+            time.sleep(0.05)
 
 
 def _exit_code(processes: Sequence[Process]) -> int | None:

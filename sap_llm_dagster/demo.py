@@ -6,7 +6,6 @@ its stage. Nothing here is special to the demo: the same runs can be launched in
 
 import hashlib
 import json
-import logging
 import os
 import sys
 import time
@@ -38,8 +37,6 @@ def demo(
         if not documents.is_dir():
             raise ConfigurationError("no such folder", where=str(documents), remedy="Name the folder of the corpora.")
         os.environ["SAP_LLM_DOCUMENTS"] = str(documents.resolve())
-    # Dagster logs every event of every step to stderr unless told otherwise; the progress logger says what matters.
-    logging.disable(logging.WARNING)
     Demo(profile, is_quiet=quiet).run(started)
 
 
@@ -47,17 +44,14 @@ class Demo:
     """One run of the demonstration."""
 
     def __init__(self, profile: str, *, is_quiet: bool) -> None:
-        import dagster as dg
-
         from sap_llm.deployment import Deployment
         from sap_llm.storage.partitions import PARTITIONS, PartitionsConfig
         from sap_llm_dagster.build import build_defs
+        from sap_llm_dagster.home import open_instance
 
         self.deployment = Deployment.load(profile)
         self.partitions = self.deployment.config(PartitionsConfig, PARTITIONS)
-        os.environ.setdefault("DAGSTER_HOME", str(self.deployment.home / "data/local/dagster"))
-        Path(os.environ["DAGSTER_HOME"]).mkdir(parents=True, exist_ok=True)
-        self.instance = dg.DagsterInstance.get()
+        self.instance = open_instance()
         self.defs = build_defs(deployment=profile)
         self.is_quiet = is_quiet
         self.outcomes: list[RunOutcome] = []

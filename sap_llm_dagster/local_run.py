@@ -116,7 +116,7 @@ def run_job(
     """
     key = dg.MultiPartitionKey(dict(partition)) if isinstance(partition, Mapping) else partition
     open_release(instance, defs, job, partition)
-    config: dict[str, Any] = {"loggers": {} if is_quiet else {"progress": {}}}
+    config: dict[str, Any] = {"loggers": {"progress": {"config": {"quiet": is_quiet}}}}
     config["ops"] = {asset: {"config": {"overrides": dict(values)}} for asset, values in (overrides or {}).items()}
     result = defs.resolve_job_def(job).execute_in_process(
         run_config=config, instance=instance, partition_key=key, raise_on_error=False

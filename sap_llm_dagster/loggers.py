@@ -33,13 +33,16 @@ def _is_worth_a_line(record: logging.LogRecord) -> bool:
     return record.levelno >= logging.INFO and not str(meta.get("orig_message", "")).startswith(_NOISE)
 
 
-@dg.logger(description="one plain line per progress message, for terminals")
-def progress_logger(_: dg.InitLoggerContext) -> logging.Logger:
-    """Writes to standard output; choose it in run config with `loggers: {progress: {}}`."""
+@dg.logger(config_schema={"quiet": dg.Field(bool, default_value=False)}, description="One plain line per message.")
+def progress_logger(context: dg.InitLoggerContext) -> logging.Logger:
+    """Writes to standard output; choose it in run config with `loggers: {progress: {}}`, silent with `quiet: true`."""
+    # not getLogger: each run has its own handler, and nothing may propagate to the root
+    logger = logging.Logger("sap_llm.progress", level=logging.DEBUG)  # noqa: LOG001
+    if context.logger_config["quiet"]:
+        logger.addHandler(logging.NullHandler())
+        return logger
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(_PlainFormatter())
     handler.addFilter(_is_worth_a_line)
-    # not getLogger: each run has its own handler, and nothing may propagate to the root
-    logger = logging.Logger("sap_llm.progress", level=logging.DEBUG)  # noqa: LOG001
     logger.addHandler(handler)
     return logger
