@@ -145,14 +145,24 @@ def _dates(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
 
 
 def _sums(lines: Sequence[Line]) -> dict[str, Candidate | None]:
-    """Net, tax and total: the first candidates that add up, else the first of each."""
+    """Net, tax and total: the largest candidates that add up, else the first of each."""
     names = ("net_amount", "tax_amount", "total_amount")
     candidates = {name: _distinct(_amounts(lines, labels.AMOUNTS[name])) for name in names}
-    for chosen in product(*(candidates[name] for name in names)):
-        net, tax, total = (Decimal(canonical(span.text, "amount") or "NaN") for span, _ in chosen)
-        if total and tax and abs(net + tax - total) <= _SUM_TOLERANCE:
-            return dict(zip(names, chosen, strict=True))
+    balanced = [chosen for chosen in product(*(candidates[name] for name in names)) if _adds_up(chosen)]
+    if balanced:
+        # Of several sums that add up, part totals by tax rate among them, the largest is the document's.
+        best = max(balanced, key=lambda chosen: abs(_number(chosen[2])))
+        return dict(zip(names, best, strict=True))
     return {name: candidates[name][0] if candidates[name] else None for name in names}
+
+
+def _adds_up(chosen: Sequence[Candidate]) -> bool:
+    net, tax, total = (_number(candidate) for candidate in chosen)
+    return bool(total and tax) and abs(net + tax - total) <= _SUM_TOLERANCE
+
+
+def _number(candidate: Candidate) -> Decimal:
+    return Decimal(canonical(candidate[0].text, "amount") or "0")
 
 
 def _amounts(lines: Sequence[Line], patterns: Sequence[str]) -> Iterator[Candidate]:
@@ -190,7 +200,7 @@ def _party(lines: Sequence[Line], patterns: Sequence[str]) -> Candidate | None:
                 continue
             end = line.text.find(COLUMN, match.end())
             behind = line.span(match.end(), len(line.text) if end < 0 else end)
-            if match.groups()[-1] and _is_name(behind.text):
+            if match.groups()[-1] and _is_name(behind.text, most_digits=4):
                 return behind, BESIDE
             for under in lines[line.index + 1 : line.index + 5]:
                 if named := re.match(r"name\s*:\s*(?P<name>[^\t]+)", under.text, re.IGNORECASE):
@@ -202,10 +212,12 @@ def _party(lines: Sequence[Line], patterns: Sequence[str]) -> Candidate | None:
     return None
 
 
-def _is_name(text: str) -> bool:
+def _is_name(text: str, *, most_digits: int = 0) -> bool:
     letters = sum(char.isalpha() for char in text)
-    has_digit = any(char.isdigit() for char in text)
-    return letters >= 3 and not has_digit and ":" not in text and len(text.split()) <= _LONGEST_NAME
+    digits = sum(char.isdigit() for char in text)
+    if letters < 3 or digits > most_digits or ":" in text or len(text.split()) > _LONGEST_NAME:
+        return False
+    return _pattern(labels.NO_NAMES).search(text) is None
 
 
 def _addressees(lines: Sequence[Line]) -> Iterator[Span]:
@@ -237,25 +249,33 @@ def _companies(lines: Sequence[Line]) -> Iterator[Span]:
 def _tax_ids(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
     """VAT ids: those labelled as the other party's go there, the first of the rest is the writer's."""
     writer, reader = ("buyer", "seller") if kind in _BUYER_WRITES else ("seller", "buyer")
-    hints = {"seller": r"seller|vendor|supplier|lieferant|verk[äa]ufer|vendeur|fournisseur|proveedor|vendedor"}
-    hints["buyer"] = r"buyer|customer|client|kunde|k[äa]ufer|ihre|your|votre|acheteur|cliente|su nif"
     found: dict[str, Candidate | None] = {"seller_vat_id": None, "buyer_vat_id": None}
     plain = []
-    for candidate in _anywhere(lines, VAT_ID, "vat_id"):
-        span = candidate[0]
-        text = next(line.text for line in lines if line.page is span.page and span.word_ids[0] in line.word_ids)
-        before = text[: max(0, text.find(span.text.split()[0]))][-40:]
-        party = next((name for name, hint in hints.items() if _pattern(rf"\b(?:{hint})").search(before)), None)
-        if party is None:
-            plain.append(candidate)
-        elif found[f"{party}_vat_id"] is None:
-            found[f"{party}_vat_id"] = candidate
+    for line in lines:
+        for match in re.finditer(VAT_ID, line.text):
+            candidate = (line.span(*match.span()), UNLABELLED)
+            party = _party_before(line.text[max(0, match.start() - 40) : match.start()])
+            if party is None:
+                plain.append(candidate)
+            elif party and found[f"{party}_vat_id"] is None:
+                found[f"{party}_vat_id"] = (candidate[0], BESIDE)
     for party in (writer, reader):
         known = {canonical(entry[0].text, "vat_id") for entry in found.values() if entry}
         fresh = [candidate for candidate in plain if canonical(candidate[0].text, "vat_id") not in known]
         if found[f"{party}_vat_id"] is None and fresh:
             found[f"{party}_vat_id"] = fresh[0]
     return found
+
+
+def _party_before(text: str) -> str | None:
+    """Whose VAT id follows: `seller`, `buyer`, another party's (empty) or unsaid (None); the nearest word decides."""
+    hints = {"seller": labels.SELLER_HINT, "buyer": labels.BUYER_HINT, "": labels.OTHER_PARTIES}
+    places = {
+        party: max((match.start() for match in _pattern(rf"\b(?:{hint})").finditer(text)), default=-1)
+        for party, hint in hints.items()
+    }
+    nearest = max(places, key=lambda party: places[party])
+    return nearest if places[nearest] >= 0 else None
 
 
 def _currency(lines: Sequence[Line]) -> Candidate | None:

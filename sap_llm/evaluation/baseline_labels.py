@@ -98,7 +98,7 @@ BARE_DATE: tuple[str, ...] = (
 
 AMOUNTS: dict[str, tuple[str, ...]] = {
     "total_amount": (
-        r"\b(?:total ttc|montant ttc|grand total|total (?:amount )?(?:incl|inc|with|including)\w*|(?:rechnungssumme )?brutto(?:summe|betrag)?|endbetrag)\b",
+        r"\b(?:total ttc|montant ttc|grand total|total (?:amount )?(?:incl|inc|with(?!out))\w*|(?:rechnungssumme )?brutto(?:summe|betrag)?|endbetrag)\b",
         r"\b(?:rechnungs(?:betrag|endbetrag)|gesamtbetrag|gesamtsumme|zahlbetrag|total (?:a pagar|factura)|importe total|net [àa] payer)\b",
         r"\b(?:amount due|invoice total|total amount|order total|total (?:due|order|general)|total for this invoice|balance due|payable|zu zahlen(?:der \w+)?)\b(?! (?:without|ex|net|of lines))",
         r"(?<!sub)(?<!sub-)(?<!sous-)(?<!vat )(?<!tax )(?<!tva )(?<!iva )(?<!net )\btotal\b(?! (?:ht|h\.t|net|neto|tax|taxes|tva|iva|vat|mwst|without|ex|amount without|of|amount of|lines))",
@@ -112,7 +112,7 @@ AMOUNTS: dict[str, tuple[str, ...]] = {
     "tax_amount": (
         r"\b(?:steuerbetrag|ust\.? gesamt|(?:mwst|ust|umsatzsteuer)\.?-?betrag|total (?:tax(?:es)?|tva|iva|vat)|(?:vat|tax) (?:amount|total))\b",
         r"\b(?:montant (?:de la )?tva|importe iva|cuota (?:de )?iva|total taxes)\b",
-        r"(?<!inkl\. )(?<!incl\. )(?<!excl\. )(?<!excl )(?<!incl )(?<!ohne )(?<!zzgl\. )\b(?:mwst|ust|umsatzsteuer|mehrwertsteuer|tva|iva|vat|sales tax|tax|gst|btw|steuer)\b(?![\s.\-]*(?:id|nr|no\b|number|reg))",
+        r"(?<!inkl\. )(?<!incl\. )(?<!excl\. )(?<!excl )(?<!incl )(?<!ohne )(?<!zzgl\. )(?<!without )\b(?:mwst|ust|umsatzsteuer|mehrwertsteuer|tva|iva|vat|sales tax|tax|gst|btw|steuer)\b(?![\s.\-]*(?:id|nr|no\b|number|reg))",
     ),
 }
 """Labels of amounts, most trusted first."""
@@ -147,6 +147,14 @@ PARTIES: dict[str, tuple[str, ...]] = {
     ),
 }
 """Labels of the two parties."""
+
+SELLER_HINT = r"seller|vendor|supplier|lieferant|verk[äa]ufer|vendeur|fournisseur|proveedor|vendedor"
+BUYER_HINT = r"buyer|customer|client|kunde|k[äa]ufer|ihre|your|votre|acheteur|cliente|su nif"
+OTHER_PARTIES = r"ship|invoicee|payee|req|deliver|liefer(?:adresse|anschrift)|steuerbevollm|representative|agent"
+"""Words before a VAT id that say whose it is."""
+
+NO_NAMES = r"^(?:nummer|nr|no|number|id|gln|name|adresse|address|anschrift|date|datum|fecha|kunden|page|seite)\b"
+"""Beginnings of cells that are labels, not names."""
 
 LEGAL_FORM = (
     r"(?:gmbh(?: ?& ?co\.? ?kg)?|ges\.m\.b\.h\.|ag|kg|ohg|ug|se|e\.\s?k\.|e\.\s?v\.|eg|a\.g\.|ltd\.?|limited|plc|llp|llc|inc\.?|corp\.?"

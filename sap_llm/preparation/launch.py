@@ -25,7 +25,7 @@ from sap_llm.schema.errors import ConfigurationError, MissingToolError, SapLlmEr
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.store import Dataset, DatasetStore
 
-_TAIL_LINES = 80
+_TAIL_LINES = 40
 
 
 class PreparationJobError(SapLlmError):
@@ -47,12 +47,14 @@ def run_job(plan: JobPlan) -> None:
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         # Python workers must be this interpreter, not whatever `python3` is on the executors' path.
         environment = {"PYSPARK_PYTHON": sys.executable, **os.environ}
+        if plan.spark.master.startswith("local"):
+            environment.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # works where the host name resolves to nothing
         with subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
         ) as process:
             try:
                 assert process.stdout is not None
-                tail.extend(process.stdout)
+                tail.extend(line for line in process.stdout if not line.startswith("\tat "))
             except BaseException:  # Ctrl-C or a cancelled run: the job must not outlive its stage
                 process.kill()
                 raise

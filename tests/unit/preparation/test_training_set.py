@@ -134,5 +134,5 @@ def test_a_failed_job_says_why(tmp_path: Path) -> None:
         seed=7,
         spark=SparkSettings(master="nonsense://"),
     )
-    with pytest.raises(PreparationJobError, match="Could not parse Master URL"):
+    with pytest.raises(PreparationJobError, match="Master must either be yarn or start with spark"):
         run_job(plan)
