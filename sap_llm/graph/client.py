@@ -148,7 +148,7 @@ class GraphClient:
             ) from error
         except (ServiceUnavailable, SessionExpired) as error:
             raise SourceError(
-                f"the graph cannot be reached ({error})",
+                f"the graph cannot be reached ({' '.join(str(error).split())})",
                 where=self.uri,
                 remedy="Is the server up and the URI right?",
             ) from error

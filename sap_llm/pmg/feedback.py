@@ -70,7 +70,12 @@ MERGE (f:Feedback {{id: row.id}})
 ON CREATE SET f += row.properties, f.sequence = base + row.number
 MERGE (d)-[:HAS_FEEDBACK]->(f)
 MERGE (f)-[:CORRECTS]->(e)
-RETURN f.id AS id
+"""
+
+_KNOWN = """
+UNWIND $rows AS row
+MATCH (:Document {id: row.document_id})-[:EXTRACTED_TO]->(:Extraction {id: row.extraction_id})
+RETURN DISTINCT row.id AS id
 """
 
 _NEWEST = """
@@ -99,22 +104,16 @@ def record_feedback(
     feedback, a different correction of the same document is another.
 
     Raises:
-        SourceError: A document or extraction is not in the memory.
+        SourceError: A document or extraction is not in the memory; then nothing was recorded.
     """
     entries = list(feedback)
     newest = _newest_extractions(graph, {entry.document_id for entry in entries if entry.extraction_id is None})
     now = clock.now()
     rows = [_row(entry, entry.extraction_id or newest.get(entry.document_id, ""), now) for entry in entries]
+    _refuse_unknown(graph, rows)
     for start in range(0, len(rows), batch_size):
         batch = [row | {"number": number} for number, row in enumerate(rows[start : start + batch_size], start=1)]
-        stored = {row["id"] for row in graph.write(_RECORD, rows=batch, count=len(batch))}
-        lost = [row for row in batch if row["id"] not in stored]
-        if lost:
-            raise SourceError(
-                f"no such document or extraction in the process memory ({len(lost)} of {len(batch)})",
-                where=f"document {lost[0]['document_id']}, extraction {lost[0]['extraction_id'] or 'newest'}",
-                remedy="Only processed documents can get feedback; materialise pmg_snapshot, or check the id.",
-            )
+        graph.write(_RECORD, rows=batch, count=len(batch))
     return [row["id"] for row in rows]
 
 
@@ -143,6 +142,18 @@ def _newest_extractions(graph: GraphClient, document_ids: set[str]) -> dict[str,
         return {}
     rows = graph.read(_NEWEST, ids=sorted(document_ids))
     return {row["id"]: row["extraction_id"] for row in rows}  # the last of each document wins
+
+
+def _refuse_unknown(graph: GraphClient, rows: list[dict[str, Any]]) -> None:
+    asked = [{key: row[key] for key in ("id", "document_id", "extraction_id")} for row in rows]
+    known = {row["id"] for row in graph.read(_KNOWN, rows=asked)}
+    lost = [row for row in asked if row["id"] not in known]
+    if lost:
+        raise SourceError(
+            f"no such document or extraction in the process memory ({len(lost)} of {len(rows)})",
+            where=f"document {lost[0]['document_id']}, extraction {lost[0]['extraction_id'] or 'newest'}",
+            remedy="Only processed documents can get feedback; materialise pmg_snapshot, or check the id.",
+        )
 
 
 def _row(entry: Feedback, extraction_id: str, now: datetime) -> dict[str, Any]:
