@@ -68,11 +68,10 @@ class Scroll:
             count += len(page.words)
             lines.append(page.lines + first_line)
             first_line += int(page.lines.max()) + 1 if len(page.lines) else 0
-        empty = np.zeros(0, dtype=np.int64)
         return cls(
             words=words,
-            boxes=np.concatenate([page.boxes for page in pages] or [np.zeros((0, 4))]),
-            lines=np.concatenate(lines or [empty]),
+            boxes=np.concatenate([page.boxes for page in pages] or [np.zeros((0, 4), dtype=np.float32)]),
+            lines=np.concatenate(lines or [np.zeros(0, dtype=np.int32)]),
             pages=np.repeat(np.arange(len(pages)), [len(page.words) for page in pages]),
             starts=starts,
         )
@@ -157,8 +156,12 @@ def _continues(scroll: Scroll, above: list[int], below: list[int]) -> bool:
 def _read(
     scroll: Scroll, probabilities: Array, span: list[int], *, field: str, kind: str, manner: Manner
 ) -> Candidate | None:
-    """Read a span as a value; when the whole is none, leave out up to three words at its ends."""
-    for length in range(len(span), max(0, len(span) - 1 - _TRIMMED_WORDS), -1):
+    """Read a span as a value; when the whole is none, leave out up to three words at its ends.
+
+    Of a date the shortest part that is one is taken: reading dates forgives words around them.
+    """
+    lengths = range(len(span), max(0, len(span) - 1 - _TRIMMED_WORDS), -1)
+    for length in reversed(lengths) if kind == "date" else lengths:
         for start in range(len(span) - length + 1):
             part = span[start : start + length]
             value = _value(" ".join(scroll.words[place] for place in part), field=field, kind=kind, manner=manner)

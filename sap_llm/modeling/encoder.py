@@ -74,7 +74,7 @@ class LayoutEncoder(nn.Module):
         order = torch.cumsum(mask, dim=1)
         middle = (boxes[..., 1] + boxes[..., 3]) / 2
         positions = torch.stack([boxes[..., 0], boxes[..., 2], middle, lines, order], dim=-1)
-        angles = positions.index_select(-1, self.axes) * self.frequencies  # type: ignore[arg-type]
+        angles = positions.index_select(-1, self.axes) * self.frequencies
         cosine, sine = torch.cos(angles)[:, None], torch.sin(angles)[:, None]  # [batch, 1, words, pairs]
         bias = (1.0 - mask)[:, None, None, :] * -1e4
         for block in self.blocks:

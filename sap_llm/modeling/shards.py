@@ -240,7 +240,7 @@ def _truths(annotations: pa.Table) -> dict[str, dict[str, Any]]:
 
 
 def _page_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    light = batch.select(["document_id", "page_number", "width", "height", "words"]).to_pylist()
+    light: list[dict[str, Any]] = batch.select(["document_id", "page_number", "width", "height", "words"]).to_pylist()
     for name, width in (("boxes", 4), ("lines", 1)):
         column = batch.column(name)
         counts = np.asarray(pc.list_value_length(column)).astype(np.int64)

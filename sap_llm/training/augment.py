@@ -43,7 +43,7 @@ def _copy_values(batch: Batch, rate: float, generator: np.random.Generator) -> N
 
 
 def _replace_digits(batch: Batch, rate: float, generator: np.random.Generator) -> None:
-    is_digit = (batch.characters >= _ZERO) & (batch.characters < _ZERO + 10)
+    is_digit: Array = (batch.characters >= _ZERO) & (batch.characters < _ZERO + 10)
     is_digit &= (generator.random(batch.mask.shape) < rate)[..., None]
     batch.characters[is_digit] = generator.integers(_ZERO, _ZERO + 10, size=int(is_digit.sum()), dtype=np.uint8)
 

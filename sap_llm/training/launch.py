@@ -17,7 +17,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from sap_llm.schema.errors import MissingToolError, SapLlmError
 from sap_llm.training.config import LaunchConfig
@@ -27,11 +27,14 @@ _PROGRAM = "sap_llm.training.program"
 _TAIL_BYTES = 4000
 
 
+Backend = Literal["deepspeed", "gloo"]
+
+
 class TrainingFailedError(SapLlmError):
     """The training program ended without a result."""
 
 
-def choose_backend(config: LaunchConfig) -> tuple[str, str]:
+def choose_backend(config: LaunchConfig) -> tuple[Backend, str]:
     """Which backend runs, and the reason as a sentence part.
 
     Raises:

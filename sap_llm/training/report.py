@@ -17,7 +17,8 @@ PIPES_VARIABLE = "DAGSTER_PIPES_CONTEXT"
 
 
 class _Pipes(Protocol):
-    log: Any
+    @property
+    def log(self) -> Any: ...
 
     def report_custom_message(self, payload: Any) -> None: ...
 
