@@ -3,7 +3,8 @@
 The line table belongs here; sums below it do not (`blocks_totals`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 from typing import Any
 
 from sap_llm.synthetic import formats
@@ -50,22 +51,39 @@ def columns(draft: Draft) -> list[str]:
     return [name for name in order if shown[name]]
 
 
-def line_table(draft: Draft) -> str:
-    """The table with all line items; its cells are marked with row and column."""
+def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
+    """The table with all line items and `tail` cells; the cells of items are marked with row and column."""
     names = columns(draft)
     style = draft.style
     header = [_heading(draft, name, index) for index, name in enumerate(names)]
-    cells = [_CELLS[name](draft, line, index, column) for index, line in enumerate(draft.facts["lines"]) for column, name in enumerate(names)]
-    rules = style.pick("rules", ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)"))
+    cells = [
+        _CELLS[name](draft, line, index, column)
+        for index, line in enumerate(draft.facts["lines"])
+        for column, name in enumerate(names)
+    ]
+    rules = style.pick(
+        "rules",
+        ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)"),
+    )
     widths = ",".join("1fr" if name == "description" else "auto" for name in names)
     align = ",".join(_side(draft, name) for name in names)
-    fill = style.pick("row_fill", ("none", "none", "none", "(_,y)=>if y==0{luma(225)}", "(_,y)=>if calc.even(y){luma(243)}", '(_,y)=>if y==0{rgb("#dbe9f6")}'))
+    fill = style.pick(
+        "row_fill",
+        (
+            "none",
+            "none",
+            "none",
+            "(_,y)=>if y==0{luma(225)}",
+            "(_,y)=>if calc.even(y){luma(243)}",
+            '(_,y)=>if y==0{rgb("#dbe9f6")}',
+        ),
+    )
     if style.chance("no_header", 0.02):
         head: list[str] = []
     else:
         head = [call("table.header", *header)] if style.chance("repeats_header", 0.8) else header
     table = call(
-        "table", *head, *cells, columns=f"({widths},)", align=f"({align},)", stroke=rules, fill=fill,
+        "table", *head, *cells, *tail, columns=f"({widths},)", align=f"({align},)", stroke=rules, fill=fill,
         inset=f"(x:{points(style.number('cell_x', 1.5, 5))},y:{points(style.number('cell_y', 1.5, 5.5))})",
     )  # fmt: skip
     return styled(table, size=f"{style.number('table_size', 0.85, 1.02):.2f}em")
@@ -80,7 +98,9 @@ def _side(draft: Draft, name: str) -> str:
 def _heading(draft: Draft, name: str, column: int) -> str:
     word = draft.style.word("columns", name)
     if name in ("unit_price", "net_amount") and draft.style.chance(f"heading_currency/{name}", 0.15):
-        shown = join(draft.sheet.mark(Mark(row=0, column=column), text(word)), text(" "), _heading_currency(draft, column))
+        shown = join(
+            draft.sheet.mark(Mark(row=0, column=column), text(word)), text(" "), _heading_currency(draft, column)
+        )
     else:
         shown = draft.sheet.mark(Mark(row=0, column=column), text(word))
     return bold(shown, is_bold=draft.style.chance("heading_bold", 0.65))
@@ -88,33 +108,37 @@ def _heading(draft: Draft, name: str, column: int) -> str:
 
 def _heading_currency(draft: Draft, column: int) -> str:
     shape = draft.style.pick("heading_currency_shape", ("{}", "({})", "[{}]", "in {}"))
-    code = draft.currency if draft.style.chance("heading_code", 0.6) else formats.SYMBOLS.get(draft.currency, draft.currency)
+    code = (
+        draft.currency
+        if draft.style.chance("heading_code", 0.6)
+        else formats.SYMBOLS.get(draft.currency, draft.currency)
+    )
     if shape.startswith("in "):
-        return join(text("in "), draft.sheet.mark(Mark(field="currency", value=draft.currency, row=0, column=column), text(code)))
-    return draft.sheet.mark(Mark(field="currency", value=draft.currency, row=0, column=column), text(shape.format(code)))
+        return join(text("in "), draft.sheet.value("currency", draft.currency, code, row=0, column=column))
+    return draft.sheet.value("currency", draft.currency, shape.format(code), row=0, column=column)
 
 
 Line = dict[str, Any]
 
 
-def _field(draft: Draft, name: str, line: Line, index: int, column: int, value: str, printed: str) -> str:
+def _field(draft: Draft, name: str, index: int, column: int, value: str, printed: str) -> str:
     return draft.sheet.value(name, value, printed, line=index, row=index + 1, column=column)
 
 
 def _position(draft: Draft, line: Line, index: int, column: int) -> str:
     number = str(line["number"])
     printed = draft.style.pick("position_shape", ("{}", "{}", "{}", "{}", "{:>05}", "{}.")).format(number)
-    return _field(draft, "line_number", line, index, column, number, printed)
+    return _field(draft, "line_number", index, column, number, printed)
 
 
 def _material(draft: Draft, line: Line, index: int, column: int) -> str:
-    return _field(draft, "line_material_number", line, index, column, line["material"], line["material"])
+    return _field(draft, "line_material_number", index, column, line["material"], line["material"])
 
 
 def _description(draft: Draft, line: Line, index: int, column: int) -> str:
     """Description; material number, notes and references may share the cell."""
     style = draft.style
-    shown = _field(draft, "line_description", line, index, column, line["description"], line["description"])
+    shown = _field(draft, "line_description", index, column, line["description"], line["description"])
     if "material" not in columns(draft) and style.chance("material_in_description", 0.35):
         bracket = style.pick("material_bracket", ("[{}]", "{}", "({})", "Art. {}"))
         before, _, after = bracket.partition("{}")
@@ -137,7 +161,7 @@ def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
     words = {
         "order": f"{style.word('order_reference')} {draft.noise_number()} / {line['number']}",
         "noise": f"{rng.choice(style.synonyms('other_pairs'))}: {draft.noise_number()}",
-        "date": f"{style.word('delivery_date')}: {style.date(_day(day))}",
+        "date": f"{style.word('delivery_date')}: {style.date(date.fromisoformat(day))}",
         "gtin": f"GTIN {rng.randint(10**12, 10**13 - 1)}",
         "origin": f"* {rng.choice(style.synonyms('other_pairs'))} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
     }
@@ -145,23 +169,19 @@ def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
     return styled(note, size="0.85em") if style.chance("small_notes", 0.6) else note
 
 
-def _day(iso: str):  # type: ignore[no-untyped-def]
-    from datetime import date
-
-    return date.fromisoformat(iso)
-
-
 def _quantity(draft: Draft, line: Line, index: int, column: int) -> str:
     places = draft.style.pick("quantity_places", (0, 0, 0, 0, 2, 2, 1, 4))
     printed = draft.style.amount(line["quantity"], places=places)
-    shown = _field(draft, "line_quantity", line, index, column, line["quantity"], printed)
+    if places == 0:  # 1.000 pieces could as well be one
+        printed = draft.style.ungrouped(line["quantity"])
+    shown = _field(draft, "line_quantity", index, column, line["quantity"], printed)
     if "unit" in columns(draft) or not draft.style.chance("unit_in_quantity", 0.55):
         return shown
     return join(shown, text("\u00a0"), _unit(draft, line, index, column))
 
 
 def _unit(draft: Draft, line: Line, index: int, column: int) -> str:
-    return _field(draft, "line_unit", line, index, column, line["unit"], line["unit"])
+    return _field(draft, "line_unit", index, column, line["unit"], line["unit"])
 
 
 def _unit_price(draft: Draft, line: Line, index: int, column: int) -> str:
@@ -170,12 +190,16 @@ def _unit_price(draft: Draft, line: Line, index: int, column: int) -> str:
     printed = draft.style.amount(value, places=places)
     if draft.style.chance("line_currency", 0.3) and places == 2:
         return draft.money("line_unit_price", value, line=index, row=index + 1, column=column)
-    return _field(draft, "line_unit_price", line, index, column, value, printed)
+    return _field(draft, "line_unit_price", index, column, value, printed)
 
 
 def _discount(draft: Draft, line: Line, index: int, column: int) -> str:
     percent = line["discount_percent"]
-    printed = "" if percent == "0" and draft.style.chance("blank_discount", 0.6) else draft.style.amount(percent, places=0) + " %"
+    printed = (
+        ""
+        if percent == "0" and draft.style.chance("blank_discount", 0.6)
+        else draft.style.amount(percent, places=0) + " %"
+    )
     return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed)) if printed else '""'
 
 

@@ -6,9 +6,11 @@ Info blocks and the arrangements that other blocks share belong here; parties, l
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
+from sap_llm.synthetic.style import labels
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,20 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
     found: list[Pair] = []
     if has_number:
         found.append(Pair(style.word("number", kind), draft.plain("document_number", facts["document_number"])))
-    found.append(Pair(style.word("date", kind), draft.date("document_date", facts["document_date"], with_time=style.chance("time", 0.06))))
-    optional = [name for name, (probability, kinds) in _OPTIONAL.items() if kind in kinds and style.chance(f"info/{name}", probability)]
+    is_in_title = not has_number and style.pick("title", ("",)) == "number date" and style.chance("date_once", 0.3)
+    is_in_letter = style.pick("family", ("",)) == "letter" and style.chance("place_date", 0.15)
+    if not (is_in_title or is_in_letter):
+        found.append(
+            Pair(
+                style.word("date", kind),
+                draft.date("document_date", facts["document_date"], with_time=style.chance("time", 0.06)),
+            )
+        )
+    optional = [
+        name
+        for name, (probability, kinds) in _OPTIONAL.items()
+        if kind in kinds and style.chance(f"info/{name}", probability)
+    ]
     if style.chance("info_shuffled", 0.5):
         style.rng("info_order").shuffle(optional)
     for name in optional:
@@ -35,8 +49,8 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
     if style.chance("info_number_late", 0.2):
         found = found[1:] + found[:1]
     if style.chance("label_missing", 0.04) and len(found) > 2:
-        found[style.rng("missing_label").randrange(len(found))] = Pair("", found[0].value)
-        del found[0]
+        place = style.rng("missing_label").randrange(len(found))
+        found[place] = Pair("", found[place].value)
     return found
 
 
@@ -86,7 +100,10 @@ def _delivery_note_date(draft: Draft) -> list[Pair]:
 
 def _delivery_date(draft: Draft) -> list[Pair]:
     with_time = draft.style.chance("delivery_time", 0.08)
-    return _one(draft.style.word("delivery_date"), draft.date("delivery_date", draft.facts["delivery_date"], with_time=with_time))
+    return _one(
+        draft.style.word("delivery_date"),
+        draft.date("delivery_date", draft.facts["delivery_date"], with_time=with_time),
+    )
 
 
 def _page(draft: Draft) -> list[Pair]:
@@ -117,7 +134,9 @@ _MAKERS: dict[str, Callable[[Draft], list[Pair]]] = {
     "sales_order": _sales_order,
     "contract": lambda draft: _one(draft.style.word("contract"), text(draft.facts["contract"])),
     "buyer_vat_id": lambda draft: _one(draft.style.word("buyer_vat_id"), draft.vat("buyer")),
-    "seller_vat_id": lambda draft: _one(draft.style.word("vat_id"), draft.vat("seller" if draft.is_by_vendor else "buyer")),
+    "seller_vat_id": lambda draft: _one(
+        draft.style.word("vat_id"), draft.vat("seller" if draft.is_by_vendor else "buyer")
+    ),
     "currency": lambda draft: _one(draft.style.word("currency"), draft.currency_word()),
     "payment_terms": lambda draft: _one(draft.style.word("payment_terms"), terms(draft)),
     "page": _page,
@@ -131,15 +150,17 @@ def terms(draft: Draft) -> str:
     """The marked terms of payment in words."""
     rng = draft.style.rng("terms")
     has_discount = draft.facts["terms"]["discount_days"] > 0
-    options = [entry for entry in draft.style.synonyms("payment_terms") if entry]
-    del options
-    from sap_llm.synthetic.style import labels
-
     fitting = [entry for entry in labels(draft.style.language)["terms"] if ("discount_days" in entry) == has_discount]
     sentence = rng.choice(fitting)
     values = draft.facts["terms"]
-    words = sentence.format(days=values["days"], discount_days=values["discount_days"], percent=values["discount_percent"])
+    words = sentence.format(
+        days=values["days"], discount_days=values["discount_days"], percent=values["discount_percent"]
+    )
     return draft.plain("payment_terms", words)
+
+
+def _order_day(draft: Draft) -> str:
+    return draft.style.date(date.fromisoformat(draft.facts["order_date"]))
 
 
 def _noise(draft: Draft) -> list[Pair]:
@@ -148,6 +169,20 @@ def _noise(draft: Draft) -> list[Pair]:
     rng = style.rng("noise_names")
     found = []
     names = style.synonyms("other_pairs")
+    if style.chance("empty_pair", 0.1):
+        found.append(
+            Pair(
+                style.word(style.pick("empty_concept", ("buyer_vat_id", "due_date", "order_reference", "contract"))),
+                text(style.pick("empty", ("-", "", "n/a", "---"))),
+            )
+        )
+    if draft.subtype == "CREDIT_MEMO" and style.chance("original_invoice", 0.6):
+        found.append(
+            Pair(
+                style.word("original_invoice"),
+                text(f"{draft.noise_number()} {style.word('of')} {_order_day(draft)}"),
+            )
+        )
     for name in rng.sample(names, min(count, len(names))):
         kind = rng.randrange(4)
         day = f"{draft.rng.randint(2014, 2026)}-{draft.rng.randint(1, 12):02d}-{draft.rng.randint(1, 28):02d}"
@@ -174,7 +209,19 @@ def label(draft: Draft, word: str, *, name: str) -> str:
     return shown
 
 
-ARRANGEMENTS = ("columns", "columns", "columns", "colon", "colon", "above", "boxed", "boxed_above", "wide", "inline", "zebra")
+ARRANGEMENTS = (
+    "columns",
+    "columns",
+    "columns",
+    "colon",
+    "colon",
+    "above",
+    "boxed",
+    "boxed_above",
+    "wide",
+    "inline",
+    "zebra",
+)
 
 
 def arrange(draft: Draft, pairs: list[Pair], *, name: str, options: tuple[str, ...] = ARRANGEMENTS) -> str:
@@ -218,7 +265,7 @@ def _wide(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
     return grid("(auto,1fr,auto,1fr)", cells, gutter=points(gap), column_gutter=points(8))
 
 
-def _inline(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
+def _inline(draft: Draft, pairs: list[Pair], name: str, _gap: float) -> str:
     between = draft.style.pick(f"between/{name}", (" - ", " | ", "   ", ", ", " / ", " · "))
     parts: list[str] = []
     for pair in pairs:
@@ -241,16 +288,16 @@ def _below(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
     return grid("(auto,auto)", rows, gutter=points(gap + 3), column_gutter=points(16))
 
 
-def _stacked_labels(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
+def _stacked_labels(draft: Draft, pairs: list[Pair], name: str, _gap: float) -> str:
     names = lines([label(draft, pair.label, name=name) for pair in pairs])
     return grid("(auto,auto)", [names, lines([pair.value for pair in pairs])], column_gutter=points(22))
 
 
 def _table_row(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
-    shown = pairs[:5]
+    shown = pairs[:4]
     cells = [label(draft, pair.label, name=name) for pair in shown] + [pair.value for pair in shown]
     table = call("table", *cells, columns=f"({'auto,' * len(shown)})", inset=points(3), stroke="(bottom:0.5pt)")
-    return stack([table, _columns(draft, pairs[5:], name, gap) if pairs[5:] else ""], spacing=gap)
+    return stack([table, _columns(draft, pairs[4:], name, gap) if pairs[4:] else ""], spacing=gap)
 
 
 _ARRANGERS: dict[str, Callable[[Draft, list[Pair], str, float], str]] = {

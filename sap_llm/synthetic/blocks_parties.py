@@ -7,7 +7,9 @@ from typing import Any
 
 from sap_llm.synthetic.blocks_pairs import Pair, arrange, label
 from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.identifiers import has_vat_id, vat_id
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
+from sap_llm.synthetic.pools import address, company_name, invented_word
 
 
 def address_lines(draft: Draft, role: str, *, name: str) -> list[str]:
@@ -38,19 +40,30 @@ def letterhead(draft: Draft) -> str:
     if shape == "none":
         return ""
     if shape == "logo":
-        return styled(bold(text(short if style.chance("logo_upper", 0.5) else short.upper())), size=size, fill=_colour(draft))
-    full = styled(bold(draft.name(role, upper=style.chance("head_upper", 0.12))), size=points(style.number("head_size", 10, 20)), fill=_colour(draft))
+        return styled(
+            bold(text(short if style.chance("logo_upper", 0.5) else short.upper())), size=size, fill=_colour(draft)
+        )
+    full = styled(bold(draft.name(role)), size=points(style.number("head_size", 10, 20)), fill=_colour(draft))
     if shape == "name":
         return full
+    separator = style.pick("head_separator", (" · ", " - ", " | ", ", "))
+    clear = style.number("head_size", 10, 20) * 0.4  # small print keeps clear of large letters
     if shape == "line":
-        return stack([full, styled(join(*_joined(address_lines(draft, role, name="head"), " · ")), size="0.85em")], spacing=4)
-    details = [full, *address_lines(draft, role, name="head"), *contact_lines(draft, draft.issuer, name="head")]
+        rows = [join(*_joined(address_lines(draft, role, name="head"), separator))]
+        if draft.issuer["vat_id"] and style.chance("head_vat", 0.4):
+            ids = [
+                join(label(draft, style.word("vat_id"), name="head"), text(" "), draft.vat(role)),
+                text(f"{style.word('tax_number')} {draft.issuer['tax_number']}"),
+            ]
+            rows.append(join(*_joined(ids, separator)))
+        return stack([full, styled(stack(rows, spacing=4), size="0.85em")], spacing=clear)
+    details = [*address_lines(draft, role, name="head"), *contact_lines(draft, draft.issuer, name="head")]
     if style.chance("head_vat", 0.35):
         details.append(join(label(draft, style.word("vat_id"), name="head"), text(" "), draft.vat(role)))
     if shape == "logo_address":
-        details[0] = styled(bold(text(short)), size=size)
-        details.insert(1, draft.name(role))
-    return stack(details, spacing=style.number("head_gap", 2.5, 5))
+        full = styled(bold(text(short)), size=size)
+        details.insert(0, draft.name(role))
+    return stack([full, stack(details, spacing=style.number("head_gap", 3, 5.5))], spacing=clear + 2)
 
 
 def contact_lines(draft: Draft, party: dict[str, Any], *, name: str) -> list[str]:
@@ -85,16 +98,21 @@ def party_box(draft: Draft, role: str, *, name: str = "party") -> str:
     style = draft.style
     heading = style.word(f"{role}_heading")
     party = draft.facts[role]
-    shown_name = draft.name(role, upper=style.chance(f"upper/{name}", 0.06))
+    shown_name = draft.name(role)
     if style.chance(f"heading_inline/{name}", 0.2):
         rows = [join(bold(text(heading + ": ")), shown_name)]
     else:
-        rows = [bold(label(draft, heading, name=f"heading/{name}")), bold(shown_name, is_bold=style.chance(f"name_bold/{name}", 0.3))]
+        rows = [
+            bold(label(draft, heading, name=f"heading/{name}")),
+            bold(shown_name, is_bold=style.chance(f"name_bold/{name}", 0.3)),
+        ]
     rows += address_lines(draft, role, name=name)
     if style.chance(f"box_ids/{name}", 0.5):
         rows += _id_lines(draft, role, name=name)
     if style.chance(f"box_contact/{name}", 0.3):
         rows += contact_lines(draft, party, name=name)
+    if style.chance(f"trading_name/{name}", 0.08):
+        rows.append(text(f"{style.word('trading_name')}: {invented_word(draft.rng)}"))
     return stack(rows, spacing=style.number(f"box_gap/{name}", 2.5, 5))
 
 
@@ -137,8 +155,31 @@ def party_form(draft: Draft, role: str) -> str:
     heading = bold(styled(text(style.word(f"{role}_heading")), size="1.1em"))
     body = arrange(draft, pairs, name="form", options=("zebra", "zebra", "columns", "colon", "boxed"))
     if style.chance("form_filled_heading", 0.5):
-        heading = call("block", heading, width="100%", inset="3pt", fill=style.pick("form_fill", ('rgb("#cfeefc")', "luma(220)", "luma(235)")))
+        heading = call(
+            "block",
+            heading,
+            width="100%",
+            inset="3pt",
+            fill=style.pick("form_fill", ('rgb("#cfeefc")', "luma(220)", "luma(235)")),
+        )
     return stack([heading, body], spacing=4)
+
+
+def other_party(draft: Draft) -> str:
+    """A third party with a name and ids of its own, none of which is a field."""
+    style = draft.style
+    rng = style.rng("other_party")  # the same stranger on all documents of a layout
+    country = rng.choice(("DE", "FR", "ES", "GB", draft.issuer["country"]))
+    place = address(rng, country)
+    rows = [
+        bold(label(draft, style.word("other_party"), name="other")),
+        text(company_name(rng, country)),
+        text(place["street"]),
+        text(f"{place['postcode']} {place['city']}"),
+    ]
+    if has_vat_id(country) and style.chance("other_vat", 0.6):
+        rows.append(join(label(draft, style.word("vat_id"), name="other"), text(f" {vat_id(rng, country)}")))
+    return stack(rows, spacing=style.number("box_gap/other", 2.5, 5))
 
 
 def ship_to(draft: Draft) -> str:
@@ -147,7 +188,9 @@ def ship_to(draft: Draft) -> str:
     heading = bold(label(draft, style.word("ship_to_heading"), name="ship"))
     stranger = style.chance("ship_stranger", 0.5)
     name = text(f"{party['contact']}") if stranger else draft.name("buyer")
-    return stack([heading, name, *address_lines(draft, "buyer", name="ship")], spacing=style.number("box_gap/ship", 2.5, 5))
+    return stack(
+        [heading, name, *address_lines(draft, "buyer", name="ship")], spacing=style.number("box_gap/ship", 2.5, 5)
+    )
 
 
 def footer(draft: Draft) -> str:
@@ -159,7 +202,10 @@ def footer(draft: Draft) -> str:
     groups = _footer_groups(draft)
     size = points(style.number("footer_size", 5.5, 7.5))
     if shape == "columns":
-        return styled(grid(f"({'1fr,' * len(groups)})", [stack(group, spacing=2) for group in groups], column_gutter="8pt"), size=size)
+        return styled(
+            grid(f"({'1fr,' * len(groups)})", [stack(group, spacing=2) for group in groups], column_gutter="8pt"),
+            size=size,
+        )
     separator = style.pick("footer_separator", (" | ", " - ", " · ", ", ", "  "))
     if shape == "line":
         return styled(call("block", join(*_joined([part for group in groups for part in group], separator))), size=size)
@@ -206,4 +252,6 @@ def _joined(parts: list[str], separator: str) -> list[str]:
 
 
 def _colour(draft: Draft) -> str:
-    return draft.style.pick("colour", ("black", "black", 'rgb("#1b4f8a")', 'rgb("#8a1b2c")', 'rgb("#2c6e49")', "luma(60)", 'rgb("#d35400")'))
+    return draft.style.pick(
+        "colour", ("black", "black", 'rgb("#1b4f8a")', 'rgb("#8a1b2c")', 'rgb("#2c6e49")', "luma(60)", 'rgb("#d35400")')
+    )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from sap_llm.synthetic.blocks_pairs import Pair, arrange, label, terms
+from sap_llm.synthetic.blocks_taxes import due_table, tax_table
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
 from sap_llm.synthetic.style import labels
@@ -23,6 +24,8 @@ def total_rows(draft: Draft) -> list[Pair]:
     """Rows of the totals block, from the sum of lines to what is to be paid."""
     style, facts = draft.style, draft.facts
     rows: list[Pair] = []
+    if style.chance("currency_row", 0.1):
+        rows.append(Pair(style.word("currency"), draft.currency_word()))
     has_extras = facts["discount_amount"] != "0.00" or facts["freight_amount"] != "0"
     if has_extras or style.chance("lines_amount", 0.15):
         rows.append(Pair(style.word("lines_amount"), draft.money("", facts["lines_amount"])))
@@ -42,8 +45,25 @@ def total_rows(draft: Draft) -> list[Pair]:
         rows.append(Pair(style.word("prepaid"), draft.money("", str(-Decimal(facts["prepaid_amount"])))))
         rest = Decimal(facts["total_amount"]) - Decimal(facts["prepaid_amount"])
         rows.append(Pair(style.word("payable"), draft.money("", str(rest))))
+    if style.chance("second_currency", 0.07):
+        rows += _second_currency(draft)
     if style.chance("totals_reversed", 0.03):
         rows.reverse()
+    return rows
+
+
+def _second_currency(draft: Draft) -> list[Pair]:
+    """The total once more in another currency, and the rate; neither is a field."""
+    style = draft.style
+    other = style.pick(
+        "other_currency", [code for code in ("EUR", "USD", "GBP", "CHF", "PLN", "SEK") if code != draft.currency]
+    )
+    rate = Decimal(draft.rng.randint(7000, 14000)) / 10000
+    rate_word, _, amount_word = labels(style.language)["second_currency"]
+    converted = (Decimal(draft.facts["total_amount"]) * rate).quantize(Decimal("0.01"))
+    rows = [Pair(f"{amount_word} {other}", text(style.amount(str(converted))))]
+    if style.chance("exchange_rate", 0.6):
+        rows.insert(0, Pair(rate_word, text(style.amount(str(rate), places=4))))
     return rows
 
 
@@ -58,7 +78,12 @@ def _tax_rows(draft: Draft) -> list[Pair]:
     if style.chance("taxes_itemised", 0.6):
         rows = [Pair(_rate_label(draft, word, tax, is_field=False), draft.money("", tax["amount"])) for tax in taxes]
     if not rows or style.chance("tax_sum", 0.6):
-        rows.append(Pair(style.word("tax_amount") if not rows else style.pick("tax_sum_word", style.synonyms("tax_amount")), draft.money("tax_amount", facts["tax_amount"])))
+        rows.append(
+            Pair(
+                style.word("tax_amount") if not rows else style.pick("tax_sum_word", style.synonyms("tax_amount")),
+                draft.money("tax_amount", facts["tax_amount"]),
+            )
+        )
     return rows
 
 
@@ -67,7 +92,9 @@ def _rate_label(draft: Draft, word: str, tax: dict[str, str], *, is_field: bool)
     shape = draft.style.pick("tax_label", ("word", "rate word", "word rate", "word (rate)", "word rate base"))
     rate = draft.style.amount(tax["rate"], places=draft.style.pick("rate_places", (0, 0, 1, 2)))
     sign = draft.style.pick("rate_sign_sum", ("%", "\u00a0%", "%"))
-    shown = draft.sheet.value("tax_rate", tax["rate"], rate + sign) if is_field and shape != "word" else text(rate + sign)
+    shown = (
+        draft.sheet.value("tax_rate", tax["rate"], rate + sign) if is_field and shape != "word" else text(rate + sign)
+    )
     if shape == "word":
         return word
     if shape == "rate word":
@@ -76,7 +103,12 @@ def _rate_label(draft: Draft, word: str, tax: dict[str, str], *, is_field: bool)
         marked = draft.sheet.value("tax_rate", tax["rate"], f"({rate}{sign})") if is_field else text(f"({rate}{sign})")
         return "=" + join(text(word + " "), marked)
     if shape == "word rate base":
-        return "=" + join(text(word + " "), shown, text(f" {draft.style.pick('tax_on', ('auf', 'on', 'sur', 'de', '/'))} "), draft.money("", tax["base"], bare=True))
+        return "=" + join(
+            text(word + " "),
+            shown,
+            text(f" {draft.style.pick('tax_on', ('auf', 'on', 'sur', 'de', '/'))} "),
+            draft.money("", tax["base"], bare=True),
+        )
     return "=" + join(text(word + " "), shown)
 
 
@@ -86,44 +118,58 @@ def _label(draft: Draft, word: str) -> str:
     return label(draft, word, name="totals")
 
 
+def totals_shape(draft: Draft) -> str:
+    """The arrangement of the totals; `tail` means rows of the line table."""
+    shapes = ("right", "right", "right", "right", "right", "boxed", "left", "across", "form", "form", "center", "tail")
+    return draft.style.pick("totals", shapes, test_only=("grid2",))
+
+
+def headed(draft: Draft, section: str, block: str) -> str:
+    """The block under the heading of its section, in styles that have section headings."""
+    if not draft.style.chance("section_headings", 0.22) or not block:
+        return block
+    words = labels(draft.style.language)["sections"][section]
+    heading = bold(styled(text(draft.style.pick(f"section/{section}", words)), size="1.15em"))
+    return stack([heading, block], spacing=6)
+
+
+def tail_cells(draft: Draft, width: int) -> list[str]:
+    """Totals as last rows of a line table of `width` columns."""
+    cells = []
+    for row in total_rows(draft):
+        cells.append(
+            call(
+                "table.cell",
+                _label(draft, row.label),
+                colspan=str(width - 1),
+                align=draft.style.pick("tail_side", ("right", "right", "left")),
+            )
+        )
+        cells.append(call("table.cell", row.value, align="right"))
+    return cells
+
+
 def totals(draft: Draft) -> str:
     """The totals block in the style's arrangement, with a tax table beside or above it."""
     style = draft.style
-    rows = total_rows(draft)
-    shape = style.pick("totals", ("right", "right", "right", "right", "boxed", "left", "across", "form", "center"), test_only=("grid2",))
-    block = _ARRANGERS[shape](draft, rows)
+    rows = [] if totals_shape(draft) == "tail" else total_rows(draft)
+    block = _ARRANGERS[totals_shape(draft)](draft, rows)
+    block = headed(draft, "totals", block)
     if style.chance("currency_line", 0.35) or (draft.must_name_currency and style.chance("currency_needed", 0.75)):
         note = join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word())
         side = style.pick("currency_side", ("left", "right"))
-        block = stack([aligned(side, note), block], spacing=5) if style.chance("currency_above", 0.5) else stack([block, aligned(side, note)], spacing=5)
+        block = (
+            stack([aligned(side, note), block], spacing=5)
+            if style.chance("currency_above", 0.5)
+            else stack([block, aligned(side, note)], spacing=5)
+        )
     if not (style.chance("tax_table", 0.3) and draft.kind != "GOODS_RECEIPT"):
         return block
-    table = tax_table(draft)
+    table = headed(draft, "taxes", tax_table(draft))
     where = style.pick("tax_table_place", ("beside", "above", "below"))
     if where == "beside":
         return grid("(1fr,1fr)", [table, block], column_gutter="16pt")
     return stack([table, block] if where == "above" else [block, table], spacing=10)
-
-
-def tax_table(draft: Draft) -> str:
-    """Rates, bases and tax amounts; a sum row repeats net and tax."""
-    style, facts = draft.style, draft.facts
-    heads = style.rng("tax_table_heads").choice(labels(style.language)["tax_table"])
-    cells = [bold(text(head)) for head in heads]
-    is_single = len(facts["taxes"]) == 1
-    for tax in facts["taxes"]:
-        rate = style.amount(tax["rate"], places=style.pick("rate_places", (0, 0, 1, 2))) + style.pick("rate_sign", ("%", " %", ""))
-        cells.append(draft.sheet.value("tax_rate", tax["rate"], rate) if is_single else text(rate))
-        cells.append(draft.money("net_amount" if is_single else "", tax["base"], bare=True))
-        cells.append(draft.money("tax_amount" if is_single else "", tax["amount"], bare=True))
-    if not is_single and style.chance("tax_table_sum", 0.5):
-        cells += [text(style.word("lines_amount")), draft.money("net_amount", facts["net_amount"], bare=True)]
-        cells.append(draft.money("tax_amount", facts["tax_amount"], bare=True))
-    return styled(
-        call("table", *cells, columns="(auto,auto,auto)", align="(left,right,right)", inset=points(style.number("tax_inset", 1.5, 4)),
-             stroke=style.pick("tax_rules", ("none", "0.3pt", "(bottom:0.3pt)"))),
-        size="0.9em",
-    )  # fmt: skip
 
 
 def _emphasised(draft: Draft, rows: list[Pair]) -> list[str]:
@@ -137,33 +183,76 @@ def _emphasised(draft: Draft, rows: list[Pair]) -> list[str]:
 def _right(draft: Draft, rows: list[Pair]) -> str:
     gap = points(draft.style.number("totals_gap", 2.5, 7))
     side = draft.style.pick("totals_label_side", ("left", "left", "right"))
-    return aligned("right", grid("(auto,auto)", _emphasised(draft, rows), gutter=gap, column_gutter=points(draft.style.number("totals_width", 8, 60)), align=f"({side},right)"))
+    return aligned(
+        "right",
+        grid(
+            "(auto,auto)",
+            _emphasised(draft, rows),
+            gutter=gap,
+            column_gutter=points(draft.style.number("totals_width", 8, 60)),
+            align=f"({side},right)",
+        ),
+    )
 
 
 def _left(draft: Draft, rows: list[Pair]) -> str:
-    return grid("(auto,auto)", _emphasised(draft, rows), gutter=points(draft.style.number("totals_gap", 2.5, 7)), column_gutter="20pt")
+    return grid(
+        "(auto,auto)",
+        _emphasised(draft, rows),
+        gutter=points(draft.style.number("totals_gap", 2.5, 7)),
+        column_gutter="20pt",
+    )
 
 
 def _boxed(draft: Draft, rows: list[Pair]) -> str:
-    return aligned("right", call("table", *_emphasised(draft, rows), columns="(auto,auto)", stroke="0.4pt", align="(left,right)", inset="3.5pt"))
+    return aligned(
+        "right",
+        call(
+            "table",
+            *_emphasised(draft, rows),
+            columns="(auto,auto)",
+            stroke="0.4pt",
+            align="(left,right)",
+            inset="3.5pt",
+        ),
+    )
 
 
 def _across(draft: Draft, rows: list[Pair]) -> str:
     cells = [_label(draft, row.label) for row in rows] + [row.value for row in rows]
-    return call("table", *cells, columns=f"({'1fr,' * len(rows)})", stroke=draft.style.pick("across_rules", ("none", "0.4pt", "(bottom:0.4pt)")), inset="3pt", align="right")
+    return call(
+        "table",
+        *cells,
+        columns=f"({'1fr,' * len(rows)})",
+        stroke=draft.style.pick("across_rules", ("none", "0.4pt", "(bottom:0.4pt)")),
+        inset="3pt",
+        align="right",
+    )
 
 
 def _form(draft: Draft, rows: list[Pair]) -> str:
-    return call("table", *_emphasised(draft, rows), columns="(1fr,1fr,)" if draft.style.chance("form_half", 0.5) else "(55%,1fr)", align="(left,right)", stroke="(bottom:0.3pt+gray)", inset="4pt")
+    return call(
+        "table",
+        *_emphasised(draft, rows),
+        columns="(1fr,1fr,)" if draft.style.chance("form_half", 0.5) else "(55%,1fr)",
+        align="(left,right)",
+        stroke="(bottom:0.3pt+gray)",
+        inset="4pt",
+    )
 
 
 def _center(draft: Draft, rows: list[Pair]) -> str:
-    return aligned("center", grid("(auto,auto)", _emphasised(draft, rows), gutter="4pt", column_gutter="30pt", align="(right,right)"))
+    return aligned(
+        "center",
+        grid("(auto,auto)", _emphasised(draft, rows), gutter="4pt", column_gutter="30pt", align="(right,right)"),
+    )
 
 
 def _grid2(draft: Draft, rows: list[Pair]) -> str:
     cells = [cell for row in rows for cell in (_label(draft, row.label), row.value)]
-    return call("table", *cells, columns="(auto,1fr,auto,1fr)", stroke="0.3pt", align="(left,right,left,right)", inset="3pt")
+    return call(
+        "table", *cells, columns="(auto,1fr,auto,1fr)", stroke="0.3pt", align="(left,right,left,right)", inset="3pt"
+    )
 
 
 _ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
@@ -174,6 +263,7 @@ _ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
     "form": _form,
     "center": _center,
     "grid2": _grid2,
+    "tail": lambda _draft, _rows: "",
 }
 
 
@@ -182,7 +272,9 @@ def payment(draft: Draft) -> str:
     style = draft.style
     rows: list[str] = []
     vocabulary = labels(style.language)
-    if draft.kind == "SUPPLIER_INVOICE" and style.chance("due_sentence", 0.45):
+    if draft.kind == "SUPPLIER_INVOICE" and style.chance("due_table", 0.1):
+        rows.append(due_table(draft))
+    elif draft.kind == "SUPPLIER_INVOICE" and style.chance("due_sentence", 0.45):
         rows.append(draft.sentence(style.rng("due_sentence").choice(vocabulary["due_sentence"])))
     elif style.chance("terms_line", 0.45) and draft.kind != "GOODS_RECEIPT":
         rows.append(join(label(draft, style.word("payment_terms"), name="terms"), text(" "), terms(draft)))
@@ -190,7 +282,7 @@ def payment(draft: Draft) -> str:
         rows.append(_bank(draft))
     if style.chance("total_sentence", 0.06) and draft.kind == "SUPPLIER_INVOICE":
         rows.append(draft.sentence(style.rng("total_sentence").choice(vocabulary["total_sentence"])))
-    return stack(rows, spacing=style.number("payment_gap", 4, 9)) if any(rows) else ""
+    return headed(draft, "payment", stack(rows, spacing=style.number("payment_gap", 4, 9))) if any(rows) else ""
 
 
 def _bank(draft: Draft) -> str:
@@ -207,4 +299,9 @@ def _bank(draft: Draft) -> str:
         pairs.insert(0, Pair(style.word("bank"), text(draft.facts["seller"]["bank"])))
     if style.chance("bank_bic", 0.7):
         pairs.append(Pair(style.word("bic"), draft.bic()))
-    return arrange(draft, pairs, name="bank", options=("inline", "inline") if shape == "line" else ("columns", "colon", "colon", "boxed", "above"))
+    return arrange(
+        draft,
+        pairs,
+        name="bank",
+        options=("inline", "inline") if shape == "line" else ("columns", "colon", "colon", "boxed", "above"),
+    )

@@ -18,7 +18,8 @@ from sap_llm.synthetic.worlds import TAX_RATES, Item, Party, World
 Payload = dict[str, Any]
 
 PURCHASE_ORDER_SUBTYPES = {
-    "STANDARD": 40, "SERVICE": 12, "FRAMEWORK": 10, "STOCK_TRANSPORT": 8, "SUBCONTRACTING": 9, "CONSIGNMENT": 9, "RUSH": 12,
+    "STANDARD": 40, "SERVICE": 12, "FRAMEWORK": 10, "STOCK_TRANSPORT": 8, "SUBCONTRACTING": 9, "CONSIGNMENT": 9,
+    "RUSH": 12,
 }  # fmt: skip
 INVOICE_SUBTYPES = {"STANDARD": 80, "DOWN_PAYMENT": 8, "PRO_FORMA": 6, "CREDIT_MEMO": 6}
 _CENT = Decimal("0.01")
@@ -60,7 +61,9 @@ def make_chains(world: World, *, seed: int, count: int, lines_max: int) -> Itera
     for index in range(count):
         buyer = rng.choice(world.buyers)
         vendor = world.vendors[index % len(world.vendors)]
-        yield from _Chain(rng, seed=seed, world=world, index=index, buyer=buyer, vendor=vendor, lines_max=lines_max).facts()
+        yield from _Chain(
+            rng, seed=seed, world=world, index=index, buyer=buyer, vendor=vendor, lines_max=lines_max
+        ).facts()
 
 
 class _Chain:
@@ -81,9 +84,16 @@ class _Chain:
         self.customer_number = self._number(vendor, "CUSTOMER", self.ordered)
         self.supplier_number = self._number(buyer, "CUSTOMER", self.ordered)
         self.contract = self._number(buyer, "CONTRACT", self.ordered)
-        self.terms = {"days": rng.choice((7, 10, 14, 14, 20, 30, 30, 30, 45, 60, 90)), "discount_days": 0, "discount_percent": "0"}
+        self.terms: dict[str, Any] = {
+            "days": rng.choice((7, 10, 14, 14, 20, 30, 30, 30, 45, 60, 90)),
+            "discount_days": 0,
+            "discount_percent": "0",
+        }
         if rng.random() < 0.35:
-            self.terms |= {"discount_days": rng.choice((7, 8, 10, 14)), "discount_percent": rng.choice(("2", "3", "1.5", "2.5"))}
+            self.terms |= {
+                "discount_days": rng.choice((7, 8, 10, 14)),
+                "discount_percent": rng.choice(("2", "3", "1.5", "2.5")),
+            }
         self.lines = self._lines(lines_max)
 
     def facts(self) -> Iterator[Fact]:
@@ -98,13 +108,19 @@ class _Chain:
         for index, lines in enumerate(deliveries):
             day += timedelta(days=rng.randint(1, 12))
             note = self._number(self.vendor, "DELIVERY_NOTE", day)
-            extra = {"delivery_note_number": note, "delivery_note_date": day.isoformat(), "delivery_date": day.isoformat()}
+            extra = {
+                "delivery_note_number": note,
+                "delivery_note_date": day.isoformat(),
+                "delivery_date": day.isoformat(),
+            }
             extra |= {"sales_order": confirmation}
             received = day + timedelta(days=rng.randint(0, 2))
             number = self._number(self.buyer, "GOODS_RECEIPT", received)
             if rng.random() < 0.9:
                 yield self._fact("GOODS_RECEIPT", None, received, number, lines, self.buyer, extra)
-            yield from self._invoices(lines, day, extra, is_partial=len(deliveries) > 1, is_last=index == len(deliveries) - 1)
+            yield from self._invoices(
+                lines, day, extra, is_partial=len(deliveries) > 1, is_last=index == len(deliveries) - 1
+            )
 
     def _invoices(
         self, lines: list[Payload], day: date, extra: Payload, *, is_partial: bool, is_last: bool
@@ -115,7 +131,10 @@ class _Chain:
             subtype = "FINAL" if is_last else "PARTIAL"
         if subtype == "CREDIT_MEMO":
             sign = -1 if self.rng.random() < 0.35 else 1  # some print what they take back as negative amounts
-            lines = [self._amounts(line, sign * Decimal(line["quantity"])) for line in lines[: self.rng.randint(1, len(lines))]]
+            lines = [
+                self._amounts(line, sign * Decimal(line["quantity"]))
+                for line in lines[: self.rng.randint(1, len(lines))]
+            ]
         number = self._number(self.vendor, "SUPPLIER_INVOICE", invoiced)
         yield self._fact("SUPPLIER_INVOICE", subtype, invoiced, number, lines, self.vendor, extra)
 
@@ -158,7 +177,11 @@ class _Chain:
         gross_lines = sum((Decimal(line["net_amount"]) for line in lines), Decimal(0))
         discount_percent = Decimal(self.rng.choice((2, 3, 5, 10))) if self.rng.random() < 0.12 else Decimal(0)
         discount = money(gross_lines * discount_percent / 100)
-        freight = money(Decimal(self.rng.randint(300, 9000)) / 100) if self.rng.random() < 0.12 and gross_lines > 0 else Decimal(0)
+        freight = (
+            money(Decimal(self.rng.randint(300, 9000)) / 100)
+            if self.rng.random() < 0.12 and gross_lines > 0
+            else Decimal(0)
+        )
         bases: dict[str, Decimal] = {}
         for line in lines:
             bases[line["tax_rate"]] = bases.get(line["tax_rate"], Decimal(0)) + Decimal(line["net_amount"])
@@ -171,7 +194,11 @@ class _Chain:
         net = money(sum(bases.values(), Decimal(0)))
         tax = money(sum((Decimal(entry["amount"]) for entry in taxes), Decimal(0)))
         total = net + tax
-        prepaid = money(total * Decimal(self.rng.choice((10, 20, 30))) / 100) if self.rng.random() < 0.1 and total > 0 else Decimal(0)
+        prepaid = (
+            money(total * Decimal(self.rng.choice((10, 20, 30))) / 100)
+            if self.rng.random() < 0.1 and total > 0
+            else Decimal(0)
+        )
         return {
             "lines_amount": str(money(gross_lines)),
             "discount_percent": str(discount_percent),
@@ -234,7 +261,9 @@ class _Chain:
         return [lines for lines in (first, second) if lines]
 
     def _number(self, party: Party, kind: str, day: date) -> str:
-        shape = party.number_formats[kind].format(y=day.year, yy=f"{day.year % 100:02d}", m=f"{day.month:02d}", d=f"{day.day:02d}")
+        shape = party.number_formats[kind].format(
+            y=day.year, yy=f"{day.year % 100:02d}", m=f"{day.month:02d}", d=f"{day.day:02d}"
+        )
         return identifiers.fill(self.rng, shape)
 
 

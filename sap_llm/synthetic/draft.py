@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sap_llm.synthetic import formats, markup
+from sap_llm.synthetic import formats
 from sap_llm.synthetic.markup import Sheet, join, text
 from sap_llm.synthetic.pools import pools
 from sap_llm.synthetic.style import Style
@@ -28,6 +28,8 @@ class Draft:
     rng: random.Random
     sheet: Sheet = field(default_factory=Sheet)
     is_titled: bool = True
+    scale: float = 1.0
+    """Below 1 where the page would else be overprinted."""
 
     @property
     def is_by_vendor(self) -> bool:
@@ -44,10 +46,10 @@ class Draft:
         """`seller` or `buyer` for `issuer` and `recipient`."""
         return "seller" if self.is_by_vendor == (party == "issuer") else "buyer"
 
-    def name(self, role: str, *, upper: bool = False) -> str:
+    def name(self, role: str) -> str:
         """The marked name of the seller or buyer."""
         name = self.facts[role]["name"]
-        return self.sheet.value(f"{role}_name", name, name.upper() if upper else name)
+        return self.sheet.value(f"{role}_name", name, name)
 
     def vat(self, role: str) -> str:
         """The marked VAT id, or nothing where the party has none."""
@@ -62,23 +64,27 @@ class Draft:
         shown = self.sheet.value(name, iso, printed) if name else text(printed)
         if with_time:
             clock = f" {self.rng.randint(6, 19):02d}:{self.rng.randint(0, 59):02d}"
-            shown = join(shown, text(clock + (f":{self.rng.randint(0, 59):02d}" if self.style.chance("seconds", 0.3) else "")))
+            shown = join(
+                shown, text(clock + (f":{self.rng.randint(0, 59):02d}" if self.style.chance("seconds", 0.3) else ""))
+            )
         return shown
 
-    def money(self, name: str, value: str, *, line: int = -1, row: int = -1, column: int = -1, bare: bool = False) -> str:
+    def money(
+        self, name: str, value: str, *, line: int = -1, row: int = -1, column: int = -1, bare: bool = False
+    ) -> str:
         """A marked amount with its currency as the style places it."""
         printed = self.style.amount(value)
         where = "none" if bare else self.currency_place
         symbol = formats.SYMBOLS.get(self.currency, self.currency)
         if where == "glued":
             printed = f"{symbol}{printed}" if self.style.chance("glued_before", 0.75) else f"{printed}{symbol}"
-        shown = self.sheet.mark(
-            markup.Mark(field=name, value=value, line=line, row=row, column=column), text(printed)
-        ) if name or row >= 0 else text(printed)  # fmt: skip
+        shown = text(printed)
+        if name or row >= 0:
+            shown = self.sheet.value(name, value, printed, line=line, row=row, column=column)
         if where in ("none", "glued"):
             return shown
         unit = symbol if "symbol" in where else self.currency
-        unit = self.sheet.mark(markup.Mark(field="currency", value=self.currency, row=row, column=column), text(unit))
+        unit = self.sheet.value("currency", self.currency, unit, row=row, column=column)
         return join(unit, text("\u00a0"), shown) if "before" in where else join(shown, text("\u00a0"), unit)
 
     @property
@@ -147,7 +153,9 @@ class Draft:
             return self.iban() if name == "iban" else self.bic()
         plain = {
             "order_date": lambda: self.date("", facts["order_date"]),
-            "other_date": lambda: self.date("", f"{self.rng.randint(2012, 2026)}-{self.rng.randint(1, 12):02d}-{self.rng.randint(1, 28):02d}"),
+            "other_date": lambda: self.date(
+                "", f"{self.rng.randint(2012, 2026)}-{self.rng.randint(1, 12):02d}-{self.rng.randint(1, 28):02d}"
+            ),
             "days": lambda: text(str(terms["days"])),
             "discount_days": lambda: text(str(terms["discount_days"] or 10)),
             "percent": lambda: text(terms["discount_percent"] if terms["discount_percent"] != "0" else "2"),

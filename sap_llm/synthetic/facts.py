@@ -81,7 +81,9 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
                 yield conform(rows, FACTS)
 
         documents = writer.write_table("facts", batches(), FACTS)
-        return {"documents": documents, "worlds": len(worlds)} | {f"documents_{key.lower()}": n for key, n in counts.items()}
+        return {"documents": documents, "worlds": len(worlds)} | {
+            f"documents_{key.lower()}": n for key, n in counts.items()
+        }
 
     return build(
         context,

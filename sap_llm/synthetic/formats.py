@@ -4,16 +4,16 @@ Turning canonical values into printed text belongs here; choosing a format does 
 (`schema.values`).
 """
 
+import datetime as dt
 import random
-from datetime import date as Date
 from decimal import ROUND_HALF_UP, Decimal
 
 _SPACED = ("\u00a0", ",")
 NUMBER_SHAPES: dict[str, tuple[tuple[str, str], ...]] = {
-    "de": ((".", ","), (".", ","), (".", ","), (".", ","), ("", ","), ("'", "."), (",", "."), ("\u00a0", ",")),
-    "en": ((",", "."), (",", "."), (",", "."), (",", "."), ("", "."), (".", ",")),
-    "fr": (_SPACED, _SPACED, _SPACED, ("", ","), (".", ","), ("\u202f", ","), (",", ".")),
-    "es": ((".", ","), (".", ","), (".", ","), ("", ","), (",", "."), ("\u00a0", ",")),
+    "de": ((".", ","), (".", ","), (".", ","), (".", ","), ("", ","), ("\u00a0", ",")),
+    "en": ((",", "."), (",", "."), (",", "."), (",", "."), ("", ".")),
+    "fr": (_SPACED, _SPACED, _SPACED, ("", ","), (".", ","), ("\u202f", ",")),
+    "es": ((".", ","), (".", ","), (".", ","), ("", ","), ("\u00a0", ",")),
 }
 """(thousands separator, decimal separator) by language."""
 
@@ -48,7 +48,7 @@ def decimal(value: str, shape: tuple[str, str], *, places: int, keeps_sign_behin
     return f"{plain}-" if keeps_sign_behind else f"-{plain}"
 
 
-def date(value: Date, shape: str, language: str) -> str:
+def date(value: dt.date, shape: str, language: str) -> str:
     """A date by a shape of `DATE_SHAPES`: d m Y y are numbers, M a month's name, b its short form."""
     named = "M" in shape or "b" in shape
     short = SHORT_MONTHS.get(language, MONTHS[language])

@@ -6,13 +6,14 @@ Making identifiers from a seeded `random.Random` belongs here; who owns them doe
 import random
 from functools import cache
 from importlib import import_module
+from typing import Any
 
 from stdnum import iban as iban_rules
 
 _DIGITS = "0123456789"
 _LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 
-# Country -> (module of python-stdnum, template of the number behind the prefix, printed prefix, number of check digits).
+# Country -> (module of python-stdnum, template of the number behind the prefix, printed prefix, count of check digits).
 _VAT: dict[str, tuple[str, str, str, int]] = {
     "DE": ("stdnum.de.vat", "#########", "DE", 1),
     "AT": ("stdnum.at.uid", "U########", "AT", 1),
@@ -39,8 +40,8 @@ _BBAN: dict[str, str] = {
     "CH": "#################",
 }
 _BANK_CODES = (
-    "COBA DEUT BNPA SOGE CRLY AGRI BBVA CAIX BSCH UBSW RAIF OPSK BARC LOYD MIDL NWBK GEBA KRED INGB RABO ABNA UNCR BCIT "
-    "BILL CCPL HELA GENO SOLA BYLA POFI ZKBK WELA DRES NORD SPAR"
+    "COBA DEUT BNPA SOGE CRLY AGRI BBVA CAIX BSCH UBSW RAIF OPSK BARC LOYD MIDL NWBK GEBA KRED INGB RABO ABNA UNCR "
+    "BCIT BILL CCPL HELA GENO SOLA BYLA POFI ZKBK WELA DRES NORD SPAR"
 ).split()
 
 
@@ -110,7 +111,7 @@ def _luhn(body: str) -> str:
 
 
 @cache
-def _validator(module: str):  # type: ignore[no-untyped-def]
+def _validator(module: str) -> Any:
     return import_module(module)
 
 
@@ -126,7 +127,8 @@ def iban(rng: random.Random, country: str, bank: str) -> str:
         from stdnum.es import ccc
 
         body = body[:8] + ccc.calc_check_digits(body) + body[10:]
-    return country + iban_rules.calc_check_digits(f"{country}00{body}") + body
+    checks: str = iban_rules.calc_check_digits(f"{country}00{body}")
+    return country + checks + body
 
 
 def bank_code(rng: random.Random) -> str:
@@ -141,33 +143,37 @@ def bic(rng: random.Random, country: str, bank: str) -> str:
     return f"{bank}{country}{place}{branch}"
 
 
+# Words separated by spaces; `~` stands for a space inside a format.
 NUMBER_FORMATS: dict[str, tuple[str, ...]] = {
-    "PURCHASE_ORDER": (
-        "45########", "45########", "45########", "PO########", "PO-{y}-####", "####/{y}", "B#########", "{y}-######",
-        "EK-#####", "####-####", "PO####", "C{yy}/#####", "BST{yy}#####", "P#####", "{yy}-####-@@", "BE {y} ####",
-        "70#######", "@@-#####", "PO/{y}/{m}/####", "ORD-####-#@", "CMD{y}####", "PED-#####",
-    ),
-    "SALES_ORDER": (
-        "00########", "SO-#####", "AB-{y}-####", "1########", "AB######", "A{yy}#####", "{y}/####", "OC-######", "S#####",
-        "AUF#######", "SO{y}{m}###", "CV####", "3#######", "##-#####", "K{y}-#####", "CP/{yy}/####",
-    ),
-    "GOODS_RECEIPT": (
-        "50########", "50########", "WE-{y}-####", "GR#######", "WE########", "BR-#####", "R{yy}-#####", "####/{yy}",
-        "EM-######", "49########", "GRN-#####", "MAT#######",
-    ),
-    "SUPPLIER_INVOICE": (
-        "RE-{y}-####", "{y}#####", "R########", "INV-#####", "INV/{y}/{m}/####", "F{y}-####", "FA-{y}-####", "90########",
-        "#######", "######", "{yy}-#####", "RG{yy}####", "{y}{m}{d}-##", "RE-{y}{m}{d}/###", "#####/{y}", "A-#####",
-        "####.####", "FV{yy}/####", "@@#######", "SI+#####", "########", "#### ####", "{y}/##/####", "FAC-######",
-        "No####", "##-####-#", "R-#######-@", "{y}.####", "@@@_@###{y}#########", "############", "#####-@@",
-    ),
-    "DELIVERY_NOTE": ("80########", "LS-#####", "L########", "BL{yy}####", "DN-#####", "D{y}####", "##########", "ALB-####"),
-    "CUSTOMER": ("######", "#####", "K#####", "10#####", "D-#####", "C####", "##.####", "GE#######", "KD-####", "#", "9##-###"),
-    "CONTRACT": ("46########", "CON#####", "V-{y}-##", "RV#####", "K-####/{yy}"),
-    "MATERIAL": (
-        "0000000000########", "MAT-#####", "#######", "@@-####", "######-##", "@####", "##.###.##", "@@@#####", "4#############"[:13],
-        "####-###", "@#-##-###", "1000####", "HZ####@", "#####",
-    ),
+    kind: tuple(entry.replace("~", " ") for entry in shapes.split())
+    for kind, shapes in {
+        "PURCHASE_ORDER": (
+            "45######## 45######## 45######## PO######## PO-{y}-#### ####/{y} B######### {y}-###### EK-##### "
+            "####-#### PO#### C{yy}/##### BST{yy}##### P##### {yy}-####-@@ BE~{y}~#### 70####### @@-##### "
+            "PO/{y}/{m}/#### ORD-####-#@ CMD{y}#### PED-#####"
+        ),
+        "SALES_ORDER": (
+            "00######## SO-##### AB-{y}-#### 1######## AB###### A{yy}##### {y}/#### OC-###### S##### "
+            "AUF####### SO{y}{m}### CV#### 3####### ##-##### K{y}-##### CP/{yy}/####"
+        ),
+        "GOODS_RECEIPT": (
+            "50######## 50######## WE-{y}-#### GR####### WE######## BR-##### R{yy}-##### ####/{yy} EM-###### "
+            "49######## GRN-##### MAT#######"
+        ),
+        "SUPPLIER_INVOICE": (
+            "RE-{y}-#### {y}##### R######## INV-##### INV/{y}/{m}/#### F{y}-#### FA-{y}-#### 90######## "
+            "####### ###### {yy}-##### RG{yy}#### {y}{m}{d}-## RE-{y}{m}{d}/### #####/{y} A-##### ####.#### "
+            "FV{yy}/#### @@####### SI+##### ######## ####~#### {y}/##/#### FAC-###### No#### ##-####-# "
+            "R-#######-@ {y}.#### @@@_@###{y}######### ############ #####-@@"
+        ),
+        "DELIVERY_NOTE": ("80######## LS-##### L######## BL{yy}#### DN-##### D{y}#### ########## ALB-####"),
+        "CUSTOMER": ("###### ##### K##### 10##### D-##### C#### ##.#### GE####### KD-#### # 9##-###"),
+        "CONTRACT": ("46######## CON##### V-{y}-## RV##### K-####/{yy}"),
+        "MATERIAL": (
+            "0000000000######## MAT-##### ####### @@-#### ######-## @#### ##.###.## @@@##### 4############ "
+            "####-### @#-##-### 1000#### HZ####@ #####"
+        ),
+    }.items()
 }
 
 

@@ -5,16 +5,38 @@ Page set-up, titles, texts and the order of blocks belong here; the blocks do no
 
 from collections.abc import Callable
 
-from sap_llm.synthetic.blocks_lines import line_table
+from sap_llm.synthetic.blocks_lines import columns, line_table
 from sap_llm.synthetic.blocks_pairs import Pair, arrange, info_pairs, label
-from sap_llm.synthetic.blocks_parties import address_window, footer, letterhead, party_box, party_form, ship_to
-from sap_llm.synthetic.blocks_totals import has_totals, payment, totals
+from sap_llm.synthetic.blocks_parties import (
+    address_window,
+    footer,
+    letterhead,
+    other_party,
+    party_box,
+    party_form,
+    ship_to,
+)
+from sap_llm.synthetic.blocks_totals import has_totals, headed, payment, tail_cells, totals, totals_shape
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
 from sap_llm.synthetic.style import FONTS, labels
 
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0), (612.0, 792.0), (975.3, 1380.4))
-FAMILIES = ("letter", "letter", "letter", "modern", "modern", "form", "form", "boxed", "boxed", "plain", "compact", "compact")
+FAMILIES = (
+    "letter",
+    "letter",
+    "letter",
+    "modern",
+    "modern",
+    "form",
+    "form",
+    "boxed",
+    "boxed",
+    "plain",
+    "compact",
+    "compact",
+)
+_WIDE = ("wide", "table_row", "boxed_above")  # arrangements that need the page's whole width
 TEST_FAMILIES = ("sidebar", "sums_first", "two_up")
 
 
@@ -24,21 +46,37 @@ def compose(draft: Draft) -> str:
     family = style.pick("family", FAMILIES, test_only=TEST_FAMILIES)
     body = _FAMILIES[family](draft)
     width, height = style.pick("size", _SIZES)
-    scale = 1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0
+    scale = (1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0) * draft.scale
     foot = footer(draft)
+    width_margin = points(style.number("margin_x", 34, 72) * draft.scale)
+    top, bottom = points(style.number("margin_top", 28, 70)), points(style.number("margin_bottom", 62, 90))
     page = call(
-        "page", width=points(width), height=points(height), footer_descent="10%",
-        margin=f"(x:{points(style.number('margin_x', 34, 72))},top:{points(style.number('margin_top', 28, 70))},bottom:{points(style.number('margin_bottom', 62, 90))})",
-        header=_running_head(draft), footer=draft.sheet.block("footer", foot) if foot else "none",
-    ).replace("page(", "set page(", 1)  # fmt: skip
-    size = style.number("font_size", 7.6, 10.6) * scale
+        "set page",
+        width=points(width),
+        height=points(height),
+        footer_descent="10%",
+        margin=f"(x:{width_margin},top:{top},bottom:{bottom})",
+        header=_running_head(draft),
+        footer=draft.sheet.block("footer", foot) if foot else "none",
+    )
     font = call(
-        "set text", font=text(style.pick("font", FONTS)), size=points(size), lang=text(style.language), hyphenate="false",
-        tracking=f"{style.pick('tracking', (0, 0, 0, 0, -0.02, 0.02, 0.04)):.2f}em", ligatures="false",
-    )  # fmt: skip
-    gap = style.number("leading", 0.42, 0.75)
+        "set text",
+        font=text(style.pick("font", FONTS)),
+        size=points(style.number("font_size", 7.6, 10.6) * scale),
+        lang=text(style.language),
+        hyphenate="false",
+        tracking=f"{style.pick('tracking', (0, 0, 0, 0, -0.02, 0.02, 0.04)):.2f}em",
+        ligatures="false",
+    )
     spacing = points(style.number("block_gap", 9, 22) * scale)
-    return f"#{{\n{page}\n{font}\nset par(leading:{gap:.2f}em,spacing:{spacing})\nset block(spacing:{spacing})\n{body}\n}}\n"
+    rules = [
+        page,
+        font,
+        f"set par(leading:{style.number('leading', 0.42, 0.75):.2f}em,spacing:{spacing})",
+        f"set block(spacing:{spacing})",
+        "set table.cell(breakable:false)",
+    ]
+    return "\n".join(["#{", *rules, body, "}", ""])
 
 
 def _running_head(draft: Draft) -> str:
@@ -49,8 +87,15 @@ def _running_head(draft: Draft) -> str:
     word, of = style.word("page"), style.pick("page_of", style.synonyms("page_of"))
     if shape == "note":
         return styled(text(style.rng("head_note").choice(style.synonyms("noise")).split("{")[0]), size="0.75em")
-    page = f"context [{word} #counter(page).display()" + (f" {of} #counter(page).final().first()" if style.chance("page_total", 0.6) else "") + "]"
-    return aligned(style.pick("page_side", ("right", "left")), styled(page.replace("[#", "[\\#", 1) if word == "#" else page, size="0.8em"))
+    page = (
+        f"context [{word} #counter(page).display()"
+        + (f" {of} #counter(page).final().first()" if style.chance("page_total", 0.6) else "")
+        + "]"
+    )
+    return aligned(
+        style.pick("page_side", ("right", "left")),
+        styled(page.replace("[#", "[\\#", 1) if word == "#" else page, size="0.8em"),
+    )
 
 
 def title_words(draft: Draft) -> str:
@@ -74,7 +119,11 @@ def _title(draft: Draft) -> tuple[str, bool]:
     has_number = shape != "plain" and bool(words)
     if has_number:
         number = draft.plain("document_number", draft.facts["document_number"])
-        between = text(": ") if shape == "colon number" else text(f" {style.pick('title_number', (*style.synonyms('number_word'), ''))} ".replace("  ", " "))
+        between = (
+            text(": ")
+            if shape == "colon number"
+            else text(f" {style.pick('title_number', (*style.synonyms('number_word'), ''))} ".replace("  ", " "))
+        )
         parts += [between, number]
         if shape == "number date":
             parts += [text(f" {style.word('of')} "), draft.date("document_date", draft.facts["document_date"])]
@@ -108,20 +157,31 @@ def _noise_text(draft: Draft) -> str:
     if draft.subtype and not draft.is_titled and draft.rng.random() < 0.6:
         named = labels(style.language)["subtypes"].get(f"{draft.kind}.{draft.subtype}")
         if named:
-            rows.insert(0, text(f"{labels(style.language)['subtype_note']}: {style.pick(f'subtype/{draft.subtype}', named)}"))
+            rows.insert(
+                0, text(f"{labels(style.language)['subtype_note']}: {style.pick(f'subtype/{draft.subtype}', named)}")
+            )
     if style.chance("closing", 0.3):
         rows.append(text(style.rng("closing").choice(style.synonyms("closing"))))
         if style.chance("closing_name", 0.5):
-            rows.append(draft.name(draft.role("issuer")) if style.chance("closing_company", 0.6) else text(draft.issuer["contact"]))
-    return draft.sheet.block("text", stack(rows, spacing=4)) if rows else ""
+            rows.append(
+                draft.name(draft.role("issuer"))
+                if style.chance("closing_company", 0.6)
+                else text(draft.issuer["contact"])
+            )
+    return draft.sheet.block("text", headed(draft, "notes", stack(rows, spacing=4))) if rows else ""
 
 
 def _tail(draft: Draft) -> list[str]:
     """Line table, totals, payment and closing texts."""
     style = draft.style
-    parts = [line_table(draft)]
-    if has_totals(draft):
-        parts.append(draft.sheet.block("totals", totals(draft) + ",breakable:false,width:100%"))
+    shows_totals = has_totals(draft)
+    width = len(columns(draft))
+    is_tail = shows_totals and totals_shape(draft) == "tail" and width > 2
+    lines = line_table(draft, tail=tail_cells(draft, width) if is_tail else ())
+    parts = [headed(draft, "lines", lines) if len(draft.facts["lines"]) < 8 else lines]
+    if shows_totals:
+        below = totals(draft)
+        parts.append(draft.sheet.block("totals", below + ",breakable:false,width:100%") if below else "")
     elif draft.must_name_currency and draft.kind != "GOODS_RECEIPT":
         parts.append(join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word()))
     paid = payment(draft)
@@ -145,12 +205,20 @@ def _letter(draft: Draft) -> str:
     info = _info(draft, has_number)
     side = style.pick("head_side", ("left", "right", "center"))
     if style.chance("window_right", 0.12):
-        row = grid("(1fr,auto)", [info, window], column_gutter="24pt")
-    elif style.chance("info_below", 0.22):
+        row = grid("(1.2fr,1fr)", [info, window], column_gutter="24pt")
+    elif style.chance("info_below", 0.22) or style.pick("arrangement/info", ("",)) in _WIDE:
         row = stack([window, info], spacing=16)
     else:
-        row = grid(style.pick("letter_columns", ("(1fr,auto)", "(1.2fr,1fr)", "(1fr,1fr)")), [window, info], column_gutter="24pt")
+        narrow = style.pick("arrangement/info", ("",)) in ("colon", "boxed", "stacked_labels", "below")
+        options = (
+            ("(1fr,auto)", "(1fr,auto)", "(1.2fr,1fr)", "(1fr,1fr)")
+            if narrow
+            else ("(1.2fr,1fr)", "(1fr,1fr)", "(1fr,1.2fr)")
+        )
+        row = grid(style.pick("letter_columns", options), [window, info], column_gutter="24pt")
     order = [row, title] if style.chance("title_below", 0.7) else [title, row]
+    if style.chance("place_date", 0.15):
+        order.insert(1, aligned(style.pick("place_date_side", ("right", "left")), _place_date(draft)))
     return _paragraphs([aligned(side, head), *order, _intro(draft), *_tail(draft)])
 
 
@@ -158,16 +226,29 @@ def _modern(draft: Draft) -> str:
     style = draft.style
     title, has_number = _title(draft)
     head = draft.sheet.block("header", letterhead(draft))
-    top = [head, aligned("right", title)] if style.chance("title_right", 0.6) else [title or head, aligned("right", head) if title else ""]
+    top = (
+        [head, aligned("right", title)]
+        if style.chance("title_right", 0.6)
+        else [title or head, aligned("right", head) if title else ""]
+    )
     parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
     if style.chance("ship_to", 0.3):
         parties.append(draft.sheet.block("address", ship_to(draft)))
+    if style.chance("other_party", 0.12):
+        parties.append(draft.sheet.block("address", other_party(draft)))
     info = _info(draft, has_number)
     row = grid(f"({'1fr,' * len(parties)})", parties, column_gutter="14pt")
     middle = [info, row] if style.chance("info_first", 0.4) else [row, info]
     if style.chance("info_beside", 0.3):
         middle = [grid("(1fr,1fr)", [stack(parties, spacing=12), info], column_gutter="20pt")]
     return _paragraphs([grid("(1fr,1fr)", [part or '""' for part in top]), *middle, _intro(draft), *_tail(draft)])
+
+
+def _place_date(draft: Draft) -> str:
+    """The line with place and date above a letter."""
+    template = draft.style.rng("place_date_words").choice(labels(draft.style.language)["place_date"])
+    before, _, after = template.replace("{city}", draft.issuer["address"]["city"]).partition("{date}")
+    return join(text(before), draft.date("document_date", draft.facts["document_date"]), text(after) if after else "")
 
 
 def _both(draft: Draft) -> list[str]:
@@ -180,18 +261,18 @@ def _both(draft: Draft) -> list[str]:
 def _form(draft: Draft) -> str:
     style = draft.style
     title, has_number = _title(draft)
-    if style.chance("form_number_title", 0.4) and not has_number and title:
-        has_number = False
     info = _info(draft, has_number, options=("zebra", "zebra", "columns", "colon", "boxed"))
     sections = [draft.sheet.block("address", party_form(draft, role)) for role in _both(draft)]
+    if style.chance("other_party", 0.25):
+        sections.append(draft.sheet.block("address", other_party(draft)))
     if style.chance("form_beside", 0.25):
         sections = [grid("(1fr,1fr)", sections, column_gutter="14pt")]
     order = [title, info, *sections] if style.chance("form_info_first", 0.7) else [title, *sections, info]
     tail = _tail(draft)
-    if style.chance("form_break", 0.25) and len(draft.facts["lines"]) > 2:
-        tail.insert(0, "pagebreak(weak:true)")
-        order.append(_intro(draft))
-        return _paragraphs(order) + "\npagebreak(weak:true)\n" + _paragraphs(tail[1:])
+    if style.chance("form_break", 0.35):
+        cut = 1 if style.chance("form_break_late", 0.4) else 0
+        pages = [[*order, _intro(draft), *tail[:cut]], tail[cut:]]
+        return "\npagebreak(weak:true)\n".join(_paragraphs(page) for page in pages)
     return _paragraphs([*order, _intro(draft), *tail])
 
 
@@ -202,6 +283,8 @@ def _boxed(draft: Draft) -> str:
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
     if style.chance("ship_to", 0.4):
         boxes.append(draft.sheet.block("address", ship_to(draft)))
+    if style.chance("other_party", 0.4):
+        boxes.append(draft.sheet.block("address", other_party(draft)))
     info = _info(draft, has_number)
     boxes.insert(style.pick("info_slot", (0, 1, 1, 2)), info)
     table = call("table", *boxes, columns="(1fr,1fr)", inset=inset, stroke="0.5pt")
@@ -229,9 +312,12 @@ def _compact(draft: Draft) -> str:
     right = draft.sheet.block("address", party_box(draft, recipient, name="recipient"))
     info = _info(draft, has_number, options=("wide", "inline", "boxed_above", "columns", "above"))
     top = grid("(1fr,1fr)", [left, title or info], column_gutter="20pt")
-    second = grid("(1fr,1fr)", [right, info], column_gutter="20pt") if title else right
-    if style.chance("compact_swap", 0.3):
-        second = grid("(1fr,1fr)", [info, right], column_gutter="20pt") if title else right
+    second = right
+    if title and style.pick("arrangement/info", ("",)) in _WIDE:
+        second = stack([right, info], spacing=14)
+    elif title:
+        beside = [info, right] if style.chance("compact_swap", 0.3) else [right, info]
+        second = grid("(1fr,1fr)", beside, column_gutter="20pt")
     return _paragraphs([top, second, _intro(draft), *_tail(draft)])
 
 
@@ -256,7 +342,9 @@ def _two_up(draft: Draft) -> str:
     pairs = [Pair("", draft.name("seller")), Pair("", draft.name("buyer"))]
     window = draft.sheet.block("address", stack([pair.value for pair in pairs], spacing=9))
     info = _info(draft, has_number, options=("boxed", "columns"))
-    return _paragraphs([grid("(1fr,1fr)", [info, stack([title, window], spacing=12)], column_gutter="18pt"), *_tail(draft)])
+    return _paragraphs(
+        [grid("(1fr,1fr)", [info, stack([title, window], spacing=12)], column_gutter="18pt"), *_tail(draft)]
+    )
 
 
 _FAMILIES: dict[str, Callable[[Draft], str]] = {

@@ -21,6 +21,7 @@ class Mark:
     row: int = -1  # row of the line table, header is 0
     column: int = -1
     kind: str = ""  # kind of layout block
+    text: str = ""  # what is printed, as far as it is known
 
 
 @dataclass
@@ -39,11 +40,11 @@ class Sheet:
 
     def value(self, name: str, value: str, printed: str, *, line: int = -1, row: int = -1, column: int = -1) -> str:
         """Text that shows the value of a field."""
-        return self.mark(Mark(field=name, value=value, line=line, row=row, column=column), text(printed))
+        return self.mark(Mark(field=name, value=value, line=line, row=row, column=column, text=printed), text(printed))
 
     def block(self, kind: str, expression: str) -> str:
-        """A layout block of the page."""
-        return self.mark(Mark(kind=kind), f"block({expression})")
+        """A layout block of the page; nothing stays nothing."""
+        return self.mark(Mark(kind=kind), f"block({expression})") if expression not in ("", '""') else ""
 
 
 def text(content: str) -> str:
@@ -70,12 +71,12 @@ def call(function: str, *arguments: str, **named: str) -> str:
 
 def styled(expression: str, **named: str) -> str:
     """Text with other size, weight or colour."""
-    return call("text", expression, **named)
+    return call("text", expression, **named) if expression else '""'
 
 
 def bold(expression: str, *, is_bold: bool = True) -> str:
     """Bold text, if wanted."""
-    return call("text", expression, weight='"bold"') if is_bold else expression
+    return styled(expression, weight='"bold"') if is_bold else expression
 
 
 def points(value: float) -> str:
@@ -84,8 +85,8 @@ def points(value: float) -> str:
 
 
 def grid(columns: str, cells: Sequence[str], **named: str) -> str:
-    """A grid; `columns` is a Typst expression such as `(auto,1fr)`."""
-    return call("grid", *cells, columns=columns, **named)
+    """A grid; `columns` is a Typst expression such as `(auto,1fr)`. Empty cells keep their place."""
+    return call("grid", *[cell or '""' for cell in cells], columns=columns, **named)
 
 
 def stack(parts: Sequence[str], *, spacing: float = 0.0, direction: str = "ttb") -> str:
@@ -95,4 +96,4 @@ def stack(parts: Sequence[str], *, spacing: float = 0.0, direction: str = "ttb")
 
 def aligned(where: str, expression: str) -> str:
     """Alignment of a block: left, right, center or a sum of two."""
-    return f"align({where},{expression})"
+    return f"align({where},{expression})" if expression else ""

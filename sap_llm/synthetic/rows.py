@@ -14,29 +14,57 @@ from sap_llm.synthetic.typeset import Typeset
 Row = dict[str, Any]
 
 
-def corpus_rows(fact: Mapping[str, Any], *, lines: list[Row], marks: list[Mark], done: Typeset, layout: str, is_test: bool, language: str) -> dict[str, list[Row]]:
+def corpus_rows(
+    fact: Mapping[str, Any],
+    *,
+    lines: list[Row],
+    marks: list[Mark],
+    done: Typeset,
+    layout: str,
+    is_test: bool,
+    language: str,
+) -> dict[str, list[Row]]:
     """Rows by table name for one document.
 
     Every printed mention of a field is one entry of `fields`; the first entry of a field is its main mention.
     """
     sha256 = hashlib.sha256(done.content).hexdigest()
     document = {
-        "document_id": fact["document_id"], "source": "synthetic", "role": "train", "document_type": fact["document_type"],
-        "document_subtype": fact["document_subtype"], "language": language, "page_count": len(done.pages), "quality": 1.0,
-        "sha256": sha256, "media_type": "application/pdf", "world": fact["world"], "vendor": fact["vendor"],
-        "chain": fact["chain"], "layout": layout, "is_test_layout": is_test, "split_group": fact["world"],
-        "licence": "Apache-2.0", "event_time": fact["event_time"], "ingest_time": None,
-    }  # fmt: skip
+        "document_id": fact["document_id"],
+        "source": "synthetic",
+        "role": "train",
+        "document_type": fact["document_type"],
+        "document_subtype": fact["document_subtype"],
+        "language": language,
+        "page_count": len(done.pages),
+        "quality": 1.0,
+        "sha256": sha256,
+        "media_type": "application/pdf",
+        "world": fact["world"],
+        "vendor": fact["vendor"],
+        "chain": fact["chain"],
+        "layout": layout,
+        "is_test_layout": is_test,
+        "split_group": fact["world"],
+        "licence": "Apache-2.0",
+        "event_time": fact["event_time"],
+        "ingest_time": None,
+    }
     mentions = _mentions(marks, done)
     annotation = {
-        "document_id": fact["document_id"], "annotator": "truth", "revision": 1, "source": "synthetic",
-        "created_at": fact["event_time"], "document_type": fact["document_type"],
-        "document_subtype": fact["document_subtype"], "type_confidence": 1.0,
+        "document_id": fact["document_id"],
+        "annotator": "truth",
+        "revision": 1,
+        "source": "synthetic",
+        "created_at": fact["event_time"],
+        "document_type": fact["document_type"],
+        "document_subtype": fact["document_subtype"],
+        "type_confidence": 1.0,
         "fields": _header_fields(mentions),
         "line_items": _line_items(mentions, lines, done),
         "tables": _tables(mentions, done),
         "layout_blocks": _blocks(mentions, done),
-    }  # fmt: skip
+    }
     return {
         "documents": [document],
         "pages": [page.to_row(fact["document_id"]) for page in done.pages],
@@ -62,9 +90,15 @@ class _Mention:
 
     def entry(self) -> Row:
         return {
-            "field": self.mark.field, "value": self.mark.value, "printed": self.text, "page": self.page.page_number,
-            "box": self.box, "word_ids": self.words, "confidence": 1.0, "source": "synthetic",
-        }  # fmt: skip
+            "field": self.mark.field,
+            "value": self.mark.value,
+            "printed": self.text,
+            "page": self.page.page_number,
+            "box": self.box,
+            "word_ids": self.words,
+            "confidence": 1.0,
+            "source": "synthetic",
+        }
 
 
 def _mentions(marks: list[Mark], done: Typeset) -> list[_Mention]:
@@ -88,9 +122,11 @@ def _line_items(mentions: list[_Mention], lines: list[Row], done: Typeset) -> li
         words = [word for mention in shown if mention.page is page for word in mention.words]
         found.append(
             {
-                "line_number": line["number"], "page": page.page_number, "box": pages[page.page_number].union(words),
+                "line_number": line["number"],
+                "page": page.page_number,
+                "box": pages[page.page_number].union(words),
                 "fields": [mention.entry() for mention in shown],
-            }  # fmt: skip
+            }
         )
     return found
 
@@ -113,13 +149,17 @@ def _tables(mentions: list[_Mention], done: Typeset) -> list[Row]:
                 "columns": max(column for _, column in cells) + 1,
                 "cells": [
                     {
-                        "row": rows[row], "column": column, "row_span": 1, "column_span": 1,
-                        "text": " ".join(page.words[word] for word in sorted(set(words))), "word_ids": sorted(set(words)),
+                        "row": rows[row],
+                        "column": column,
+                        "row_span": 1,
+                        "column_span": 1,
+                        "text": " ".join(page.words[word] for word in sorted(set(words))),
+                        "word_ids": sorted(set(words)),
                     }
                     for (row, column), words in sorted(cells.items())
                 ],
             }
-        )  # fmt: skip
+        )
     return found
 
 
@@ -130,7 +170,9 @@ def _blocks(mentions: list[_Mention], done: Typeset) -> list[Row]:
         if mention.mark.kind
     ]
     for page in done.pages:
-        words = sorted({word for mention in mentions if mention.page is page and mention.mark.row >= 0 for word in mention.words})
+        words = sorted(
+            {word for mention in mentions if mention.page is page and mention.mark.row >= 0 for word in mention.words}
+        )
         if words:
             found.append({"page": page.page_number, "kind": "table", "box": page.union(words), "word_ids": words})
     return found

@@ -9,21 +9,28 @@ import random
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
+from functools import lru_cache
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.feather as feather
+from pyarrow import feather
 from pydantic import Field
 
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
+from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.layouts import compose
+from sap_llm.synthetic.rows import corpus_rows
+from sap_llm.synthetic.style import TEST_STYLES, Style
+from sap_llm.synthetic.typeset import overprinted, typeset
 
 STAGE_VERSION = "1"
 _DOCUMENTS_A_PART = 64
+_SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
 
 class SyntheticDocsConfig(StageConfig):
@@ -52,8 +59,12 @@ def build_synthetic_docs(
         parts = [rows.slice(start, _DOCUMENTS_A_PART) for start in range(0, rows.num_rows, _DOCUMENTS_A_PART)]
         with tempfile.TemporaryDirectory(prefix="sap_llm_typeset_") as folder:
             for done in _run(parts, config, Path(folder)):
-                context.progress("synthetic documents", done=min(done * _DOCUMENTS_A_PART, rows.num_rows), total=rows.num_rows)
-            counts = {name: writer.write_table(name, _read(Path(folder), name), schema) for name, schema in CORPUS.items()}
+                context.progress(
+                    "synthetic documents", done=min(done * _DOCUMENTS_A_PART, rows.num_rows), total=rows.num_rows
+                )
+            counts = {
+                name: writer.write_table(name, _read(Path(folder), name), schema) for name, schema in CORPUS.items()
+            }
             documents = pa.concat_tables([*_read(Path(folder), "documents")])
         return _metrics(documents, counts)
 
@@ -111,30 +122,37 @@ def typeset_part(facts: list[dict[str, Any]], config: SyntheticDocsConfig, folde
         for name, rows in typeset_fact(fact, config).items():
             tables[name].extend(rows)
     for name, schema in CORPUS.items():
-        feather.write_feather(conform(tables[name], schema), folder / f"{index:07d}.{name}.arrow", compression="uncompressed")
+        feather.write_feather(
+            conform(tables[name], schema), folder / f"{index:07d}.{name}.arrow", compression="uncompressed"
+        )
 
 
 def typeset_fact(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]]:
     """Corpus rows of one fact; a document that cannot be typeset becomes a quarantine row."""
-    from sap_llm.synthetic.layouts import compose
-    from sap_llm.synthetic.rows import corpus_rows
-    from sap_llm.synthetic.typeset import typeset
-
-    draft = make_draft(fact, config)
-    try:
-        done = typeset(compose(draft))
-    except RuntimeError as error:  # typst.TypstError; one bad document must not stop the run
-        return {"quarantine": [_quarantined(fact, error)]}
+    faults: list[str] = []
+    for scale in _SCALES:
+        draft = make_draft(fact, config, scale=scale)
+        try:
+            done = typeset(compose(draft))
+        except RuntimeError as error:  # typst.TypstError; one bad document must not stop the run
+            return {"quarantine": [_quarantined(fact, "typesetting_failed", str(error)[:500])]}
+        faults = overprinted(draft.sheet.marks, done)
+        if not faults:
+            break
+    else:
+        return {
+            "quarantine": [
+                _quarantined(fact, "overprinted", f"Values are illegible in layout {draft.style.seed}: {faults[:3]}.")
+            ]
+        }
     return corpus_rows(
         fact, lines=draft.facts["lines"], marks=draft.sheet.marks, done=done, layout=draft.style.seed,
         is_test=draft.style.is_test, language=draft.style.language,
     )  # fmt: skip
 
 
-def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig):  # type: ignore[no-untyped-def]
+def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: float = 1.0) -> Draft:
     """The empty draft of a fact: its style by issuer, its random stream by document."""
-    from sap_llm.synthetic.draft import Draft
-
     rng = random.Random(f"document/{config.seed}/{fact['document_id']}")
     payload = json.loads(fact["payload"])
     draft = Draft(
@@ -144,15 +162,14 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig):  # type: i
         currency=fact["currency"],
         style=issuer_style(fact, payload, config),
         rng=rng,
+        scale=scale,
     )
     draft.is_titled = rng.random() >= config.untitled_share
     return draft
 
 
-def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: SyntheticDocsConfig):  # type: ignore[no-untyped-def]
+def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: SyntheticDocsConfig) -> Style:
     """The style of the party that wrote the document."""
-    from sap_llm.synthetic.style import TEST_STYLES, Style
-
     key = f"{config.seed}/{fact['world']}/{fact['issuer']}"
     rng = random.Random(f"issuer/{key}")
     is_test = is_test_world(fact["world_number"], config.test_layout_share)
@@ -161,15 +178,20 @@ def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: Sy
         language = "en"
     party = next(party for party in (payload["seller"], payload["buyer"]) if party["key"] == fact["issuer"])
     seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
-    return Style(seed=seed, language=language, country=party["country"], is_test=is_test)
+    return _style(seed, language, party["country"], is_test)
 
 
-def _quarantined(fact: Mapping[str, Any], error: Exception) -> dict[str, Any]:
+@lru_cache(maxsize=256)
+def _style(seed: str, language: str, country: str, is_test: bool) -> Style:
+    return Style(seed=seed, language=language, country=country, is_test=is_test)
+
+
+def _quarantined(fact: Mapping[str, Any], reason: str, detail: str) -> dict[str, Any]:
     return {
         "record": fact["document_id"],
         "source": f"business_facts {fact['world']}",
         "field": None,
-        "reason": "typesetting_failed",
-        "detail": f"{str(error)[:500]} Report this layout; the document was left out.",
+        "reason": reason,
+        "detail": f"{detail} The document was left out; its facts are in the payload.",
         "payload": fact["payload"],
     }

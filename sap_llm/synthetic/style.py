@@ -9,13 +9,10 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cache
-from importlib.resources import files
 from typing import Any, TypeVar
 
-import yaml
-
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.pools import LANGUAGE_OF, read_data
 
 T = TypeVar("T")
 
@@ -23,17 +20,14 @@ TEST_STYLES: tuple[str, ...] = tuple(f"test-{number:03d}" for number in range(16
 """Seeds of the layouts that are reserved for testing; training layouts have seeds of another form."""
 
 FONTS: tuple[str, ...] = (
-    "Libertinus Serif", "New Computer Modern", "DejaVu Sans", "DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral",
-    "HK Grotesk", "HK Grotesk", "HK Grotesk",
+    "Libertinus Serif", "New Computer Modern", "DejaVu Sans", "DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono",
+    "STIXGeneral", "HK Grotesk", "HK Grotesk", "HK Grotesk",
 )  # fmt: skip
 
 
-@cache
 def labels(language: str) -> dict[str, Any]:
     """The label synonyms of a language."""
-    text = files("sap_llm.synthetic").joinpath(f"data/labels_{language}.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return loaded
+    return read_data(f"labels_{language}")
 
 
 @dataclass
@@ -98,10 +92,21 @@ class Style:
 
     def amount(self, value: str, *, places: int = 2) -> str:
         """A decimal string as this style prints it."""
-        shape = self.pick("number_shape", formats.NUMBER_SHAPES[self.language])
+        return formats.decimal(
+            value, self.number_shape, places=places, keeps_sign_behind=self.chance("trailing_minus", 0.04)
+        )
+
+    def ungrouped(self, value: str) -> str:
+        """A quantity without thousands separators and superfluous decimals."""
+        return formats.decimal(value, ("", self.number_shape[1]), places=0)
+
+    @property
+    def number_shape(self) -> tuple[str, str]:
+        """Separators of thousands and decimals: habits of the country more than of the language."""
         if self.country == "CH" and self.chance("swiss", 0.7):
-            shape = ("'", ".")
-        return formats.decimal(value, shape, places=places, keeps_sign_behind=self.chance("trailing_minus", 0.04))
+            return ("'", ".")
+        habit = self.language if self.chance("shape_of_language", 0.2) else LANGUAGE_OF[self.country]
+        return self.pick("number_shape", formats.NUMBER_SHAPES[habit])
 
     def date(self, value: date) -> str:
         """A date as this style prints it."""

@@ -6,6 +6,7 @@ system's, so that pages are alike on every machine.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -16,12 +17,17 @@ import numpy as np
 import numpy.typing as npt
 
 from sap_llm.schema.page import Page
+from sap_llm.synthetic.markup import Mark
 
-_ANNOTATION = re.compile(rb"(\d+) 0 obj\n<</Type/Annot/Subtype/Link/Rect\[([^\]]*)\](?:(?!endobj).)*?/URI\((\d+)\)>>[^\n]*>>", re.S)
-_PAGE = re.compile(rb"(\d+) 0 obj\n<</Type/Page/.*?\nendobj", re.S)
+_ANNOTATION = re.compile(
+    rb"(\d+) 0 obj\n<</Type/Annot/Subtype/Link/Rect\[([^\]]*)\](?:(?!endobj).)*?/URI\((\d+)\)>>[^\n]*>>", re.DOTALL
+)
+_PAGE = re.compile(rb"(\d+) 0 obj\n<</Type/Page/.*?\nendobj", re.DOTALL)
 _ANNOTS = re.compile(rb"/Annots\[([^\]]*)\]")
 _MEDIA_BOX = re.compile(rb"/MediaBox\[([^\]]*)\]")
 _KIDS = re.compile(rb"/Kids\[([^\]]*)\]")
+_SET = re.compile(r'link\("(\d+)"')
+_LINKS = b"/Type/Annot/Subtype/Link"
 _FONT_PACKAGES = (("matplotlib", "mpl-data/fonts/ttf"), ("great_expectations", "render/view/static/fonts/HKGrotesk"))
 
 
@@ -42,13 +48,15 @@ class Typeset:
     pages: list[Page]
     words: dict[tuple[int, int], list[int]]
     """(mark, page number) -> word ids in reading order."""
+    set_marks: frozenset[int]
+    """Marks that the source really sets (a layout may prepare more than it uses)."""
 
 
 @cache
 def _compiler() -> Any:
     import typst
 
-    folders: list[str | Path | bytes] = []
+    folders: list[Path] = []
     for package, folder in _FONT_PACKAGES:
         found = find_spec(package)
         if found and found.origin:
@@ -68,13 +76,18 @@ def typeset(source: str) -> Typeset:
     placed = locate_marks(compiled)
     content = erase_marks(compiled)
     pages = read_pages(content)
-    return Typeset(content=content, pages=pages, words=_join(placed, pages))
+    return Typeset(
+        content=content, pages=pages, words=_join(placed, pages), set_marks=frozenset(map(int, _SET.findall(source)))
+    )
 
 
 def locate_marks(compiled: bytes) -> list[Placed]:
     """Rectangles of all marks, grouped by mark and page."""
-    found = {int(match[1]): (int(match[3]), match[2]) for match in _ANNOTATION.finditer(compiled)}
-    pages = {int(match[1]): match[0] for match in _PAGE.finditer(compiled)}
+    found = {
+        int(match[1]): (int(match[3]), match[2])
+        for match in _ANNOTATION.finditer(compiled, 0, _end_of(compiled, _LINKS))
+    }
+    pages = {int(match[1]): match[0] for match in _PAGE.finditer(compiled, *_page_objects(compiled))}
     kids = _KIDS.search(compiled)
     order = [int(number) for number in re.findall(rb"(\d+) 0 R", kids[1])] if kids else []
     grouped: dict[tuple[int, int], list[list[float]]] = {}
@@ -96,8 +109,46 @@ def erase_marks(compiled: bytes) -> bytes:
         head = match[1] + b" 0 obj\nnull"
         return head + b" " * (len(match[0]) - len(head))
 
-    erased = _ANNOTATION.sub(blank, compiled)
-    return _ANNOTS.sub(lambda match: b" " * len(match[0]), erased)
+    end = _end_of(compiled, _LINKS)
+    first, last = _page_objects(compiled)
+    return b"".join(
+        (
+            _ANNOTATION.sub(blank, compiled[:end]),
+            compiled[end:first],
+            _ANNOTS.sub(lambda match: b" " * len(match[0]), compiled[first:last]),
+            compiled[last:],
+        )
+    )
+
+
+def _end_of(compiled: bytes, token: bytes) -> int:
+    """Where the last object that holds the token ends (0 without any)."""
+    found = compiled.rfind(token)
+    return compiled.index(b"endobj", found) if found >= 0 else 0
+
+
+def _page_objects(compiled: bytes) -> tuple[int, int]:
+    """The stretch of the file that holds all page objects; Typst writes them in one go, after the links."""
+    first = compiled.index(b"/Type/Page/")
+    return compiled.rindex(b"endobj", 0, first), _end_of(compiled, b"/Type/Page/") + len(b"endobj")
+
+
+def overprinted(marks: Sequence[Mark], done: Typeset) -> list[str]:
+    """Printed values that cannot be read back from their own words: overprinted, or fallen off the page."""
+    found: dict[int, str] = {}
+    for (key, page), words in sorted(done.words.items()):
+        found[key] = found.get(key, "") + "".join(done.pages[page - 1].words[word] for word in words)
+    faults = []
+    for index, mark in enumerate(marks):
+        expected = "".join(mark.text.split())
+        rest = found.get(index, "").replace(expected, "") if expected else ""
+        if (
+            expected
+            and index in done.set_marks
+            and (index not in found or expected not in found[index] or any(char.isalnum() for char in rest))
+        ):
+            faults.append(mark.text)
+    return faults
 
 
 def read_pages(content: bytes) -> list[Page]:

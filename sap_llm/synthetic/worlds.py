@@ -11,10 +11,31 @@ from typing import Any
 from sap_llm.synthetic import identifiers, pools
 
 _CURRENCY_OF = {"GB": "GBP", "US": "USD", "CH": "CHF"}
-_HOME_COUNTRIES = ("DE", "DE", "DE", "AT", "CH", "FR", "FR", "FR", "ES", "ES", "ES", "GB", "GB", "US", "US", "NL", "BE", "LU", "IT")
+_HOME_COUNTRIES = (
+    "DE",
+    "DE",
+    "DE",
+    "AT",
+    "CH",
+    "FR",
+    "FR",
+    "FR",
+    "ES",
+    "ES",
+    "ES",
+    "GB",
+    "GB",
+    "US",
+    "US",
+    "NL",
+    "BE",
+    "LU",
+    "IT",
+)
 TAX_RATES: dict[str, tuple[str, str]] = {
     "DE": ("19", "7"), "AT": ("20", "10"), "CH": ("8.1", "2.6"), "FR": ("20", "5.5"), "LU": ("17", "8"),
-    "BE": ("21", "6"), "ES": ("21", "10"), "GB": ("20", "5"), "US": ("8.25", "0"), "NL": ("21", "9"), "IT": ("22", "10"),
+    "BE": ("21", "6"), "ES": ("21", "10"), "GB": ("20", "5"), "US": ("8.25", "0"), "NL": ("21", "9"),
+    "IT": ("22", "10"),
 }  # fmt: skip
 
 
@@ -97,19 +118,30 @@ def _party(rng: random.Random, key: str, country: str, *, with_items: bool = Fal
     name = pools.company_name(rng, country)
     bank = identifiers.bank_code(rng)
     place = pools.address(rng, country)
-    domain = "".join(char for char in name.lower().replace(" ", "-") if char.isascii() and (char.isalnum() or char == "-"))
+    domain = "".join(
+        char for char in name.lower().replace(" ", "-") if char.isascii() and (char.isalnum() or char == "-")
+    )
     domain = domain.strip("-")[:24].strip("-") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
     return Party(
         key=key,
         name=name,
         address=place,
         vat_id=identifiers.vat_id(rng, country),
-        tax_number=identifiers.fill(rng, rng.choice(("###/###/#####", "##/###/#####", "##-#######", "### ### ### #####"))),
-        registry=identifiers.fill(rng, rng.choice(("HRB #####", "HR B ####", "RCS ### ### ###", "FN ######a", "No. ########"))),
+        tax_number=identifiers.fill(
+            rng, rng.choice(("###/###/#####", "##/###/#####", "##-#######", "### ### ### #####"))
+        ),
+        registry=identifiers.fill(
+            rng, rng.choice(("HRB #####", "HR B ####", "RCS ### ### ###", "FN ######a", "No. ########"))
+        ),
         iban="" if country == "US" else identifiers.iban(rng, country, bank),
         bic=identifiers.bic(rng, country, bank),
         bank=rng.choice(pools.pools()["banks"]).replace("{city}", place["city"]),
-        phone=identifiers.fill(rng, rng.choice(("+## ### #######", "0#### / ######", "(0###) ###-####", "0# ## ## ## ##", "+##(0)### ### ##-#"))),
+        phone=identifiers.fill(
+            rng,
+            rng.choice(
+                ("+## ### #######", "0#### / ######", "(0###) ###-####", "0# ## ## ## ##", "+##(0)### ### ##-#")
+            ),
+        ),
         email=f"{rng.choice(('info', 'sales', 'office', 'contact', 'billing', 'buchhaltung', 'compras'))}@{domain}",
         web=rng.choice(("www.", "https://www.", "http://")) + domain,
         contact=f"{pools.first_name(rng, language)} {pools.surname(rng, language)}",
