@@ -4,6 +4,8 @@ Belongs here: the asset by release and variant. Export, quantisation and measuri
 is `assets.checks`.
 """
 
+from typing import Literal, cast
+
 import dagster as dg
 
 from resources.conditions import WHEN_GATES_PASS
@@ -31,6 +33,6 @@ def quantized_models(
             model=stage.ref("document_model", stage.release),
             training_set=stage.ref("training_set", stage.release),
             release=stage.release,
-            variant=stage.variant,
+            variant=cast("Literal['int8']", stage.variant),  # the stage refuses others
         )
         return materialized(stage, built, headline=("latency_ratio", "f1_loss", "size_ratio"))

@@ -4,6 +4,8 @@ Belongs here: the asset by release. Planning, launching and collecting are the o
 is `sap_llm.training`.
 """
 
+from typing import Any
+
 import dagster as dg
 
 from assets.launch import collect_model, launch_training, plan_config, plan_training
@@ -16,7 +18,7 @@ from resources.partitions import release
     config=plan_config,
     kinds={"pytorch", "deepspeed"},
 )
-def document_model(training_set: None) -> None:
+def document_model(training_set: Any) -> Any:
     """Classes, fields and line items of a page by a compact layout encoder, trained from random weights."""
     plan = plan_training(training_set)
     return collect_model(plan, launch_training(plan))

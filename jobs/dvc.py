@@ -24,7 +24,7 @@ def dvc_commit(context: dg.OpExecutionContext, deployment: DeploymentResource) -
         context.log.info("%s is no DVC checkout; nothing to commit", checkout)
         return "no checkout"
     done = subprocess.run(
-        [_dvc(), "commit", "--force", "--quiet"],
+        [_dvc(), "commit", "--force"],
         check=False,
         cwd=checkout,
         capture_output=True,

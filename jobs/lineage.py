@@ -4,6 +4,7 @@ Belongs here: selections by key. Assets are not imported; a name that does not e
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
@@ -24,7 +25,7 @@ _CORPUS = ("annotated_docs", "corpus_release", "training_set")
 _MODEL = ("document_model", "model_evaluation")
 
 
-def _job(name: str, description: str, *assets: str) -> dg.JobDefinition:
+def _job(name: str, description: str, *assets: str) -> Any:  # Dagster does not export the type
     selection = dg.AssetSelection.assets(*assets)
     return dg.define_asset_job(name, selection=selection, description=description)
 

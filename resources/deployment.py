@@ -37,9 +37,13 @@ class DeploymentResource(dg.ConfigurableResource):
         config = config or StageRunConfig()
         try:
             deployment = self.load(config.profile)
-            name = asset or context.asset_key.path[-1]
-            yield StageRun(context, deployment, overrides=config.overrides, asset=name)
+            yield StageRun(context, deployment, overrides=config.overrides, asset=asset or _asset_of(context))
         except SourceError:
             raise  # an upstream system may be back in a moment
         except SapLlmError as error:
             raise refusal(error) from error
+
+
+def _asset_of(context: Context) -> str:
+    assert isinstance(context, dg.AssetExecutionContext), "ops and checks name their asset"
+    return context.asset_key.path[-1]
