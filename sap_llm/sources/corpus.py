@@ -38,6 +38,8 @@ class SourceDocument:
         name: File or key in the source, for people.
         content: The file.
         blobs: Further blobs (page pictures) as media type and bytes.
+        is_test_layout: On the simulator's list of test layouts; other real documents have their role.
+        annotator: Who vouches for the annotation: truth, or model:<name> where nobody reviewed it.
     """
 
     document_id: str
@@ -53,12 +55,16 @@ class SourceDocument:
     quality: float
     vendor: str | None = None
     layout: str | None = None
+    is_test_layout: bool = False
     split_group: str = ""
     chain: str | None = None
     world: str | None = None
     licence: str | None = None
     event_time: datetime | None = None
     blobs: tuple[tuple[str, bytes], ...] = ()
+    annotator: str = "truth"
+    tables: list[dict[str, Any]] = field(default_factory=list)
+    layout_blocks: list[dict[str, Any]] = field(default_factory=list)
 
     def row(self, *, ingest_time: datetime) -> dict[str, Any]:
         """Row of `tables.DOCUMENTS`."""
@@ -77,7 +83,7 @@ class SourceDocument:
             "vendor": self.vendor,
             "chain": self.chain,
             "layout": self.layout,
-            "is_test_layout": False,  # only the simulator has a list of test layouts; real ones have their role
+            "is_test_layout": self.is_test_layout,
             "split_group": self.split_group or self.document_id,
             "licence": self.licence,
             "event_time": self.event_time,
@@ -88,7 +94,7 @@ class SourceDocument:
         """Row of `tables.ANNOTATIONS` with the source's truth."""
         return {
             "document_id": self.document_id,
-            "annotator": "truth",
+            "annotator": self.annotator,
             "revision": 1,
             "source": self.truth.source,
             "created_at": created_at,
@@ -97,8 +103,8 @@ class SourceDocument:
             "type_confidence": 1.0,
             "fields": self.aligned.fields,
             "line_items": self.aligned.line_items,
-            "tables": [],
-            "layout_blocks": [],
+            "tables": self.tables,
+            "layout_blocks": self.layout_blocks,
         }
 
 
@@ -155,7 +161,7 @@ class CorpusMetrics:
             "pages": self.pages,
             "words": self.words,
             "quarantined": sum(self.quarantined.values()),
-            "printed_share": round(printed / stated, 4) if stated else 0.0,
+            "alignment_rate": round(printed / stated, 4) if stated else 0.0,
             **{f"documents_{name}": count for name, count in sorted(self.documents.items())},
             **{f"quarantined_{reason}": count for reason, count in sorted(self.quarantined.items())},
             **{f"printed_{name}": round(hits / all_, 4) for name, (hits, all_) in sorted(self.printed.items())},
