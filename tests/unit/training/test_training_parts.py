@@ -1,0 +1,209 @@
+"""Losses, batches, augmentation, schedule and checkpoints, each on its own."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sap_llm.modeling.labels import HEADER_FIELDS, IGNORED
+from sap_llm.modeling.shards import Shard
+from sap_llm.training import checkpoint as checkpoints
+from sap_llm.training.augment import damage
+from sap_llm.training.batches import BatchPlan, collate
+from sap_llm.training.config import AugmentationConfig, LossWeights
+from sap_llm.training.engine import learning_rate_factor
+from sap_llm.training.losses import DocumentLoss, Targets, header_loss
+from sap_llm.training.validate import word_f1
+
+UNHARMED = AugmentationConfig(
+    word_masking=0,
+    hash_masking=0,
+    character_masking=0,
+    label_dropout_documents=0,
+    label_dropout_words=0,
+    digit_replacement=0,
+    value_copying=0,
+    scale=0,
+    shift=0,
+    jitter=0,
+)
+
+
+def random_shard(lengths: list[int], seed: int = 0) -> Shard:
+    generator = np.random.default_rng(seed)
+    count = sum(lengths)
+    return Shard(
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        class_ids=np.arange(len(lengths), dtype=np.int16),
+        subtype_ids=np.full(len(lengths), IGNORED, dtype=np.int16),
+        known_fields=np.ones((len(lengths), len(HEADER_FIELDS)), dtype=np.bool_),
+        is_first=np.ones(len(lengths), dtype=np.bool_),
+        document_ids=[f"d{row}" for row in range(len(lengths))],
+        characters=generator.integers(1, 95, (count, 16), dtype=np.uint8),
+        hashes=generator.integers(1, 4000, (count, 3)).astype(np.uint16),
+        shapes=generator.integers(0, 2**24, count).astype(np.uint32),
+        boxes=generator.integers(0, 1000, (count, 4)).astype(np.int16),
+        lines=generator.integers(0, 60, count).astype(np.int16),
+        above=np.zeros(count, dtype=np.int16),
+        header_labels=generator.integers(0, 20, count).astype(np.int8),
+        line_labels=generator.integers(0, 8, count).astype(np.int8),
+        row_starts=generator.integers(0, 2, count).astype(np.int8),
+    )
+
+
+@settings(deadline=None, max_examples=40)
+@given(lengths=st.lists(st.integers(1, 500), min_size=1, max_size=80), ranks=st.integers(1, 3), seed=st.integers(0, 9))
+def test_an_epoch_shows_every_document_and_repeats_itself(lengths: list[int], ranks: int, seed: int) -> None:
+    plans = [BatchPlan(np.array(lengths), words=1000 * ranks, ranks=ranks, seed=seed) for _ in range(2)]
+    steps = next(step for step in range(10**6) if plans[0].locate(step)[0] == 1)
+    seen: list[int] = []
+    for step in reversed(range(steps)):  # any order: a step's number is the whole data position
+        for rank in range(ranks):
+            rows = plans[0].rows(step, rank)
+            assert rows.tolist() == plans[1].rows(step, rank).tolist()
+            assert len(rows) == 1 or len(rows) * max(lengths[row] for row in rows) <= 1000
+            seen.extend(rows.tolist())
+    assert set(seen) == set(range(len(lengths)))
+
+
+def test_epochs_differ_in_order() -> None:
+    plan = BatchPlan(np.arange(1, 200), words=2000, ranks=1, seed=1)
+    first = [plan.rows(step, 0).tolist() for step in range(5)]
+    start = next(step for step in range(10**4) if plan.locate(step)[0] == 1)
+    assert first != [plan.rows(start + step, 0).tolist() for step in range(5)]
+
+
+def test_collating_pads_with_nothing_to_learn_from() -> None:
+    shard = random_shard([3, 40])
+    batch = collate(shard, np.array([1, 0]))
+    assert batch.mask.sum(axis=1).tolist() == [40, 3]
+    assert (batch.characters[0, :40] == shard.characters[3:]).all()
+    assert (batch.header_labels[1, 3:] == IGNORED).all()
+    assert (batch.row_starts[1, 3:] == IGNORED).all()
+    assert batch.characters[1, 3:].sum() == 0
+
+
+def test_no_damage_at_rate_zero_and_the_same_damage_from_the_same_seed() -> None:
+    shard = random_shard([30, 50, 20])
+    rows = np.array([0, 1, 2])
+    untouched, zero = collate(shard, rows), collate(shard, rows)
+    damage(zero, UNHARMED, np.random.default_rng(1))
+    damaged = [collate(shard, rows) for _ in range(2)]
+    for batch in damaged:
+        damage(batch, AugmentationConfig(), np.random.default_rng(5))
+    for name, value in vars(untouched).items():
+        assert np.array_equal(value, getattr(zero, name)), name
+        assert np.array_equal(getattr(damaged[0], name), getattr(damaged[1], name)), name
+        if name.endswith("labels"):
+            assert np.array_equal(value, getattr(damaged[0], name)), name
+    assert not np.array_equal(untouched.boxes, damaged[0].boxes)
+
+
+def test_digit_replacement_leaves_letters_and_hashes_alone() -> None:
+    shard = random_shard([60])
+    before, after = collate(shard, np.array([0])), collate(shard, np.array([0]))
+    damage(after, UNHARMED.model_copy(update={"digit_replacement": 1.0}), np.random.default_rng(0))
+    was_digit = (before.characters >= 17) & (before.characters <= 26)
+    changed = before.characters != after.characters
+    assert changed.any()
+    assert not (changed & ~was_digit).any()
+    assert ((after.characters[was_digit] >= 17) & (after.characters[was_digit] <= 26)).all()
+    assert np.array_equal(before.hashes, after.hashes)
+
+
+def test_unknown_fields_are_as_right_as_outside_on_untagged_words() -> None:
+    logits = torch.zeros(1, 2, 4)
+    logits[0, :, 3] = 8.0  # the model is sure of field 2
+    labels = torch.tensor([[0, 0]])
+    silent = header_loss(logits, labels, torch.tensor([[True, True, False]]))
+    speaking = header_loss(logits, labels, torch.tensor([[True, True, True]]))
+    assert silent < 0.05 < speaking
+    assert header_loss(logits, labels, torch.zeros(1, 3, dtype=torch.bool)) == 0.0
+
+
+def scores_and_targets(**labels: Any) -> tuple[Any, Targets]:
+    from sap_llm.modeling.heads import Scores
+
+    torch.manual_seed(0)
+    tensors = {
+        "document_class": (2, 4),
+        "subtype": (2, 5),
+        "header": (2, 3, 20),
+        "line": (2, 3, 8),
+        "row_start": (2, 3),
+    }
+    scores = Scores(
+        **{name: torch.randn(shape, requires_grad=True) for name, shape in tensors.items()}, vector=torch.zeros(2, 4)
+    )
+    ignored = torch.full((2, 3), IGNORED)
+    known = torch.ones(2, 19, dtype=torch.bool)
+    defaults = {"class_ids": ignored[:, 0], "subtype_ids": ignored[:, 0], "header_labels": ignored}
+    defaults |= {"line_labels": ignored, "row_starts": ignored, "known_fields": known}
+    return scores, Targets(**(defaults | labels))
+
+
+def test_labels_that_say_nothing_cost_nothing() -> None:
+    loss = DocumentLoss(LossWeights(), subtype_ranges={0: (0, 2), 1: (2, 5)}, subtypes=5)
+    scores, targets = scores_and_targets()
+    total, parts = loss(scores, targets)
+    assert float(total.detach()) == 0.0
+    assert set(map(float, parts.values())) == {0.0}
+
+
+def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
+    loss = DocumentLoss(LossWeights(), subtype_ranges={0: (0, 2), 1: (2, 5)}, subtypes=5)
+    scores, targets = scores_and_targets(
+        class_ids=torch.tensor([1, 0]),
+        subtype_ids=torch.tensor([3, 0]),
+        header_labels=torch.ones(2, 3, dtype=torch.int64),
+        line_labels=torch.zeros(2, 3, dtype=torch.int64),
+    )
+    total, parts = loss(scores, targets)
+    weighted = 0.3 * parts["classification"] + 0.4 * parts["extraction"] + 0.2 * parts["table"] + 0.1 * parts["subtype"]
+    assert float(total.detach()) == pytest.approx(float(weighted))
+
+
+def test_only_subtypes_of_the_same_class_compete() -> None:
+    loss = DocumentLoss(LossWeights(), subtype_ranges={0: (0, 2), 1: (2, 5)}, subtypes=5)
+    scores, targets = scores_and_targets(subtype_ids=torch.tensor([3, IGNORED]))
+    total, _ = loss(scores, targets)
+    total.backward()
+    gradient = scores.subtype.grad
+    assert float(gradient[0, :2].abs().sum()) == 0.0
+    assert float(gradient[0, 2:].abs().sum()) > 0.0
+    assert float(gradient[1].abs().sum()) == 0.0
+
+
+def test_the_rate_rises_then_falls_to_almost_nothing() -> None:
+    rates = [learning_rate_factor(step, steps=100, warmup_share=0.1) for step in range(101)]
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[9] == 1.0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0.001)
+
+
+def test_a_half_written_checkpoint_is_never_resumed_from(tmp_path: Path) -> None:
+    assert checkpoints.newest(tmp_path) is None
+    for step in (10, 20, 30):
+        checkpoints.prepare(tmp_path)
+        (checkpoints.scratch(tmp_path) / "weights").write_text(str(step))
+        checkpoints.commit(tmp_path, step=step, progress={"curve": [step]}, keep=2)
+    checkpoints.prepare(tmp_path)
+    (checkpoints.scratch(tmp_path) / "weights").write_text("killed here")
+    found = checkpoints.newest(tmp_path)
+    assert found is not None
+    assert found.step == 30
+    assert (found.folder / "weights").read_text() == "30"
+    assert found.progress() == {"curve": [30]}
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000020", "step-00000030"]
+
+
+def test_word_f1_counts_wrong_fields_twice_and_unknown_words_never() -> None:
+    truth = np.array([1, 2, 0, -1, 3])
+    assert word_f1(np.array([1, 2, 0, 5, 3]), truth) == 1.0
+    assert word_f1(np.array([1, 3, 0, 0, 0]), truth) == pytest.approx(2 * 1 / (2 + 3))
+    assert word_f1(np.zeros(3, dtype=int), np.zeros(3, dtype=int)) == 0.0
