@@ -6,7 +6,8 @@ What the clients do belongs to their rooms; nothing connects before it is asked 
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -147,6 +148,24 @@ class Deployment:
         from sap_llm.graph.local_engine import open_local_graph
 
         return open_local_graph(self.home / self.settings.graph)
+
+    @property
+    def has_qorsync(self) -> bool:
+        """Whether the QorSync source can be there: a server is named, or the local file exists."""
+        location = self.settings.relational
+        return "://" in location or (self.home / location).is_file()
+
+    @contextmanager
+    def qorsync(self) -> Iterator[dict[str, Any]]:
+        """What `sources.qorsync.build_raw_exports` takes: places of the stores and a client of the graph."""
+        settings = self.settings
+        with self.graph() as graph:
+            yield {
+                "relational": self.path(settings.relational),
+                "documents": self.path(settings.documents),
+                "blobs": self.path(settings.blobs),
+                "graph": graph,
+            }
 
     def vectors(self) -> "QdrantClient":
         """A Qdrant client; local mode locks its folder, so close it after use."""

@@ -97,11 +97,10 @@ class Demo:
 
     def _seed_qorsync(self) -> None:
         """A QorSync source of our own making, from the first worlds, since a newcomer has none."""
-        from sap_llm.cli.seed import seed_from
+        from sap_llm.cli.seed import describe, seed_source
 
-        console.print("[bold]seed_source[/bold] a local QorSync (SQLite, BSON dump, graph) from synthetic documents")
-        name = f"synthetic_docs/{self.partitions.seed_ranges[0]}"
-        console.print(f"  {seed_from(self.deployment, self.deployment.store.current(name))}")
+        console.print("[bold]seed[/bold] a local QorSync (SQLite, BSON dump, graph) from worlds of its own")
+        console.print(f"  {describe(seed_source(self.deployment))}")
 
     def _release_name(self) -> str:
         """Named after what goes into it: the same documents are the same release, others open another."""

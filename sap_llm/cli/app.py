@@ -43,9 +43,9 @@ def _options(
 
 def main() -> None:
     """Entry point of the `sap-llm` script."""
-    from sap_llm.cli import build, extract, feedback, gate, status
+    from sap_llm.cli import build, extract, feedback, gate, seed, status
 
-    for module in (extract, build, status, gate, feedback):
+    for module in (extract, build, seed, status, gate, feedback):
         module.register(app)
     try:
         app()

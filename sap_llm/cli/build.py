@@ -151,8 +151,8 @@ def _public(deployment: Deployment) -> dict[str, DatasetRef]:
 
 
 def _synthetic(deployment: Deployment) -> dict[str, DatasetRef]:
-    from sap_llm.synthetic.documents import SyntheticDocsConfig, build_synthetic_docs
     from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
+    from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs
 
     context = deployment.context(_progress)
     made: dict[str, DatasetRef] = {}
