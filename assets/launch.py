@@ -5,7 +5,7 @@ started on this machine is `sap_llm.training.launch`.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +52,19 @@ def plan_training(context: dg.OpExecutionContext, config: StageRunConfig, deploy
 @dg.op(out=dg.Out(dg.Nothing), pool="gpu", retry_policy=WHEN_PREEMPTED)
 def launch_training(
     context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource, pipes: ProcessGroupPipesClient
-) -> None:
+) -> Iterator[Any]:
     """Run the training program to its end, from its newest checkpoint; nothing to do where its result exists."""
     training = TrainingPlan.read(Path(plan))
     ref = DatasetRef(name=training.name, version=training.version)
     with deployment.open(context, asset=MODEL) as stage:
         if training.result.is_dir() or stage.deployment.store.find(ref) is not None:
             context.log.info("%s was trained before", ref)
+            yield dg.Output(None)
             return
     context.log.info("training with %s (%s)", training.backend, training.backend_reason)
-    pipes.run(context=context, commands=commands(training, Path(plan)), on_message=ProgressObserver(context))
+    done = pipes.run(context=context, commands=commands(training, Path(plan)), on_message=ProgressObserver(context))
+    yield from done.get_results()
+    yield dg.Output(None)  # a step that opened a Pipes session has to say that it is done
 
 
 @dg.op(ins={"trained": dg.In(dg.Nothing)})
