@@ -31,6 +31,7 @@ AMOUNT = r"(?<![\d.,])[-+(]?\d{1,3}(?:(?:[.,'’]|[ \u00a0\u202f](?=\d{3}[.,]))?
 NUMBER = (
     r"[A-Za-z0-9]*\d[A-Za-z0-9]*(?:[./_\-][A-Za-z0-9]+)*|[A-Za-z]+(?:[./_\-][A-Za-z0-9]+)*[./_\-]?\d[A-Za-z0-9./_\-]*"
 )
+IDENTIFIER = rf"(?!{DATE})(?:{NUMBER})"
 IBAN = r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"
 BIC = r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?\b"
 VAT_ID = (
@@ -118,13 +119,15 @@ def _title_class(text: str) -> str | None:
 
 def _identifiers(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
     family = _KINDS.get(kind, labels.INVOICE)
-    found = {"document_number": _first(lines, labels.NUMBER[family], NUMBER)}
+    found = {"document_number": _first(lines, labels.NUMBER[family], IDENTIFIER)}
     taken = found["document_number"]
     if family != labels.ORDER or kind != "PURCHASE_ORDER":
-        others = (c for c in _labelled(lines, labels.REFERENCE, NUMBER) if taken is None or c[0].text != taken[0].text)
+        others = (
+            c for c in _labelled(lines, labels.REFERENCE, IDENTIFIER) if taken is None or c[0].text != taken[0].text
+        )
         found["order_reference"] = next(others, None)
     for name, patterns in labels.VALUES.items():
-        found[name] = _first(lines, patterns, BIC if name == "bic" else NUMBER)
+        found[name] = _first(lines, patterns, BIC if name == "bic" else IDENTIFIER)
     checked = (candidate for candidate in _anywhere(lines, IBAN, "iban") if _has_check_digits(candidate[0].text))
     found["iban"] = _first(lines, (r"\biban\b",), IBAN) or next(checked, None)
     return found

@@ -8,7 +8,7 @@ Within a field the first pattern is the most trusted. All are matched case-insen
 """
 
 _NUMBER = r"(?:nummer|number|num[ée]ro|n[úu]mero|n[úu]m|nr|no|n[°º]|id|#)"
-_NO = rf"[\s.\-]*{_NUMBER}\b[.°º]?"
+_NO = rf"[\s.\-]*{_NUMBER}(?!\w)[.°º]?"
 _NUMBER_OF = r"(?:n[°ºo]\.?|n\.º|num[ée]ro|n[úu]m(?:ero)?\.?)\s*(?:de\s+|du\s+|d')?(?:la\s+|l')?"
 
 INVOICE, ORDER, CONFIRMATION, RECEIPT = "invoice", "order", "confirmation", "receipt"
@@ -17,8 +17,8 @@ NUMBER: dict[str, tuple[str, ...]] = {
     INVOICE: (
         rf"\b(?:rechnungs?|rg|re|gutschrifts?|rechnungskorrektur|fakturen?|invoice|inv|credit note|bill)(?:\s*\(\d+\))?{_NO}",
         rf"\b{_NUMBER_OF}(?:facture|factura|fra\.?|avoir|abono)",
-        rf"\b(?:facture|factura|fra\.?|avoir|abono)\s*(?:{_NUMBER}\b\.?)?",
-        rf"\b(?:handels)?rechnung(?:\s*\(\d+\))?\s*(?:{_NUMBER}\b\.?)?",
+        rf"\b(?:facture|factura|fra\.?|avoir|abono)\s*(?:{_NUMBER}(?!\w)\.?)?",
+        rf"\b(?:handels)?rechnung(?:\s*\(\d+\))?\s*(?:{_NUMBER}(?!\w)\.?)?",
         rf"\b(?:beleg|document|dokument|documento|pi[èe]ce){_NO}",
         rf"\b{_NUMBER_OF}(?:documento|pi[èe]ce|document)",
         r"\b(?:invoice|tax invoice)\b",
@@ -28,21 +28,21 @@ NUMBER: dict[str, tuple[str, ...]] = {
         r"\border (?:change|response)\b",
         rf"\b(?:purchase order|p\.?o\.?|(?<!sales )order|bestell(?:ung)?|auftrags?){_NO}",
         rf"\b{_NUMBER_OF}(?:commande|bon de commande|pedido|orden de compra|o\.?c\.?)",
-        rf"\b(?:bon de commande|commande|pedido|orden de compra|bestellung|purchase order)\s*(?:{_NUMBER}\b\.?)?",
+        rf"\b(?:bon de commande|commande|pedido|orden de compra|bestellung|purchase order)\s*(?:{_NUMBER}(?!\w)\.?)?",
         rf"\b(?:beleg|document|documento|pi[èe]ce){_NO}",
     ),
     CONFIRMATION: (
         rf"\b(?:auftrags?(?:best[äa]tigung)?|sales order|order confirmation|confirmation|acknowledge?ment|s\.?o\.?|ab){_NO}",
         rf"\b(?:our order|unsere? auftrags?){_NO}",
         rf"\b{_NUMBER_OF}(?:confirmation|confirmaci[óo]n|arc|ar)\b",
-        rf"\b(?:confirmation de commande|confirmaci[óo]n(?: de pedido)?|commande client|pedido de venta)\s*(?:{_NUMBER}\b\.?)?",
+        rf"\b(?:confirmation de commande|confirmaci[óo]n(?: de pedido)?|commande client|pedido de venta)\s*(?:{_NUMBER}(?!\w)\.?)?",
         rf"\b(?:beleg|document|documento|pi[èe]ce){_NO}",
         rf"\b(?:order|commande|pedido){_NO}",
     ),
     RECEIPT: (
         rf"\b(?:goods receipt|grn|gr|material document|receipt|wareneingangs?|we|materialbeleg|receiver){_NO}",
         rf"\b{_NUMBER_OF}(?:r[ée]ception|recepci[óo]n|entrada|b\.?r\.?)\b",
-        rf"\b(?:bon de r[ée]ception|r[ée]ception|recepci[óo]n|entrada|materialbeleg|material document|grn)\s*(?:{_NUMBER}\b\.?)?",
+        rf"\b(?:bon de r[ée]ception|r[ée]ception|recepci[óo]n|entrada|materialbeleg|material document|grn)\s*(?:{_NUMBER}(?!\w)\.?)?",
         rf"\b(?:beleg|document|documento|pi[èe]ce){_NO}",
     ),
 }

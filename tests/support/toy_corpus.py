@@ -4,6 +4,7 @@ Belongs here: rows that conform to the corpus schemas without any generator. Tes
 """
 
 import hashlib
+import re
 import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -99,15 +100,14 @@ def write_corpus(context: StageContext, name: str, documents: Iterable[Mapping[s
 
 
 def page(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The document's text as one page of words, 6 points a character."""
+    """The document's text as one page of words, 6 points a character, spaces included."""
     words, boxes, lines = [], [], []
     for line, text in enumerate(row["text"].split("\n")):
-        column = 8
-        for word in text.split():
-            words.append(word)
-            boxes.append([column * 6.0, 40.0 + line * 14, (column + len(word)) * 6.0, 51.0 + line * 14])
+        for match in re.finditer(r"\S+", text):
+            start, end = 8 + match.start(), 8 + match.end()
+            words.append(match.group())
+            boxes.append([start * 6.0, 40.0 + line * 14, end * 6.0, 51.0 + line * 14])
             lines.append(line)
-            column += len(word) + 1
     return {
         "document_id": row["document_id"],
         "page_number": 1,
