@@ -1,5 +1,5 @@
 -- Relational part of a QorSync source, valid for SQLite and PostgreSQL. Money is text in plain decimals and times are
--- ISO 8601 with offset, because SQLite would turn NUMERIC into floating point; a server may use NUMERIC and TIMESTAMPTZ
+-- ISO 8601 with offset, because SQLite would turn NUMERIC into floating point. A server may use NUMERIC and TIMESTAMPTZ
 -- columns instead: the export casts both to text.
 CREATE TABLE IF NOT EXISTS qorsync_documents (
     document_id TEXT PRIMARY KEY,
