@@ -18,7 +18,6 @@ from pathlib import Path
 
 import fsspec
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from sap_llm.preparation.plan import PREPARED, JobPlan, SparkSettings
 from sap_llm.schema.errors import ConfigurationError, MissingToolError, SapLlmError, SourceError
@@ -128,6 +127,8 @@ def check_contract(dataset: Dataset, table: str, *, schema: pa.Schema, columns: 
 
 def read_prepared(location: str) -> pa.Table:
     """The job's result with the schema `PREPARED`, ordered by document id and input."""
+    import pyarrow.dataset as pads
+
     filesystem, path = fsspec.core.url_to_fs(location.replace("s3a://", "s3://", 1))
     dataset = pads.dataset(path, filesystem=filesystem, format="parquet", exclude_invalid_files=False)
     table = dataset.to_table(columns=PREPARED.names).cast(PREPARED)

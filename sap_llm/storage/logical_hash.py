@@ -5,12 +5,12 @@ element, hashes differently. File bytes play no part. Not cryptographic: it guar
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pandas.util import hash_array
 
 _KEYS = (
     "sap_llm.lane.one",
@@ -53,6 +53,13 @@ def hash_rows(tables: Iterable[pa.Table | pa.RecordBatch]) -> str:
     return hasher.hexdigest()
 
 
+def _hash_values(values: Any, **options: Any) -> Hashes:
+    """Hash each value with pandas, imported late, because finding a version does not need pandas."""
+    from pandas.util import hash_array
+
+    return np.asarray(hash_array(values, **options), dtype=np.uint64)
+
+
 def _mix(values: Hashes) -> Hashes:
     """Spread the bits (splitmix64 finaliser), so that sums of row hashes do not cancel."""
     with np.errstate(over="ignore"):
@@ -63,7 +70,7 @@ def _mix(values: Hashes) -> Hashes:
 
 def _hash_columns(names: list[str], columns: list[pa.Array], length: int, key: str) -> Hashes:
     total = np.zeros(length, dtype=np.uint64)
-    salts = hash_array(np.array(names, dtype=object), hash_key=key, categorize=False) if names else []
+    salts = _hash_values(np.array(names, dtype=object), hash_key=key, categorize=False) if names else total[:0]
     for salt, column in zip(salts, columns, strict=True):
         with np.errstate(over="ignore"):
             total += _mix(_hash_array(column, key) + np.uint64(salt))
@@ -102,14 +109,14 @@ def _hash_scalars(array: pa.Array, key: str) -> Hashes:
         array = array.cast(pa.timestamp("us", tz=getattr(array.type, "tz", None))).cast(pa.int64())
     if pa.types.is_floating(array.type):
         values = np.asarray(pc.fill_null(array.cast(pa.float64()), 0.0)) + 0.0  # -0.0 becomes 0.0
-        return np.asarray(hash_array(values, hash_key=key), dtype=np.uint64)
+        return _hash_values(values, hash_key=key)
     if pa.types.is_integer(array.type) or pa.types.is_boolean(array.type):
         values = np.asarray(pc.fill_null(array.cast(pa.int64()), 0))
-        return np.asarray(hash_array(values, hash_key=key), dtype=np.uint64)
+        return _hash_values(values, hash_key=key)
     if pa.types.is_binary(array.type) or pa.types.is_large_binary(array.type):
         texts = np.array([(value or b"").hex() for value in array.to_pylist()], dtype=object)
     elif pa.types.is_null(array.type):
         return np.full(len(array), _NULL, dtype=np.uint64)
     else:
         texts = np.asarray(pc.fill_null(array.cast(pa.large_string()), ""), dtype=object)
-    return np.asarray(hash_array(texts, hash_key=key), dtype=np.uint64)
+    return _hash_values(texts, hash_key=key)

@@ -15,16 +15,17 @@ import tempfile
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.dataset as pads
-import pyarrow.parquet as pq
 
 from sap_llm.schema.errors import DatasetNotFoundError
 from sap_llm.schema.manifest import DatasetRef, Manifest
 from sap_llm.storage.logical_hash import RowHasher
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 MANIFEST = "manifest.json"
 _BLOB_GROUP_BYTES = 8 * 2**20  # a reader of one blob fetches at most this much
@@ -56,12 +57,14 @@ class Dataset:
         """Stream one table in batches of at most 4096 rows."""
         yield from self.scan(name).to_batches(columns=columns, batch_size=_ROW_GROUP_ROWS)
 
-    def scan(self, name: str) -> pads.Dataset:
+    def scan(self, name: str) -> "pads.Dataset":
         """The table as an Arrow dataset, for filters and projections.
 
         Raises:
             DatasetNotFoundError: The version has no such table.
         """
+        import pyarrow.dataset as pads  # brings pandas, which finding a version does not need
+
         if not self.has_table(name):
             raise DatasetNotFoundError(
                 f"no table {name!r}",
@@ -112,6 +115,8 @@ class DatasetWriter:
         Raises:
             pa.ArrowInvalid: A batch does not have the given schema.
         """
+        import pyarrow.parquet as pq
+
         assert name not in self.rows, f"table {name} written twice"
         hasher = RowHasher()
         parts = [data] if isinstance(data, pa.Table) else data
