@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -22,6 +23,7 @@ Message = Mapping[str, Any]
 Command = tuple[Sequence[str], Mapping[str, str]]
 Process = subprocess.Popen[bytes]
 _POLL_SECONDS = 0.5
+_TAIL_BYTES = 4000
 _KILLED_SECONDS = 2.0  # for the kernel to clear away what was killed; zombies of others may stay longer
 
 
@@ -35,6 +37,7 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
         *,
         context: dg.OpExecutionContext | dg.AssetExecutionContext,
         commands: Sequence[Command],
+        log_file: Path,
         extras: Mapping[str, Any] | None = None,
         on_message: Callable[[Message], None] | None = None,
     ) -> dg.PipesClientCompletedInvocation:
@@ -43,6 +46,7 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
         Args:
             context: Of the op or asset.
             commands: Command and additional environment of each process; only one of them may open Pipes.
+            log_file: Receives what the processes print; a failure quotes its end.
             extras: Readable by the program through Pipes.
             on_message: Gets each custom message of the program while it runs, in this thread.
 
@@ -56,7 +60,7 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
             extras=dict(extras or {}),
         ) as session:
             pipes = session.get_bootstrap_env_vars()
-            with self.started([(command, {**env, **pipes}) for command, env in commands]) as processes:
+            with self.started([(command, {**env, **pipes}) for command, env in commands], log_file) as processes:
                 seen = 0
                 while (code := _exit_code(processes)) is None:
                     time.sleep(_POLL_SECONDS)
@@ -64,19 +68,33 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
         _forward(session, seen, on_message)
         if code != 0:
             raise dg.Failure(
-                f"the launched program ended with exit code {code}; its last lines are in the step's logs.",
-                metadata={"command": " ".join(commands[0][0]), "exit_code": code},
+                f"The launched program ended with exit code {code}. Its log ends with: {_last_line(log_file)}",
+                metadata={
+                    "exit_code": code,
+                    "command": " ".join(commands[0][0]),
+                    "log": dg.MetadataValue.path(str(log_file)),
+                    "log_end": dg.MetadataValue.md(f"```\n{_tail(log_file)}\n```"),
+                },
             )
         return dg.PipesClientCompletedInvocation(session)
 
     @contextmanager
-    def started(self, commands: Sequence[Command]) -> Iterator[list[Process]]:
+    def started(self, commands: Sequence[Command], log_file: Path) -> Iterator[list[Process]]:
         """The commands as leaders of new process groups; however the block is left, the groups are gone afterwards."""
         processes: list[Process] = []
+        log_file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            for command, env in commands:
-                full = [*_ends_with_parent(), *command]
-                processes.append(subprocess.Popen(full, env={**os.environ, **env}, start_new_session=True))
+            with log_file.open("ab") as log:
+                for command, env in commands:
+                    processes.append(
+                        subprocess.Popen(
+                            [*_ends_with_parent(), *command],
+                            env={**os.environ, **env},
+                            stdout=log,
+                            stderr=subprocess.STDOUT,
+                            start_new_session=True,
+                        )
+                    )
             yield processes
         finally:
             self._stop(processes)
@@ -100,6 +118,14 @@ def _exit_code(processes: Sequence[Process]) -> int | None:
     if failed:
         return failed[0]
     return None if None in codes else 0
+
+
+def _tail(log_file: Path) -> str:
+    return log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
+
+
+def _last_line(log_file: Path) -> str:
+    return (_tail(log_file).splitlines() or ["nothing"])[-1]
 
 
 def _forward(session: dg.PipesSession, seen: int, on_message: Callable[[Message], None] | None) -> int:
