@@ -45,7 +45,7 @@ def _living(group: int) -> list[int]:
     return found
 
 
-def _launch(program: str, **extras: Any) -> tuple[dg.ExecuteInProcessResult, list[tuple[float, Any]]]:
+def _launch(program: str, log_file: Path, **extras: Any) -> tuple[dg.ExecuteInProcessResult, list[tuple[float, Any]]]:
     heard: list[tuple[float, Any]] = []
 
     @dg.asset
@@ -53,6 +53,7 @@ def _launch(program: str, **extras: Any) -> tuple[dg.ExecuteInProcessResult, lis
         done = pipes.run(
             context=context,
             commands=[([sys.executable, "-c", program], {})],
+            log_file=log_file,
             extras=extras,
             on_message=lambda message: heard.append((time.monotonic(), message["step"])),
         )
@@ -62,19 +63,20 @@ def _launch(program: str, **extras: Any) -> tuple[dg.ExecuteInProcessResult, lis
     return dg.materialize([launched], resources={"pipes": client}, raise_on_error=False), heard
 
 
-def test_messages_arrive_while_the_program_runs() -> None:
-    result, heard = _launch(REPORTING, steps=3)
+def test_messages_arrive_while_the_program_runs(tmp_path: Path) -> None:
+    result, heard = _launch(REPORTING, tmp_path / "program.log", steps=3)
     assert result.success
     assert [step for _, step in heard] == [0, 1, 2]
     assert heard[-1][0] - heard[0][0] > 0.3
 
 
-def test_a_failed_program_fails_the_step_with_its_exit_code() -> None:
-    result, _ = _launch("import sys; sys.exit(3)")
+def test_a_failed_program_fails_the_step_with_its_exit_code_and_last_words(tmp_path: Path) -> None:
+    result, _ = _launch("import sys; print('out of paper'); sys.exit(3)", tmp_path / "program.log")
     failure = result.failure_data_for_node("launched")
     assert failure is not None
     assert failure.user_failure_data is not None
     assert "exit code 3" in str(failure.user_failure_data.description)
+    assert "out of paper" in str(failure.user_failure_data.description)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
@@ -83,7 +85,7 @@ def test_a_child_that_ignores_termination_does_not_outlive_the_step(tmp_path: Pa
 
     def cancelled_while_running() -> None:
         program = STUBBORN.format(ready=str(ready))
-        with client.started([([sys.executable, "-c", program], dict(os.environ))]) as started:
+        with client.started([([sys.executable, "-c", program], dict(os.environ))], tmp_path / "log") as started:
             groups.append(started[0].pid)
             deadline = time.monotonic() + 20
             while not ready.exists() and time.monotonic() < deadline:
