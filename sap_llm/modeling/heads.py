@@ -52,7 +52,8 @@ class DocumentModel(nn.Module):
         width = config.width
         self.encoder = LayoutEncoder(config)
         self.pool = nn.Linear(width, _POOL_HEADS)
-        self.gather = nn.Linear(3 * width, width)
+        self.gather = nn.Linear(3 * width, 2 * width)
+        self.spread = nn.Linear(2 * width, width)
         self.document_class = nn.Linear(width, len(labels.classes))
         self.subtype = nn.Linear(width, max(1, len(labels.subtypes)))
         self.header = nn.Linear(width, 1 + len(labels.header_fields))
@@ -89,4 +90,4 @@ class DocumentModel(nn.Module):
         attended = (weights[..., None] * slices).sum(dim=1).reshape(batch, width)
         mean = (vectors * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True).clamp(min=1.0)
         greatest = (vectors + (1.0 - mask)[..., None] * -1e4).amax(dim=1)
-        return torch.tanh(self.gather(torch.cat([attended, greatest, mean], dim=-1)))
+        return self.spread(nn.functional.gelu(self.gather(torch.cat([attended, greatest, mean], dim=-1))))

@@ -133,16 +133,20 @@ class ProcessGroup:
     def stop(self) -> None:
         """TERM to every group, KILL to what is left after the deadline."""
         self._signal(signal.SIGTERM)
-        end = time.monotonic() + self._deadline
-        while time.monotonic() < end and self._alive():
-            time.sleep(0.1)
+        self._wait_until_gone(self._deadline)
         self._signal(signal.SIGKILL)
         for process in self._processes:
             process.wait()
+        self._wait_until_gone(self._deadline)  # children die a moment after their leader
 
     def forwarding_signals(self) -> "_Forwarding":
         """Context in which TERM and INT to this process stop the group (main thread only)."""
         return _Forwarding()
+
+    def _wait_until_gone(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self._alive():
+            time.sleep(0.05)
 
     def _alive(self) -> bool:
         for process in self._processes:
