@@ -35,7 +35,7 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/uv
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --editable . $(PIP_ARGS)
 	@touch $@
 
-$(VENV)/.warmed: $(VENV)/.installed
+$(VENV)/.warmed: requirements.txt | $(VENV)/.installed
 	@if command -v c++ >/dev/null; then \
 	  echo "Building DeepSpeed's CPU operation once (a minute)"; \
 	  DS_ACCELERATOR=cpu MAX_JOBS=2 $(BIN)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; \

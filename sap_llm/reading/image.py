@@ -1,7 +1,7 @@
 """Pictures (PNG, JPEG, TIFF, WebP, BMP) to pages by OCR.
 
-Belongs here: decoding pictures and the OCR engine. Tesseract comes through the `ocr` extra and its language data; without
-them the error says how to get them. Damage and augmentation of pictures are `augmentation`.
+Belongs here: decoding pictures and the OCR engine. Tesseract comes through the `ocr` extra and its language data;
+without them the error says how to get them. Damage and augmentation of pictures are `augmentation`.
 """
 
 import io

@@ -91,7 +91,8 @@ class Sandbox:
         header = json.dumps({"task": task, "arguments": arguments}).encode()
         try:
             process = self._started()
-            assert process.stdin and process.stdout
+            assert process.stdin
+            assert process.stdout
             process.stdin.write(LENGTH.pack(len(header), len(content)) + header)
             process.stdin.write(content)
             process.stdin.flush()
