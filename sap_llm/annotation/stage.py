@@ -31,7 +31,7 @@ class AnnotatedDocsConfig(StageConfig):
     """`configs/<profile>/annotated_docs.yaml`."""
 
     confidence_threshold: float = Field(
-        0.85, description="pre-annotations below it are flagged for a person", ge=0, le=1
+        default=0.85, description="pre-annotations below it are flagged for a person", ge=0, le=1
     )
     pre_annotated_share: float = Field(
         default=1.0,

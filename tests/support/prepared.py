@@ -4,6 +4,7 @@ Belongs here: what unit and integration tests of the preparation share.
 """
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
 from sap_llm.preparation.plan import SparkSettings
@@ -29,9 +30,9 @@ class Prepared:
     release: Dataset
     training_set: BuildResult
 
-    def rows(self, table: str) -> list[dict[str, object]]:
+    def rows(self, table: str) -> list[dict[str, Any]]:
         """Rows of a table of the training set."""
-        return self.training_set.dataset.table(table).to_pylist()
+        return cast("list[dict[str, Any]]", self.training_set.dataset.table(table).to_pylist())
 
 
 def write_corpora(context: StageContext) -> dict[str, DatasetRef]:

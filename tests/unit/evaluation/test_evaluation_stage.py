@@ -193,8 +193,8 @@ def test_the_report_shows_tables_and_small_pictures(built: BuildResult) -> None:
     for picture in pictures:
         assert f"pictures/{picture.name}" in report
         assert picture.stat().st_size <= MOST_BYTES
-        colours = {colour for _, colour in Image.open(picture).convert("RGB").getcolors(4096)}
-        assert any(green > red + 60 for red, green, _ in colours)  # a right value is drawn
+        pixels = np.asarray(Image.open(picture).convert("RGB")).astype(int)
+        assert (pixels[..., 1] > pixels[..., 0] + 60).any()  # a right value is drawn in green
 
 
 def test_the_test_version_is_that_of_the_documents_alone(

@@ -79,7 +79,9 @@ def test_every_leak_is_named(changes: tuple[dict[str, object], ...], what: str) 
 
 
 def test_many_leaks_of_a_kind_are_summed_up() -> None:
-    pairs = [{"split_group": f"g{n // 2}", "split": "train" if n % 2 else "test"} for n in range(40)]
+    pairs: list[dict[str, object]] = [
+        {"split_group": f"g{n // 2}", "split": "train" if n % 2 else "test"} for n in range(40)
+    ]
     found = leaks(_rows(*pairs))
     assert found[-1] == "... 20 groups in several splits"
     assert len(found) == 6

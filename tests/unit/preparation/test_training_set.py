@@ -56,8 +56,9 @@ def test_splits_follow_the_rule_and_share_nothing(prepared: Prepared) -> None:
     rows = prepared.rows("documents")
     shares, seed = SplitShares(), prepared.training_set.manifest.seed
     for row in rows:
-        arguments = {"role": row["role"], "is_test_layout": row["is_test_layout"]}
-        assert row["split"] == split_of(row["split_group"], **arguments, seed=seed, shares=shares)
+        assert row["split"] == split_of(
+            row["split_group"], role=row["role"], is_test_layout=row["is_test_layout"], seed=seed, shares=shares
+        )
     assert leaks(prepared.training_set.dataset.table("documents")) == []
     assert {row["split"] for row in rows if row["source"] == "zugferd"} == {"test"}
 
