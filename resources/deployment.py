@@ -46,4 +46,4 @@ class DeploymentResource(dg.ConfigurableResource):
 
 def _asset_of(context: Context) -> str:
     assert isinstance(context, dg.AssetExecutionContext), "ops and checks name their asset"
-    return context.asset_key.path[-1]
+    return str(context.asset_key.path[-1])

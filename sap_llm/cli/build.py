@@ -4,7 +4,7 @@ Belongs here: resolving refs from the store's `current` pointers and calling the
 assets. Doors hold here as well: a closed gate refuses, whoever asks.
 """
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -41,48 +41,53 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
 
     deployment = Deployment.load()
     corpora = _public(deployment) | _synthetic(deployment) | _exports(deployment)
-    annotated = _say(
+    annotated = _judged(
+        deployment,
         build_annotated_docs(
             deployment.context(_progress),
             config=deployment.config(AnnotatedDocsConfig, "annotated_docs"),
             corpora=corpora,
             release=release,
-        )
+        ),
     )
-    _say(
+    _judged(
+        deployment,
         build_corpus_release(
             deployment.context(_progress),
             config=deployment.config(CorpusReleaseConfig, "corpus_release"),
             annotated=annotated,
             corpora=corpora,
             release=release,
-        )
+        ),
     )
 
 
 @commands.command()
 def training_set(release: Release = DEFAULT_RELEASE) -> None:
     """Clean, de-duplicate and split the release; write token shards."""
+    from sap_llm.preparation.plan import SparkSettings
     from sap_llm.preparation.stage import TrainingSetConfig, build_training_set
 
     deployment = Deployment.load()
     consumed = _current(deployment, f"corpus_release/{release}")
     require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="training_set")
-    _say(
+    _judged(
+        deployment,
         build_training_set(
             deployment.context(_progress),
             config=deployment.config(TrainingSetConfig, "training_set"),
             corpus_release=consumed,
             release=release,
-            spark_master=deployment.settings.spark_master,
-        )
+            spark=SparkSettings(master=deployment.settings.spark_master),
+        ),
     )
 
 
 @commands.command()
 def model(release: Release = DEFAULT_RELEASE) -> None:
     """Train the document model; a killed run resumes from its last checkpoint."""
-    from sap_llm.training.stage import DocumentModelConfig, build_document_model
+    from sap_llm.training.config import DocumentModelConfig
+    from sap_llm.training.stage import build_document_model
 
     deployment = Deployment.load()
     consumed = _current(deployment, f"training_set/{release}")
@@ -93,7 +98,7 @@ def model(release: Release = DEFAULT_RELEASE) -> None:
             config=deployment.config(DocumentModelConfig, "document_model"),
             training_set=consumed,
             release=release,
-            work_folder=deployment.work_folder,
+            work=deployment.work_folder,
         )
     )
 
@@ -105,7 +110,8 @@ def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.modeling.runtimes import load_predictor
 
     deployment = Deployment.load()
-    _say(
+    _judged(
+        deployment,
         build_model_evaluation(
             deployment.context(_progress),
             config=deployment.config(ModelEvaluationConfig, "model_evaluation"),
@@ -113,17 +119,18 @@ def evaluation(release: Release = DEFAULT_RELEASE) -> None:
             training_set=_current(deployment, f"training_set/{release}"),
             release=release,
             load_predictor=load_predictor,
-        )
+        ),
     )
 
 
 @commands.command()
-def quantized(release: Release = DEFAULT_RELEASE, variant: str = "int8") -> None:
+def quantized(release: Release = DEFAULT_RELEASE, variant: Literal["int8"] = "int8") -> None:
     """Compress the model; the variant is refused unless it is faster and nearly as good as its parent."""
     from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_models
 
     deployment = Deployment.load()
-    _say(
+    _judged(
+        deployment,
         build_quantized_models(
             deployment.context(_progress),
             config=deployment.config(QuantizedModelsConfig, "quantized_models"),
@@ -131,7 +138,7 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: str = "int8") -> None
             training_set=_current(deployment, f"training_set/{release}"),
             release=release,
             variant=variant,
-        )
+        ),
     )
 
 

@@ -38,9 +38,7 @@ class ReadDocument:
     notes: tuple[str, ...] = ()
 
 
-def read_document(
-    content: bytes, *, name: str, max_pages: int = DEFAULT_MAX_PAGES
-) -> ReadDocument:
+def read_document(content: bytes, *, name: str, max_pages: int = DEFAULT_MAX_PAGES) -> ReadDocument:
     """Read a PDF, a picture or a text.
 
     A file with more than `max_pages` pages is read up to there, and a note says so: header data stand in front.
@@ -64,9 +62,7 @@ def read_document(
     if total > len(pages):
         notes.append(f"Only the first {len(pages)} of {total} pages were read.")
     if not any(page.words for page in pages):
-        raise UnreadableDocumentError(
-            "no words on any page", where=name, remedy="Check that it is not blank."
-        )
+        raise UnreadableDocumentError("no words on any page", where=name, remedy="Check that it is not blank.")
     qualities = [page.quality for page in pages if page.words]
     return ReadDocument(
         pages=pages,
@@ -106,9 +102,7 @@ def media_type(content: bytes, *, name: str) -> str:
     )
 
 
-def _read_pdf(
-    content: bytes, name: str, max_pages: int, notes: list[str]
-) -> tuple[list[Page], int]:
+def _read_pdf(content: bytes, name: str, max_pages: int, notes: list[str]) -> tuple[list[Page], int]:
     from sap_llm.reading.image import has_ocr
     from sap_llm.reading.pdf import read_pdf
 
@@ -117,21 +111,15 @@ def _read_pdf(
     if not blank:
         return pages, total
     if has_ocr():
-        notes.append(
-            f"Pages without text layer read by OCR: {', '.join(map(str, blank))}."
-        )
-        return [
-            _ocr(content, name, page) if not page.words else page for page in pages
-        ], total
+        notes.append(f"Pages without text layer read by OCR: {', '.join(map(str, blank))}.")
+        return [_ocr(content, name, page) if not page.words else page for page in pages], total
     if len(blank) == len(pages):
         raise MissingToolError(
             "the PDF has no text layer (a scan?), and OCR is not installed",
             where=name,
             remedy="Install the extra (`pip install 'sap-llm[ocr]'`) and Tesseract's language data.",
         )
-    notes.append(
-        f"Pages without text layer were not read, OCR is not installed: {', '.join(map(str, blank))}."
-    )
+    notes.append(f"Pages without text layer were not read, OCR is not installed: {', '.join(map(str, blank))}.")
     return pages, total
 
 
@@ -144,9 +132,5 @@ def _ocr(content: bytes, name: str, page: Page) -> Page:
     from sap_llm.reading.pdf import render_page
 
     scale = min(_OCR_SCALE, 7000 / max(page.width, page.height))
-    picture = Image.open(
-        io.BytesIO(
-            render_page(content, name=name, page_number=page.page_number, scale=scale)
-        )
-    )
+    picture = Image.open(io.BytesIO(render_page(content, name=name, page_number=page.page_number, scale=scale)))
     return ocr_page(picture, page_number=page.page_number, dpi=72 * scale)

@@ -49,10 +49,7 @@ def read_image(content: bytes, *, name: str, max_pages: int) -> tuple[list[Page]
         UnreadableDocumentError: The picture is damaged or too large.
     """
     frames, total = _frames(content, name=name, max_pages=max_pages)
-    return [
-        ocr_page(frame, page_number=index)
-        for index, frame in enumerate(frames, start=1)
-    ], total
+    return [ocr_page(frame, page_number=index) for index, frame in enumerate(frames, start=1)], total
 
 
 def ocr_page(image: "Image", *, page_number: int, dpi: float | None = None) -> Page:
@@ -80,20 +77,14 @@ def ocr_page(image: "Image", *, page_number: int, dpi: float | None = None) -> P
         engine.Recognize()
         iterator = engine.GetIterator()
         for found in iterate_level(iterator, RIL.WORD) if iterator else ():
-            text = (
-                "".join((found.GetUTF8Text(RIL.WORD) or "").split())
-                if not found.Empty(RIL.WORD)
-                else ""
-            )
+            text = "".join((found.GetUTF8Text(RIL.WORD) or "").split()) if not found.Empty(RIL.WORD) else ""
             confidence = found.Confidence(RIL.WORD) if text else 0.0
             box = found.BoundingBox(RIL.WORD)
             if text and box and confidence >= _MIN_CONFIDENCE:
                 words.append(text)
                 boxes.append(box)
                 confidences.append(confidence / 100)
-    scaled = np.asarray(boxes, dtype=np.float32).reshape(len(words), 4) * np.float32(
-        scale
-    )
+    scaled = np.asarray(boxes, dtype=np.float32).reshape(len(words), 4) * np.float32(scale)
     order, lines = order_words(scaled)
     return Page(
         page_number=page_number,
@@ -133,18 +124,10 @@ def tessdata() -> tuple[str, str]:
     from importlib.util import find_spec
 
     if find_spec("tesserocr") is None:
-        raise MissingToolError(
-            "no OCR engine to read pictures", where="tesserocr", remedy=_REMEDY
-        )
+        raise MissingToolError("no OCR engine to read pictures", where="tesserocr", remedy=_REMEDY)
     named = os.environ.get("TESSDATA_PREFIX")
-    for folder in (
-        [Path(named), Path(named) / "tessdata"]
-        if named
-        else [Path(path) for path in _TESSDATA]
-    ):
-        languages = [
-            code for code in _LANGUAGES if (folder / f"{code}.traineddata").is_file()
-        ]
+    for folder in [Path(named), Path(named) / "tessdata"] if named else [Path(path) for path in _TESSDATA]:
+        languages = [code for code in _LANGUAGES if (folder / f"{code}.traineddata").is_file()]
         if languages:
             return str(folder), "+".join(languages)
     raise MissingToolError(

@@ -55,9 +55,7 @@ def open_pdf(content: bytes, *, name: str) -> Iterator[pdfium.PdfDocument]:
     try:
         document = pdfium.PdfDocument(content)
         if not len(document):
-            raise UnreadableDocumentError(
-                "the PDF has no pages", where=name, remedy="Export the document again."
-            )
+            raise UnreadableDocumentError("the PDF has no pages", where=name, remedy="Export the document again.")
         yield document
     except pdfium.PdfiumError as error:
         what, remedy = _REASONS.get(
@@ -87,10 +85,7 @@ def read_pdf(
     """
     with open_pdf(content, name=name) as document:
         total = len(document)
-        return [
-            _read(document, index, name, reader)
-            for index in range(min(total, max_pages))
-        ], total
+        return [_read(document, index, name, reader) for index in range(min(total, max_pages))], total
 
 
 def attachments(content: bytes, *, name: str) -> dict[str, bytes]:
@@ -155,17 +150,12 @@ def _read(document: pdfium.PdfDocument, index: int, name: str, reader: str) -> P
             )
         return read_page(page, page_number=index + 1, reader=reader)
     except ValueError as error:
-        raise UnreadableDocumentError(
-            str(error), where=where, remedy="Split the document."
-        ) from error
+        raise UnreadableDocumentError(str(error), where=where, remedy="Split the document.") from error
 
 
 def _attached(handle: object) -> bytes | None:
     size = ctypes.c_ulong()
-    if (
-        not raw.FPDFAttachment_GetFile(handle, None, 0, size)
-        or size.value > MAX_ATTACHMENT_BYTES
-    ):
+    if not raw.FPDFAttachment_GetFile(handle, None, 0, size) or size.value > MAX_ATTACHMENT_BYTES:
         return None
     buffer = ctypes.create_string_buffer(size.value)
     raw.FPDFAttachment_GetFile(handle, buffer, size.value, size)
@@ -175,7 +165,5 @@ def _attached(handle: object) -> bytes | None:
 def _attachment_name(handle: object) -> str:
     size = raw.FPDFAttachment_GetName(handle, None, 0)
     buffer = ctypes.create_string_buffer(size)
-    raw.FPDFAttachment_GetName(
-        handle, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size
-    )
+    raw.FPDFAttachment_GetName(handle, ctypes.cast(buffer, ctypes.POINTER(raw.FPDF_WCHAR)), size)
     return buffer.raw[: max(0, size - 2)].decode("utf-16-le", "replace")

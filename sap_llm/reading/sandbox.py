@@ -48,9 +48,7 @@ class Sandbox:
     ) -> None:
         self.close()
 
-    def read(
-        self, content: bytes, *, name: str, max_pages: int = DEFAULT_MAX_PAGES
-    ) -> ReadDocument:
+    def read(self, content: bytes, *, name: str, max_pages: int = DEFAULT_MAX_PAGES) -> ReadDocument:
         """`document.read_document` in the child.
 
         Raises:
@@ -70,15 +68,9 @@ class Sandbox:
         found = self._ask("attachments", content, name=name)
         return {key: base64.b64decode(data) for key, data in found.items()}
 
-    def render(
-        self, content: bytes, *, name: str, page_number: int = 1, scale: float = 1.0
-    ) -> bytes:
+    def render(self, content: bytes, *, name: str, page_number: int = 1, scale: float = 1.0) -> bytes:
         """`pdf.render_page` in the child; raises like `read`."""
-        return base64.b64decode(
-            self._ask(
-                "render", content, name=name, page_number=page_number, scale=scale
-            )
-        )
+        return base64.b64decode(self._ask("render", content, name=name, page_number=page_number, scale=scale))
 
     def close(self) -> None:
         """End the child."""
@@ -111,26 +103,18 @@ class Sandbox:
                 where=arguments["name"],
                 remedy="Export the document again.",
             ) from error
-        except (
-            BaseException
-        ):  # interrupted in the middle of an answer: the next one would be out of step
+        except BaseException:  # interrupted in the middle of an answer: the next one would be out of step
             self.close()
             raise
         if "error" in answer:
-            error_type = (
-                MissingToolError
-                if answer["error"].pop("kind") == "missing_tool"
-                else UnreadableDocumentError
-            )
+            error_type = MissingToolError if answer["error"].pop("kind") == "missing_tool" else UnreadableDocumentError
             raise error_type(answer["error"].pop("what"), **answer["error"])
         return answer["result"]
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self._process is None or self._process.poll() is not None:
             package = str(Path(__file__).parents[2])
-            path = os.pathsep.join(
-                [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-            )
+            path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
             self._process = subprocess.Popen(
                 [
                     sys.executable,

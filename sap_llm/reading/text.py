@@ -30,33 +30,20 @@ def read_text(content: bytes, *, name: str, max_pages: int) -> tuple[list[Page],
     Raises:
         UnreadableDocumentError: Not text, too large, or no words.
     """
-    rows = [
-        row.expandtabs(8)
-        for page in _decode(content, name).split("\f")
-        for row in _padded(page)
-    ]
+    rows = [row.expandtabs(8) for page in _decode(content, name).split("\f") for row in _padded(page)]
     while rows and not rows[-1].strip():
         rows.pop()
     if not any(row.strip() for row in rows):
-        raise UnreadableDocumentError(
-            "the text has no words", where=name, remedy="Check the export of the file."
-        )
+        raise UnreadableDocumentError("the text has no words", where=name, remedy="Check the export of the file.")
     total = -(-len(rows) // ROWS_PER_PAGE)
     starts = [index * ROWS_PER_PAGE for index in range(min(total, max_pages))]
-    return [
-        _page(rows[start : start + ROWS_PER_PAGE], index + 1)
-        for index, start in enumerate(starts)
-    ], total
+    return [_page(rows[start : start + ROWS_PER_PAGE], index + 1) for index, start in enumerate(starts)], total
 
 
 def is_text(content: bytes) -> bool:
     """Whether the bytes look like text: hardly any control characters."""
     head = content[:65536].decode("latin-1")
-    return (
-        bool(head)
-        and b"\0" not in content[:65536]
-        and len(_CONTROL.findall(head)) <= len(head) / 100
-    )
+    return bool(head) and b"\0" not in content[:65536] and len(_CONTROL.findall(head)) <= len(head) / 100
 
 
 def _decode(content: bytes, name: str) -> str:

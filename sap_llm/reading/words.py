@@ -33,9 +33,7 @@ _HYPHENS = {
 }  # PDFium marks the hyphen of a divided word by 0x02 (older: 0xFFFE)
 _DROPPED = {0xFEFF: "", 0x200B: "", 0x200C: "", 0x200D: "", 0x200E: "", 0x200F: ""}
 _TRANSLATION: dict[int, str] = _LIGATURES | _HYPHENS | _DROPPED
-_SAME_LINE = (
-    0.35  # of the character height: baselines of one visual line differ by less
-)
+_SAME_LINE = 0.35  # of the character height: baselines of one visual line differ by less
 _SAME_PLACE_POINTS = 1.0  # fake bold prints a word twice, this near
 _SPACES = {
     *range(0x02),
@@ -49,9 +47,7 @@ _SPACES = {
     0x2029,
 }
 _SPACES |= {0x202F, 0x205F, 0x3000}
-_WORD_GAP = (
-    1.0  # of the character height: a wider gap separates words even without a space
-)
+_WORD_GAP = 1.0  # of the character height: a wider gap separates words even without a space
 
 _Doubles = npt.NDArray[np.float64]
 
@@ -71,9 +67,7 @@ _get_origin = _bare(raw.FPDFText_GetCharOrigin, _POINT)
 _get_unicode = _bare(raw.FPDFText_GetUnicode, [ctypes.c_void_p, ctypes.c_int])
 
 
-def read_page(
-    page: pdfium.PdfPage, *, page_number: int, reader: str = "text_layer"
-) -> Page:
+def read_page(page: pdfium.PdfPage, *, page_number: int, reader: str = "text_layer") -> Page:
     """Words of one PDF page from its text layer.
 
     A page without text gives no words and quality 0. Quality is the share of characters that have a known meaning.
@@ -105,9 +99,7 @@ def read_page(
     )
 
 
-def order_words(
-    boxes: npt.NDArray[Any], *, baselines: npt.NDArray[Any] | None = None
-) -> tuple[Lines, Lines]:
+def order_words(boxes: npt.NDArray[Any], *, baselines: npt.NDArray[Any] | None = None) -> tuple[Lines, Lines]:
     """Reading order and visual line of words.
 
     Args:
@@ -122,9 +114,7 @@ def order_words(
         return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32)
     heights = np.maximum(boxes[:, 3] - boxes[:, 1], 0.1)
     anchors = baselines if baselines is not None else (boxes[:, 1] + boxes[:, 3]) / 2
-    tolerance = np.maximum(
-        _SAME_LINE * np.minimum(heights, 2 * np.median(heights)), 1.0
-    )
+    tolerance = np.maximum(_SAME_LINE * np.minimum(heights, 2 * np.median(heights)), 1.0)
     by_height = np.argsort(anchors, kind="stable")
     lines = np.zeros(count, dtype=np.int32)
     line, reference = 0, float(anchors[by_height[0]])
@@ -163,10 +153,7 @@ def _words(page: pdfium.PdfPage) -> tuple[list[str], _Doubles, _Doubles]:
     if not starts:
         return [], np.zeros((0, 4)), origins
     ends = [*starts[1:], len(kept)]
-    texts = [
-        _text([codes[index] for index in kept[start:end]])
-        for start, end in zip(starts, ends, strict=True)
-    ]
+    texts = [_text([codes[index] for index in kept[start:end]]) for start, end in zip(starts, ends, strict=True)]
     low = np.minimum.reduceat(edges, starts)
     high = np.maximum.reduceat(edges, starts)
     return (
@@ -186,18 +173,12 @@ def _starts(kept: list[int], edges: _Doubles) -> list[int]:
     size = np.maximum(size, np.median(edges[:, 3] - edges[:, 2]))
     apart_x = np.maximum(here[:, 0] - before[:, 1], before[:, 0] - here[:, 1])
     apart_y = np.maximum(here[:, 2] - before[:, 3], before[:, 2] - here[:, 3])
-    is_start = (
-        (np.diff(indices) > 1)
-        | (apart_x > _WORD_GAP * size)
-        | (apart_y > _WORD_GAP * size)
-    )
+    is_start = (np.diff(indices) > 1) | (apart_x > _WORD_GAP * size) | (apart_y > _WORD_GAP * size)
     found: list[int] = (np.flatnonzero(is_start) + 1).tolist()
     return [0, *found]
 
 
-def _upright(
-    page: pdfium.PdfPage, edges: _Doubles, origins: _Doubles
-) -> tuple[_Doubles, _Doubles]:
+def _upright(page: pdfium.PdfPage, edges: _Doubles, origins: _Doubles) -> tuple[_Doubles, _Doubles]:
     """Boxes and baselines in points from the top left corner of the page as shown: crop box first, then rotation."""
     left, bottom, right, top = page.get_bbox()
     width, height = right - left, top - bottom
@@ -211,43 +192,28 @@ def _upright(
     elif rotation == 270:
         x, y = y, width - x
     low, high = np.minimum(x[0], x[1]), np.maximum(x[0], x[1])
-    boxes = np.stack(
-        [low, np.minimum(y[0], y[1]), high, np.maximum(y[0], y[1])], axis=1
-    )
+    boxes = np.stack([low, np.minimum(y[0], y[1]), high, np.maximum(y[0], y[1])], axis=1)
     return boxes, y[2]
 
 
 def _text(codes: list[int]) -> str:
     units = "".join(map(chr, codes))
     if any(0xD800 <= code <= 0xDFFF for code in codes):  # halves of a pair of UTF-16
-        units = units.encode("utf-16-le", "surrogatepass").decode(
-            "utf-16-le", "replace"
-        )
+        units = units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return units.translate(_TRANSLATION)
 
 
-def _visible(
-    texts: list[str], boxes: _Doubles, width: float, height: float
-) -> list[int]:
+def _visible(texts: list[str], boxes: _Doubles, width: float, height: float) -> list[int]:
     """Indices of words that are on the page, have text and are not printed a second time at the same place."""
     seen: dict[str, list[list[float]]] = {}
     kept: list[int] = []
-    inside = (
-        (boxes[:, 2] > 0)
-        & (boxes[:, 0] < width)
-        & (boxes[:, 3] > 0)
-        & (boxes[:, 1] < height)
-    )
-    for index, (text, box, is_inside) in enumerate(
-        zip(texts, boxes.tolist(), inside.tolist(), strict=True)
-    ):
+    inside = (boxes[:, 2] > 0) & (boxes[:, 0] < width) & (boxes[:, 3] > 0) & (boxes[:, 1] < height)
+    for index, (text, box, is_inside) in enumerate(zip(texts, boxes.tolist(), inside.tolist(), strict=True)):
         if not text or not is_inside:
             continue
         twins = seen.setdefault(text, [])
         if any(
-            abs(twin[0] - box[0]) < _SAME_PLACE_POINTS
-            and abs(twin[1] - box[1]) < _SAME_PLACE_POINTS
-            for twin in twins
+            abs(twin[0] - box[0]) < _SAME_PLACE_POINTS and abs(twin[1] - box[1]) < _SAME_PLACE_POINTS for twin in twins
         ):
             continue
         twins.append(box)
@@ -257,8 +223,5 @@ def _visible(
 
 def _quality(texts: list[str]) -> float:
     total = sum(map(len, texts))
-    unknown = sum(
-        text.count("�") + sum(0xE000 <= ord(char) <= 0xF8FF for char in text)
-        for text in texts
-    )
+    unknown = sum(text.count("�") + sum(0xE000 <= ord(char) <= 0xF8FF for char in text) for text in texts)
     return 1.0 - unknown / total if total else 0.0

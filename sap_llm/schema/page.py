@@ -44,9 +44,7 @@ class Page:
     def __post_init__(self) -> None:
         count = len(self.words)
         if self.boxes.shape != (count, 4) or self.lines.shape != (count,):
-            raise ValueError(
-                f"{count} words, boxes {self.boxes.shape}, lines {self.lines.shape}"
-            )
+            raise ValueError(f"{count} words, boxes {self.boxes.shape}, lines {self.lines.shape}")
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Page":

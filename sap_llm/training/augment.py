@@ -51,7 +51,7 @@ def _replace_digits(batch: Batch, rate: float, generator: np.random.Generator) -
 def _mask_words(batch: Batch, config: AugmentationConfig, generator: np.random.Generator) -> None:
     shape = batch.mask.shape
     whole = generator.random(shape) < config.word_masking
-    unlabelled = (batch.header_labels == OUTSIDE) & (batch.line_labels <= OUTSIDE)
+    unlabelled: Array = np.asarray((batch.header_labels == OUTSIDE) & (batch.line_labels <= OUTSIDE))
     loses_labels = generator.random(shape[0]) < config.label_dropout_documents
     whole |= unlabelled & loses_labels[:, None] & (generator.random(shape) < config.label_dropout_words)
     batch.characters[whole] = 0
