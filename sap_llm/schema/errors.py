@@ -13,7 +13,8 @@ class SapLlmError(Exception):
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
         self.what, self.where, self.remedy = what, where, remedy
-        super().__init__(" ".join(part for part in (f"{where}: {what}" if where else what, remedy) if part))
+        sentence = what if what.endswith((".", "!", "?")) else f"{what}."
+        super().__init__(" ".join(part for part in (f"{where}: {sentence}" if where else sentence, remedy) if part))
 
 
 class ConfigurationError(SapLlmError):
