@@ -7,6 +7,7 @@ The table's schema, the stage's configuration and its build function belong here
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
+from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
@@ -74,7 +75,7 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
         def batches() -> Iterator[pa.Table]:
             for start in range(worlds.start, worlds.stop, _WORLDS_A_BATCH):
                 part = range(start, min(start + _WORLDS_A_BATCH, worlds.stop))
-                rows = [row for number in part for row in _rows(number, config)]
+                rows = [row for number in part for row in fact_rows(number, config)]
                 for row in rows:
                     counts[row["document_type"]] = counts.get(row["document_type"], 0) + 1
                 context.progress("business facts", done=part.stop - worlds.start, total=len(worlds))
@@ -94,15 +95,14 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
     )
 
 
-def _rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
+def fact_rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
+    """Rows of `FACTS` of one world."""
     world = make_world(config.seed, number)
     for fact in make_chains(world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max):
         yield _row(fact, number)
 
 
 def _row(fact: Fact, number: int) -> dict[str, Any]:
-    from decimal import Decimal
-
     return {
         "document_id": fact.document_id,
         "chain": fact.chain,

@@ -39,6 +39,7 @@ _BBAN: dict[str, str] = {
     "ES": "####################",
     "CH": "#################",
 }
+_BELGIAN_BANKS = ("001", "063", "310", "363", "733", "979")
 _BANK_CODES = (
     "COBA DEUT BNPA SOGE CRLY AGRI BBVA CAIX BSCH UBSW RAIF OPSK BARC LOYD MIDL NWBK GEBA KRED INGB RABO ABNA UNCR "
     "BCIT BILL CCPL HELA GENO SOLA BYLA POFI ZKBK WELA DRES NORD SPAR"
@@ -122,7 +123,8 @@ def iban(rng: random.Random, country: str, bank: str) -> str:
     letters = iter(bank)
     body = "".join(next(letters) if char == "A" else rng.choice(_DIGITS) for char in shape)
     if country == "BE":
-        body = f"{body[:10]}{int(body[:10]) % 97 or 97:02d}"
+        account = rng.choice(_BELGIAN_BANKS) + body[3:10]
+        body = f"{account}{int(account) % 97 or 97:02d}"
     if country == "ES":
         from stdnum.es import ccc
 

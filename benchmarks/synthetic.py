@@ -1,0 +1,150 @@
+"""How many synthetic documents one CPU second makes, beside the roadmap's Faker + Jinja2 + WeasyPrint.
+
+Ours typesets facts with Typst and reads every word's true box back; the rival renders an HTML page of the same size
+(15 fields, 10 lines) to PDF and knows no boxes. The rival's packages are no dependency of the project: they live in a
+virtual environment of their own, made on demand.
+"""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.measure import Measure, higher_is_better
+from sap_llm.schema.errors import MissingToolError
+
+ROOT = Path(__file__).parent.parent
+RIVAL = ROOT / ".venvs" / "bench"
+RIVAL_PACKAGES = ("weasyprint>=66,<71", "jinja2>=3.1,<4", "faker>=40,<41")
+RUNS = 3
+OURS_DOCUMENTS, RIVAL_DOCUMENTS = 150, 12
+
+
+def run() -> dict[str, Measure]:
+    """Documents per CPU second, both sides in turns.
+
+    Raises:
+        MissingToolError: The rival cannot be installed.
+    """
+    python = rival_python()
+    figures: dict[str, list[float]] = {"ten lines": [], "as generated": [], "rival": []}
+    for _ in range(RUNS):
+        figures["ten lines"].append(_child([sys.executable, "-m", "benchmarks.synthetic", "ten"]))
+        figures["as generated"].append(_child([sys.executable, "-m", "benchmarks.synthetic", "all"]))
+        figures["rival"].append(_child([str(python), "-m", "benchmarks.synthetic", "rival"]))
+    sys.stdout.writelines(f"{name}: {sorted(values)}\n" for name, values in figures.items())
+    name = "Faker + Jinja2 + WeasyPrint, no boxes"
+    rival = round(statistics.median(figures["rival"]), 3)
+    return {
+        f"synthetic_documents_{side.replace(' ', '_')}": higher_is_better(
+            ours=round(statistics.median(figures[side]), 3),
+            rival=rival,
+            rival_name=name,
+            unit="documents per CPU second",
+            runs=RUNS,
+        )
+        for side in ("ten lines", "as generated")
+    }
+
+
+def rival_python() -> Path:
+    """The interpreter of the rival's environment, made if it is not there."""
+    python = RIVAL / "bin" / "python"
+    if (RIVAL / "ready").exists():
+        return python
+    uv = shutil.which("uv")
+    if uv is None:
+        raise MissingToolError(
+            "uv is not installed", where="benchmark synthetic", remedy="Install uv, it makes .venvs."
+        )
+    steps = (
+        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(RIVAL)],
+        [uv, "pip", "install", "--quiet", "--python", str(python), *RIVAL_PACKAGES],
+        [str(python), "-c", "import weasyprint"],
+    )
+    for step in steps:
+        done = subprocess.run(step, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise MissingToolError(
+                f"the rival cannot be installed: {done.stderr.strip()[-300:]}",
+                where=" ".join(step[:3]),
+                remedy="It needs a package index and the system libraries of Pango (apt: libpango-1.0-0).",
+            )
+    (RIVAL / "ready").touch()
+    return python
+
+
+def _child(command: list[str]) -> float:
+    """Documents per CPU second that a fresh process reports."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
+
+
+def ours(*, ten_lines: bool) -> float:
+    """Documents per CPU second of `typeset_fact`: composing, typesetting, boxes, annotation rows."""
+    import yaml
+
+    from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
+    from sap_llm.synthetic.stage import SyntheticDocsConfig, typeset_fact
+
+    values = [
+        yaml.safe_load((ROOT / f"configs/tiny/{name}.yaml").read_text())
+        for name in ("business_facts", "synthetic_docs")
+    ]
+    facts_config, config = BusinessFactsConfig(**values[0]), SyntheticDocsConfig(**values[1])
+    facts = [fact for number in range(60) for fact in fact_rows(number, facts_config)]
+    if ten_lines:
+        facts = [fact for fact in facts if 9 <= len(json.loads(fact["payload"])["lines"]) <= 11]
+    picked = facts[:: max(1, len(facts) // OURS_DOCUMENTS)][:OURS_DOCUMENTS]
+
+    def work() -> int:
+        return sum("documents" in typeset_fact(fact, config) for fact in picked)
+
+    for fact in picked[:10]:
+        typeset_fact(fact, config)
+    return _rate(work)
+
+
+def rival() -> float:
+    """Documents per CPU second of the roadmap's way."""
+    from faker import Faker  # type: ignore[import-not-found,unused-ignore]
+    from jinja2 import Template  # type: ignore[import-not-found,unused-ignore]
+    from weasyprint import HTML  # type: ignore[import-not-found,unused-ignore]
+
+    fake, template = Faker("de_DE"), Template(_TEMPLATE)
+
+    def one() -> bytes:
+        lines = [[fake.ean8(), fake.bs(), fake.random_int(1, 99), fake.pydecimal(3, 2, True)] for _ in range(10)]
+        fields = {f"Feld {index}": fake.ean13() for index in range(11)}
+        page = template.render(
+            seller=fake.company(), street=fake.street_address(), city=fake.city(), buyer=fake.company(),
+            number=fake.ean8(), date=fake.date(), fields=fields, lines=lines, total=fake.pydecimal(5, 2, True),
+        )  # fmt: skip
+        pdf: bytes = HTML(string=page).write_pdf()
+        return pdf
+
+    one()
+    return _rate(lambda: sum(bool(one()) for _ in range(RIVAL_DOCUMENTS)))
+
+
+def _rate(work: Callable[[], int]) -> float:
+    started = time.process_time()
+    count = work()
+    return round(count / (time.process_time() - started), 3)
+
+
+_TEMPLATE = """<html><head><style>body{font-family:sans-serif;font-size:9pt} td{border:1px solid #888;padding:3px}
+table{border-collapse:collapse;width:100%}</style></head><body><h1>Rechnung {{number}}</h1>
+<p>{{seller}}<br>{{street}}<br>{{city}}</p>
+<p>{{buyer}}</p><p>Datum: {{date}}</p>{% for name, value in fields.items() %}<div>{{name}}: {{value}}</div>{% endfor %}
+<table>{% for line in lines %}<tr>{% for cell in line %}<td>{{cell}}</td>{% endfor %}</tr>{% endfor %}</table>
+<p><b>Gesamtbetrag: {{total}} EUR</b></p></body></html>"""
+
+if __name__ == "__main__":
+    mode = sys.argv[1]
+    figure = rival() if mode == "rival" else ours(ten_lines=mode == "ten")
+    sys.stdout.write(json.dumps(figure) + "\n")
