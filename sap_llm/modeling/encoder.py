@@ -158,7 +158,7 @@ class Block(nn.Module):
         batch, words, width = vectors.shape
         joined = self.queries_keys_values(self.before_attention(vectors))
         joined = joined.view(batch, words, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        queries, keys = rotate(joined[0], cosine, sine), rotate(joined[1], cosine, sine)
+        queries, keys = rotate(joined[:2], cosine, sine)
         # plain products: torch's fused CPU kernel is 4x slower backwards in bf16 at these lengths
         scores = torch.matmul(queries * self.scale, keys.transpose(2, 3)) + bias.to(queries.dtype)
         attended = torch.matmul(torch.softmax(scores, dim=-1).to(queries.dtype), joined[2])

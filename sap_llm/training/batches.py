@@ -15,7 +15,7 @@ from sap_llm.modeling.labels import IGNORED
 from sap_llm.modeling.shards import Shard
 
 Array = npt.NDArray[Any]
-_LENGTH_NOISE = 0.15  # so that neighbours in length differ from epoch to epoch
+_LENGTH_NOISE = 0.05  # so that neighbours in length differ from epoch to epoch
 _PAD_TO = 16
 
 
