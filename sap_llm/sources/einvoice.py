@@ -21,7 +21,7 @@ ATTACHMENT_NAMES = (
     "order-x.xml",
     "cida.xml",
 )  # ZUGFeRD 1 differs from 2.0 by case only
-_STEP = re.compile(r"^(?P<name>\w+|@\w+)(?:\[@(?P<key>\w+)=(?P<value>\w+)\])?$")
+_STEP = re.compile(r"^(?P<name>\w+|@\w+)(?:\[(?P<key>@?\w+)=(?P<value>\w+)\])?$")
 _UBL = "urn:oasis:names:specification:ubl"
 _NUMBER_LINE = re.compile(r":|\d{5}")
 
@@ -122,7 +122,9 @@ def _xpath(path: str) -> Any:
         if match["name"].startswith("@"):
             steps.append(match["name"])
             continue
-        condition = f" and @{match['key']}='{match['value']}'" if match["key"] else ""
+        key = match["key"] or ""
+        place = key if key.startswith("@") else f".//*[local-name()='{key}']"
+        condition = f" and {place}='{match['value']}'" if key else ""
         steps.append(f"*[local-name()='{match['name']}'{condition}]")
     return etree.XPath("/".join(steps))
 
