@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from sap_llm.evaluation import baseline_labels as labels
-from sap_llm.evaluation.baseline_lines import COLUMN, Line, Span, below, lines_of
+from sap_llm.evaluation.baseline_lines import COLUMN, Lines, Span, below, lines_of
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.schema.values import canonical
@@ -47,6 +47,7 @@ _CODES = r"\b(?:EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|HUF|JPY|CNY|INR|MYR|AUD|CAD)
 _FILLER = r"[\s:.#°º№\-–=]*"
 _TITLE_LINES = 40
 _LONGEST_NAME = 7
+_NAME_ENDS = "\t●•|–,"  # what separates a name from the words before it
 _ADDRESS_LINES = 4
 _KINDS = {
     "PURCHASE_ORDER": labels.ORDER,
@@ -92,7 +93,7 @@ def predict_with_labels(pages: Sequence[Page]) -> dict[str, Any]:
     }
 
 
-def classify(lines: Sequence[Line]) -> tuple[str, float]:
+def classify(lines: Lines) -> tuple[str, float]:
     """Class by the tallest, earliest title word among the first lines; `OTHER` without any."""
     best, chosen = 0.0, "OTHER"
     for position, line in enumerate(lines[:_TITLE_LINES]):
@@ -117,7 +118,7 @@ def _title_class(text: str) -> str | None:
     return None
 
 
-def _identifiers(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
+def _identifiers(lines: Lines, kind: str) -> dict[str, Candidate | None]:
     family = _KINDS.get(kind, labels.INVOICE)
     found = {"document_number": _first(lines, labels.NUMBER[family], IDENTIFIER)}
     taken = found["document_number"]
@@ -139,7 +140,7 @@ def _has_check_digits(iban: str) -> bool:
     return int("".join(str(int(char, 36)) for char in text[4:] + text[:4])) % 97 == 1
 
 
-def _dates(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
+def _dates(lines: Lines, kind: str) -> dict[str, Candidate | None]:
     family = _KINDS.get(kind, labels.INVOICE)
     found = {name: _first(lines, patterns, DATE) for name, patterns in labels.DATES.items()}
     own = _first(lines, labels.DATE[family], DATE) or _first(lines, labels.BARE_DATE, DATE)
@@ -147,7 +148,7 @@ def _dates(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
     return found
 
 
-def _sums(lines: Sequence[Line]) -> dict[str, Candidate | None]:
+def _sums(lines: Lines) -> dict[str, Candidate | None]:
     """Net, tax and total: the largest candidates that add up, else the first of each."""
     names = ("net_amount", "tax_amount", "total_amount")
     candidates = {name: _distinct(_amounts(lines, labels.AMOUNTS[name])) for name in names}
@@ -168,9 +169,9 @@ def _number(candidate: Candidate) -> Decimal:
     return Decimal(canonical(candidate[0].text, "amount") or "0")
 
 
-def _amounts(lines: Sequence[Line], patterns: Sequence[str]) -> Iterator[Candidate]:
+def _amounts(lines: Lines, patterns: Sequence[str]) -> Iterator[Candidate]:
     """Amounts behind a label (the last of its line) or under it, the last label of a kind first."""
-    for pattern in patterns:
+    for pattern in _occurring(patterns, lines):
         for line in reversed(lines):
             for match in _pattern(pattern).finditer(line.text):
                 behind = list(_pattern(AMOUNT).finditer(line.text, match.end()))
@@ -182,7 +183,7 @@ def _amounts(lines: Sequence[Line], patterns: Sequence[str]) -> Iterator[Candida
                         yield _inside(cell, AMOUNT), UNDER
 
 
-def _parties(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
+def _parties(lines: Lines, kind: str) -> dict[str, Candidate | None]:
     """Names by their labels; without labels the letterhead is the writer and the next company the reader."""
     found = {name: _party(lines, patterns) for name, patterns in labels.PARTIES.items()}
     taken = {candidate[0].text.casefold() for candidate in found.values() if candidate}
@@ -195,8 +196,8 @@ def _parties(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
     return found
 
 
-def _party(lines: Sequence[Line], patterns: Sequence[str]) -> Candidate | None:
-    for pattern in patterns:
+def _party(lines: Lines, patterns: Sequence[str]) -> Candidate | None:
+    for pattern in _occurring(patterns, lines):
         for line in lines:
             match = _pattern(rf"(?:^|\t){pattern}[ \t]*(:?)").search(line.text)
             if match is None:
@@ -223,7 +224,7 @@ def _is_name(text: str, *, most_digits: int = 0) -> bool:
     return _pattern(labels.NO_NAMES).search(text) is None
 
 
-def _addressees(lines: Sequence[Line]) -> Iterator[Span]:
+def _addressees(lines: Lines) -> Iterator[Span]:
     """First lines of address blocks: cells that stand above each other and end in postcode and town."""
     for line in lines:
         for cell in line.cells():
@@ -239,17 +240,18 @@ def _addressees(lines: Sequence[Line]) -> Iterator[Span]:
                 yield top
 
 
-def _companies(lines: Sequence[Line]) -> Iterator[Span]:
+def _companies(lines: Lines) -> Iterator[Span]:
     """Cells, cut at dashes and bullets, that end in a legal form."""
     for line in lines:
-        for match in _pattern(rf"[^\t●•|–,]*?\b{labels.LEGAL_FORM}(?=[\s,;.●•|–-]|$)").finditer(line.text):
-            text = match.group().strip(" -,")
+        for match in _pattern(rf"\b{labels.LEGAL_FORM}(?=[\s,;.●•|–-]|$)").finditer(line.text):
+            start = max(line.text.rfind(mark, 0, match.start()) for mark in _NAME_ENDS) + 1
+            text = line.text[start : match.end()].strip(" -,")
             if text[:1].isupper() and 2 <= len(text.split()) <= _LONGEST_NAME and _is_name(text):
-                start = match.start() + match.group().index(text)
+                start = line.text.index(text, start)
                 yield line.span(start, start + len(text))
 
 
-def _tax_ids(lines: Sequence[Line], kind: str) -> dict[str, Candidate | None]:
+def _tax_ids(lines: Lines, kind: str) -> dict[str, Candidate | None]:
     """VAT ids: those labelled as the other party's go there, the first of the rest is the writer's."""
     writer, reader = ("buyer", "seller") if kind in _BUYER_WRITES else ("seller", "buyer")
     found: dict[str, Candidate | None] = {"seller_vat_id": None, "buyer_vat_id": None}
@@ -281,7 +283,7 @@ def _party_before(text: str) -> str | None:
     return nearest if places[nearest] >= 0 else None
 
 
-def _currency(lines: Sequence[Line]) -> Candidate | None:
+def _currency(lines: Lines) -> Candidate | None:
     """The code or symbol that occurs most often."""
     pattern = _pattern(rf"{_CODES}|[{''.join(symbol for symbol in _SYMBOLS if len(symbol) == 1)}]|zł")
     spans = [line.span(*match.span()) for line in lines for match in pattern.finditer(line.text)]
@@ -294,7 +296,7 @@ def _currency(lines: Sequence[Line]) -> Candidate | None:
     return Span(tokens[first], spans[first].page, spans[first].word_ids), BESIDE
 
 
-def _tax_rate(lines: Sequence[Line]) -> Candidate | None:
+def _tax_rate(lines: Lines) -> Candidate | None:
     rate = r"\d{1,2}(?:[.,]\d{1,3})? ?%"
     for line in lines:
         if _pattern(labels.AMOUNTS["tax_amount"][-1]).search(line.text) and (match := _pattern(rate).search(line.text)):
@@ -302,8 +304,8 @@ def _tax_rate(lines: Sequence[Line]) -> Candidate | None:
     return next(_anywhere(lines, rate, "percent"), None)
 
 
-def _terms(lines: Sequence[Line]) -> Candidate | None:
-    for pattern in labels.TERMS:
+def _terms(lines: Lines) -> Candidate | None:
+    for pattern in _occurring(labels.TERMS, lines):
         for line in lines:
             if match := _pattern(rf"{pattern}{_FILLER}").search(line.text):
                 end = line.text.find(COLUMN, match.end())
@@ -316,13 +318,13 @@ def _terms(lines: Sequence[Line]) -> Candidate | None:
     return None
 
 
-def _first(lines: Sequence[Line], patterns: Sequence[str], value: str) -> Candidate | None:
+def _first(lines: Lines, patterns: Sequence[str], value: str) -> Candidate | None:
     return next(_labelled(lines, patterns, value), None)
 
 
-def _labelled(lines: Sequence[Line], patterns: Sequence[str], value: str) -> Iterator[Candidate]:
+def _labelled(lines: Lines, patterns: Sequence[str], value: str) -> Iterator[Candidate]:
     """Values right behind a label, else under it; by trust in the label, then from top to bottom."""
-    for pattern in patterns:
+    for pattern in _occurring(patterns, lines):
         for line in lines:
             for match in _pattern(pattern).finditer(line.text):
                 behind = _pattern(rf"{_FILLER}(?P<value>{value})").match(line.text, match.end())
@@ -338,7 +340,12 @@ def _labelled(lines: Sequence[Line], patterns: Sequence[str], value: str) -> Ite
                         break
 
 
-def _anywhere(lines: Sequence[Line], pattern: str, kind: str) -> Iterator[Candidate]:
+def _occurring(patterns: Sequence[str], lines: Lines) -> Iterator[str]:
+    """The labels that stand anywhere in the document; most do not, and need no look at each line."""
+    return (pattern for pattern in patterns if _pattern(pattern).search(lines.text))
+
+
+def _anywhere(lines: Lines, pattern: str, kind: str) -> Iterator[Candidate]:
     for line in lines:
         for match in re.finditer(pattern, line.text):
             span = line.span(*match.span())

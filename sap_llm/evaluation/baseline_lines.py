@@ -6,6 +6,7 @@ Belongs here: text and geometry for the label baseline. The labels are `baseline
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from sap_llm.schema.page import Page
 
@@ -60,9 +61,18 @@ class Line:
         return max(float(self.page.boxes[word][3] - self.page.boxes[word][1]) for word in self.word_ids)
 
 
-def lines_of(pages: Sequence[Page]) -> list[Line]:
+class Lines(list[Line]):
+    """All lines of a document; their whole text tells quickly whether a label occurs at all."""
+
+    @cached_property
+    def text(self) -> str:
+        """The texts of the lines, one a row."""
+        return "\n".join(line.text for line in self)
+
+
+def lines_of(pages: Sequence[Page]) -> Lines:
     """All lines of a document, top to bottom, page after page."""
-    lines: list[Line] = []
+    lines = Lines()
     for page in pages:
         rows: dict[int, list[int]] = {}
         for word, line in enumerate(page.lines.tolist()):
