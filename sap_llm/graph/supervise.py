@@ -115,6 +115,7 @@ class Supervisor:
             "server.rootPath": self.folder.data,
             "server.rootPasswordPath": self.folder.password_file,  # a file, since every user may read command lines
             "server.defaultDatabases": f"{DATABASE}[root]",
+            "server.mode": "production",  # no web console
             "server.httpIncomingHost": "127.0.0.1",  # cannot be switched off; nobody uses it
             "server.httpIncomingPort": http_port,
             "server.plugins": "Bolt:com.arcadedb.bolt.BoltProtocolPlugin",
