@@ -1,0 +1,98 @@
+"""The stage without its program: plans, what they depend on, and collecting a result."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from sap_llm.schema.errors import ConfigurationError, DatasetNotFoundError
+from sap_llm.schema.manifest import DatasetRef
+from sap_llm.storage.build import StageContext
+from sap_llm.storage.store import DatasetStore
+from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.stage import build_document_model, make_plan
+from tests.support.toy_training import toy_training_set
+
+CONFIG = DocumentModelConfig.model_validate({"launch": {"launcher": "gloo"}})
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> StageContext:
+    return StageContext(store=DatasetStore(tmp_path / "datasets"))
+
+
+def finish(plan: TrainingPlan) -> None:
+    """Leave what a program leaves that has run to its end."""
+    (plan.result / "model").mkdir(parents=True)
+    (plan.result / "model" / "model.safetensors").write_bytes(b"weights")
+    (plan.result / "losses.json").write_text("[]")
+    (plan.result / "metrics.json").write_text(json.dumps({"loss": 0.5}))
+    plan.checkpoints.mkdir()
+
+
+def test_a_plan_survives_its_file_and_lies_beside_the_store(context: StageContext, tmp_path: Path) -> None:
+    training_set = toy_training_set(context, 10)
+    plan = make_plan(context, config=CONFIG, training_set=training_set, release="r1")
+    assert TrainingPlan.read(plan.write()) == plan
+    assert Path(plan.work) == tmp_path / "work" / "document_model" / "r1" / plan.version
+    assert Path(plan.shards).is_file()
+
+
+def test_checkpoints_are_kept_apart_by_what_makes_the_model(context: StageContext) -> None:
+    first, second = toy_training_set(context, 10), toy_training_set(context, 10, seed=1)
+    plans = [
+        make_plan(context, config=CONFIG, training_set=first, release="r1"),
+        make_plan(context, config=CONFIG, training_set=second, release="r1"),
+        make_plan(context, config=CONFIG.model_copy(update={"steps": 3}), training_set=first, release="r1"),
+    ]
+    assert len({plan.work for plan in plans}) == 3
+
+
+def test_the_model_version_is_the_plans_and_a_result_is_collected_not_trained_again(context: StageContext) -> None:
+    training_set = toy_training_set(context, 10)
+    plan = make_plan(context, config=CONFIG, training_set=training_set, release="r1")
+    launched = []
+
+    def launch(given: TrainingPlan) -> None:
+        launched.append(given)
+        finish(given)
+
+    built = build_document_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
+    assert launched == [plan]
+    assert built.ref == DatasetRef(name="document_model/r1", version=plan.version)
+    assert built.manifest.metrics == {"loss": 0.5, "size_bytes": 7}
+    assert built.manifest.inputs == {"training_set/r1": training_set}
+    assert built.dataset.path("model/model.safetensors").read_bytes() == b"weights"
+    assert not plan.checkpoints.exists()
+
+    again = build_document_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
+    assert again.is_reused
+    assert len(launched) == 1
+
+
+def test_a_program_that_dies_leaves_no_dataset(context: StageContext) -> None:
+    training_set = toy_training_set(context, 10)
+
+    def launch(plan: TrainingPlan) -> None:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        build_document_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
+    assert context.store.versions("document_model/r1") == []
+
+
+def test_nothing_to_train_on_is_an_error_for_the_user(context: StageContext) -> None:
+    empty = toy_training_set(context, 0)
+    with pytest.raises(ConfigurationError, match="no document to train on"):
+        make_plan(context, config=CONFIG, training_set=empty, release="r1")
+    absent = DatasetRef(name="training_set/r1", version="absent")
+    with pytest.raises(DatasetNotFoundError):
+        make_plan(context, config=CONFIG, training_set=absent, release="r1")
+
+
+def test_a_remote_store_wants_a_work_folder() -> None:
+    context = StageContext(store=DatasetStore("memory://bucket"))
+    training_set = toy_training_set(context, 5)
+    with pytest.raises(ConfigurationError, match="Name a work folder"):
+        make_plan(context, config=CONFIG, training_set=training_set, release="r1")
