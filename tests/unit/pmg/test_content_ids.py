@@ -40,7 +40,10 @@ def test_extraction_id_follows_document_model_and_content() -> None:
 
 def test_feedback_id_follows_what_was_said() -> None:
     def said(user: str = "ana", after: str = "2", reason: str = "", kind: Any = "correction") -> str:
-        corrections = {"b": {"before": "1", "after": after}, "a": {"before": None, "after": "x"}}
+        corrections: dict[str, dict[str, str | None]] = {
+            "b": {"before": "1", "after": after},
+            "a": {"before": None, "after": "x"},
+        }
         entry = Feedback(document_id="d", kind=kind, user_id=user, corrections=corrections, reason=reason)
         return feedback_id(entry, "ex-1")
 
