@@ -52,7 +52,7 @@ def _mask_words(batch: Batch, config: AugmentationConfig, generator: np.random.G
     shape = batch.mask.shape
     whole = generator.random(shape) < config.word_masking
     unlabelled: Array = np.asarray((batch.header_labels == OUTSIDE) & (batch.line_labels <= OUTSIDE))
-    loses_labels = generator.random(shape[0]) < config.label_dropout_documents
+    loses_labels: Array = np.asarray(generator.random(shape[0]) < config.label_dropout_documents)
     whole |= unlabelled & loses_labels[:, None] & (generator.random(shape) < config.label_dropout_words)
     batch.characters[whole] = 0
     batch.shapes[whole] = 0

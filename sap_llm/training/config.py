@@ -66,7 +66,9 @@ class LaunchConfig(_Part):
     )
     ranks: int = 1
     threads: int = Field(default=2, description="per rank")
-    zero_stage: int = 1
+    zero_stage: int = Field(
+        default=1, ge=0, le=2, description="the model fits every rank; only its optimizer is sharded"
+    )
     precision: Literal["fp32", "bf16"] = Field(default="bf16", description="of the matrix products; weights are fp32")
     accelerator: Literal["cpu", "cuda"] = "cpu"
     stop_deadline_seconds: float = Field(default=20.0, description="between TERM and KILL when cancelled")

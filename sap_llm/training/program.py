@@ -56,6 +56,7 @@ class Trainer:
         )
         self.curve: list[dict[str, float]] = []
         self.words_seen = self.documents_seen = 0
+        self.resumed_from = self.steps_done = 0
         self.spent_seconds = 0.0  # by earlier runs of the same version
 
     def run(self) -> None:
@@ -73,7 +74,7 @@ class Trainer:
         while done < self.config.steps and not self._out_of_time(began):
             total, parts, batch = self._step(done)
             done += 1
-            for name, value in (*parts.items(), ("loss", total.detach())):
+            for name, value in (*parts.items(), ("loss", total.detach()), ("steps", 1)):
                 sums[name] = sums.get(name, 0.0) + value
             self.words_seen += int(batch.mask.sum()) * self.ranks
             self.documents_seen += len(batch.mask) * self.ranks
@@ -125,15 +126,10 @@ class Trainer:
         self.resumed_from = found.step
         return found.step
 
-    resumed_from = 0
-    steps_done = 0
-
     def _out_of_time(self, began: float) -> bool:
         if not self.config.max_seconds:
             return False
-        late = torch.tensor(float(self.spent_seconds + time.monotonic() - began > self.config.max_seconds))
-        dist.all_reduce(late)  # all ranks stop at the same step
-        return bool(late > 0)
+        return self._any_rank(self.spent_seconds + time.monotonic() - began > self.config.max_seconds)
 
     def _is_due(self, done: int, last_saved: float) -> bool:
         if done >= self.config.steps:
@@ -142,9 +138,13 @@ class Trainer:
             return True
         if done % 10 or not self.config.checkpoint.every_seconds:
             return False
-        late = torch.tensor(float(time.monotonic() - last_saved > self.config.checkpoint.every_seconds))
-        dist.all_reduce(late)
-        return bool(late > 0)
+        return self._any_rank(time.monotonic() - last_saved > self.config.checkpoint.every_seconds)
+
+    def _any_rank(self, is_so: bool) -> bool:
+        """Whether it is so on any rank; all ranks must ask at the same step, and get the same answer."""
+        answer = torch.tensor(float(is_so), device=self.device)
+        dist.all_reduce(answer)
+        return bool(answer > 0)
 
     def _save(self, done: int, began: float) -> None:
         if self.rank == 0:
@@ -162,10 +162,8 @@ class Trainer:
             checkpoints.commit(self.plan.checkpoints, step=done, progress=progress, keep=self.config.checkpoint.keep)
 
     def _report(self, done: int, sums: dict[str, Any], began: float) -> None:
-        count = self.config.report_every_steps if done % self.config.report_every_steps == 0 else (
-            done % self.config.report_every_steps
-        )  # fmt: skip
-        point = {name: float(value) / count for name, value in sums.items()}
+        steps = sums.pop("steps")  # fewer than usual right after resuming
+        point = {name: float(value) / steps for name, value in sums.items()}
         seconds = self.spent_seconds + time.monotonic() - began
         point |= {"step": float(done), "seconds": round(seconds, 2), "words": float(self.words_seen)}
         self.curve.append(point)
