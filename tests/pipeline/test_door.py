@@ -4,57 +4,20 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
 from resources.deployment import DeploymentResource
 from resources.partitions import RELEASE, release
-from resources.stage_run import DATASET_REF
 from sap_llm.cli.build import commands
 from sap_llm.deployment import Deployment
 from sap_llm.registry.gates import GATES, gates_of
-from sap_llm.registry.verdicts import Verdict
 from sap_llm.schema.errors import GateClosedError
-from sap_llm.storage.build import StageConfig, build
-from sap_llm.storage.store import Dataset, DatasetWriter
 from sap_llm_dagster.local_run import failure_of
+from tests.support.dagster_records import record_materialisation, record_verdicts, small_dataset
 
 TRAINING_SET, MODEL = "training_set", "document_model"
 Launch = Callable[[dg.Definitions, dg.DagsterInstance], str]
-
-
-def _dataset(house: Deployment, name: str) -> Dataset:
-    def produce(writer: DatasetWriter) -> dict[str, int]:
-        rows = pa.table({"document_id": [f"doc of {name}"]})
-        for table in ("documents", "shards"):
-            writer.write_table(table, rows, rows.schema)
-        return {"documents": 1}
-
-    return build(house.context(), name=name, stage_version="1", config=StageConfig(), produce=produce).dataset
-
-
-def _materialised(instance: dg.DagsterInstance, dataset: Dataset) -> None:
-    asset, _, partition = dataset.ref.name.partition("/")
-    instance.add_dynamic_partitions(RELEASE, [partition])
-    instance.report_runless_asset_event(
-        dg.AssetMaterialization(asset, partition=partition, metadata={DATASET_REF: str(dataset.ref)})
-    )
-
-
-def _judge(house: Deployment, dataset: Dataset, *, passed: bool) -> None:
-    for gate in gates_of(dataset.ref.name):
-        house.verdicts.record(
-            Verdict(
-                gate=gate,
-                data_version=dataset.manifest.data_version,
-                passed=passed,
-                measured={"leaks": 0 if passed else 3},
-                required={"leaks": 0},
-                explanation="as the test says",
-                created_at=house.clock.now(),
-            )
-        )
 
 
 def _said(result: dg.ExecuteInProcessResult) -> str:
@@ -128,10 +91,10 @@ WAYS: list[Launch] = [
 def test_training_refuses_a_training_set_behind_a_closed_gate(
     launch: Launch, is_judged: bool, defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
 ) -> None:
-    training_set = _dataset(house, "training_set/r1")
-    _materialised(instance, training_set)
+    training_set = small_dataset(house, "training_set/r1")
+    record_materialisation(instance, training_set)
     if is_judged:
-        _judge(house, training_set, passed=False)
+        record_verdicts(house, training_set, passed=False)
 
     said = launch(defs, instance)
 
@@ -148,13 +111,9 @@ def test_promotion_refuses_a_model_behind_a_closed_gate(
 ) -> None:
     instance.add_dynamic_partitions(RELEASE, ["r1"])
     for name in ("document_model/r1", "model_evaluation/r1", "quantized_models/r1/int8"):
-        dataset = _dataset(house, name)
-        _judge(house, dataset, passed=name != closed)
-        asset, _, partition = name.partition("/")
-        key = dg.MultiPartitionKey({RELEASE: "r1", "variant": "int8"}) if partition == "r1/int8" else partition
-        instance.report_runless_asset_event(
-            dg.AssetMaterialization(asset, partition=key, metadata={DATASET_REF: str(dataset.ref)})
-        )
+        dataset = small_dataset(house, name)
+        record_verdicts(house, dataset, passed=name != closed)
+        record_materialisation(instance, dataset)
     job = defs.resolve_job_def("release_model")
 
     said = _said(job.execute_in_process(instance=instance, partition_key="r1", raise_on_error=False))
@@ -181,21 +140,21 @@ def _consume(house: Deployment, instance: dg.DagsterInstance) -> dg.ExecuteInPro
 
 
 def test_the_door_opens_when_every_gate_passed(house: Deployment, instance: dg.DagsterInstance) -> None:
-    training_set = _dataset(house, "training_set/r1")
-    _materialised(instance, training_set)
-    _judge(house, training_set, passed=True)
+    training_set = small_dataset(house, "training_set/r1")
+    record_materialisation(instance, training_set)
+    record_verdicts(house, training_set, passed=True)
     assert _consume(house, instance).success
 
 
 def test_a_verdict_about_another_version_opens_nothing(house: Deployment, instance: dg.DagsterInstance) -> None:
-    _judge(house, _dataset(house, "training_set/r0"), passed=True)
-    _materialised(instance, _dataset(house, "training_set/r1"))
+    record_verdicts(house, small_dataset(house, "training_set/r0"), passed=True)
+    record_materialisation(instance, small_dataset(house, "training_set/r1"))
     assert not _consume(house, instance).success
 
 
 def test_an_override_opens_the_door_and_is_said(house: Deployment, instance: dg.DagsterInstance) -> None:
-    training_set = _dataset(house, "training_set/r1")
-    _materialised(instance, training_set)
+    training_set = small_dataset(house, "training_set/r1")
+    record_materialisation(instance, training_set)
     for gate in GATES[TRAINING_SET]:
         house.verdicts.override(
             training_set.manifest.data_version,
@@ -216,9 +175,9 @@ def test_a_run_over_several_partitions_is_refused(
     defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
 ) -> None:
     for name in ("training_set/r1", "training_set/r2"):
-        dataset = _dataset(house, name)
-        _judge(house, dataset, passed=True)
-        _materialised(instance, dataset)
+        dataset = small_dataset(house, name)
+        record_verdicts(house, dataset, passed=True)
+        record_materialisation(instance, dataset)
     tags = {"dagster/asset_partition_range_start": "r1", "dagster/asset_partition_range_end": "r2"}
     job = defs.resolve_implicit_global_asset_job_def()
 
