@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sap_llm.reading.words import order_words
+from sap_llm.reading.lines import order_words
 from sap_llm.schema.errors import MissingToolError, UnreadableDocumentError
 from sap_llm.schema.page import Page
 

@@ -13,7 +13,8 @@ import numpy.typing as npt
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from sap_llm.schema.page import Lines, Page
+from sap_llm.reading.lines import order_words
+from sap_llm.schema.page import Page
 
 MAX_CHARACTERS = 200_000  # a page of dense small print has about 10,000
 
@@ -33,7 +34,6 @@ _HYPHENS = {
 }  # PDFium marks the hyphen of a divided word by 0x02 (older: 0xFFFE)
 _DROPPED = {0xFEFF: "", 0x200B: "", 0x200C: "", 0x200D: "", 0x200E: "", 0x200F: ""}
 _TRANSLATION: dict[int, str] = _LIGATURES | _HYPHENS | _DROPPED
-_SAME_LINE = 0.35  # of the character height: baselines of one visual line differ by less
 _SAME_PLACE_POINTS = 1.0  # fake bold prints a word twice, this near
 _SPACES = {
     *range(0x02),
@@ -97,34 +97,6 @@ def read_page(page: pdfium.PdfPage, *, page_number: int, reader: str = "text_lay
         reader=reader,
         quality=_quality(texts),
     )
-
-
-def order_words(boxes: npt.NDArray[Any], *, baselines: npt.NDArray[Any] | None = None) -> tuple[Lines, Lines]:
-    """Reading order and visual line of words.
-
-    Args:
-        boxes: [n, 4] in points.
-        baselines: [n] y of each baseline; without them the middle of the box stands in.
-
-    Returns:
-        Indices of the words in reading order, and the line number of each word in that order.
-    """
-    count = len(boxes)
-    if not count:
-        return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32)
-    heights = np.maximum(boxes[:, 3] - boxes[:, 1], 0.1)
-    anchors = baselines if baselines is not None else (boxes[:, 1] + boxes[:, 3]) / 2
-    tolerance = np.maximum(_SAME_LINE * np.minimum(heights, 2 * np.median(heights)), 1.0)
-    by_height = np.argsort(anchors, kind="stable")
-    lines = np.zeros(count, dtype=np.int32)
-    line, reference = 0, float(anchors[by_height[0]])
-    for index in by_height.tolist():
-        anchor = float(anchors[index])
-        if anchor - reference > tolerance[index]:
-            line, reference = line + 1, anchor
-        lines[index] = line
-    order = np.lexsort((boxes[:, 0], lines)).astype(np.int32)
-    return order, lines[order]
 
 
 def _words(page: pdfium.PdfPage) -> tuple[list[str], _Doubles, _Doubles]:

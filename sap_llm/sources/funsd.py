@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from sap_llm.reading.words import order_words
+from sap_llm.reading.lines import order_words
 from sap_llm.schema.page import Page
 from sap_llm.sources.corpus import Fault, sha256
 from sap_llm.sources.reader import Read, ReaderContext

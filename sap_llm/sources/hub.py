@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from sap_llm.reading.words import order_words
+from sap_llm.reading.lines import order_words
 from sap_llm.schema.errors import MissingToolError, SapLlmError, SourceError
 from sap_llm.schema.page import Page
 from sap_llm.sources.corpus import Fault, sha256

@@ -7,8 +7,8 @@ import pypdfium2 as pdfium
 import pytest
 import typst
 
+from sap_llm.reading.lines import order_words
 from sap_llm.reading.pdf import read_pdf
-from sap_llm.reading.words import order_words
 
 _TEXT = b"""#set page(width: 400pt, height: 300pt, margin: 0pt)
 #set text(size: 12pt)
