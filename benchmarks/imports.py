@@ -6,6 +6,7 @@ its heavy libraries at the top of its modules, and `import dagster` alone (the f
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,5 +40,15 @@ def compare(rival: str, rival_name: str) -> Measure:
 
 
 def process(program: str) -> Callable[[], object]:
-    """A call that runs `program` in a fresh interpreter."""
-    return lambda: subprocess.run([sys.executable, "-W", "ignore", "-c", program], cwd=ROOT, check=True)
+    """A call that runs `program` in a fresh interpreter; as a file, since some libraries refuse to load under `-c`."""
+
+    def call() -> None:
+        with tempfile.NamedTemporaryFile("w", suffix=".py") as file:
+            file.write(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n{program}\nprint('loaded')\n")
+            file.flush()
+            done = subprocess.run(
+                [sys.executable, "-W", "ignore", file.name], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+            )
+        assert "loaded" in done.stdout.split(), f"{program} ended early"
+
+    return call

@@ -8,7 +8,9 @@ Great Expectations is imported by `validate` only (it takes seconds), with its a
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,9 +181,29 @@ def _values(column: str, what: str, **arguments: Any) -> Expectation:
 def _great_expectations() -> Any:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     logging.getLogger("great_expectations").setLevel(logging.WARNING)
-    import great_expectations as gx
+    with _main_with_file():
+        import great_expectations as gx
 
     return gx
+
+
+@contextmanager
+def _main_with_file() -> Iterator[None]:
+    """Give a main module without a file one for a moment.
+
+    Great Expectations imports pyspark's connect client, which takes such a program (`python -c`, the children of
+    Dagster's multiprocess executor) for a doctest and ends the process with success when grpc's status package is
+    missing. The attribute must not stay: multiprocessing would ask its children to run that file.
+    """
+    main = sys.modules["__main__"]
+    if hasattr(main, "__file__"):
+        yield
+        return
+    main.__file__ = __file__
+    try:
+        yield
+    finally:
+        del main.__file__
 
 
 def _translate(gx: Any, expectation: Expectation) -> Any:

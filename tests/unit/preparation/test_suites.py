@@ -1,5 +1,8 @@
 """Suites pass on what the stages write and name what is wrong with anything else."""
 
+import subprocess
+import sys
+
 import pyarrow as pa
 import pytest
 
@@ -67,3 +70,14 @@ def test_a_missing_column_and_an_empty_table_fail(documents: pa.Table) -> None:
 def test_an_unknown_suite_names_the_known_ones(documents: pa.Table) -> None:
     with pytest.raises(ConfigurationError, match="training_set"):
         validate("trainingset", documents)
+
+
+def test_the_engine_loads_in_a_program_without_a_file() -> None:
+    program = """
+from sap_llm.preparation.suites import _great_expectations
+_great_expectations()
+import sys
+print("alive", hasattr(sys.modules["__main__"], "__file__"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=300)
+    assert done.stdout.split() == ["alive", "False"], done.stderr
