@@ -145,7 +145,7 @@ def _squeezed(text: str) -> str:
 
 def _number(text: str, language: str | None) -> tuple[Decimal, str] | None:
     """The number in front of `text` (a currency may precede it) and what follows it."""
-    match = _NUMBER.match(text.translate(_DASHES))
+    match = _NUMBER.match(text.translate(_DASHES).rstrip(" :;"))
     if not match:
         return None
     digits = match["digits"].rstrip(_GROUPING + ".,")
@@ -209,8 +209,8 @@ def _integer(text: str, language: str | None) -> str | None:
 
 
 def _percent(text: str, language: str | None) -> str | None:
-    found = _number(text.lstrip("% "), language)
-    if not found or found[1].strip(" .") not in ("", "%"):
+    found = _number(text.strip("()[]:;% "), language)  # brackets mean no sign here
+    if not found or found[1].strip(" ."):
         return None
     return format_decimal(found[0])
 
@@ -263,9 +263,11 @@ def _unaccented(text: str) -> str:
 
 
 def _currency(text: str, _language: str | None) -> str | None:
-    name = text.upper().strip(" ()[]:")
-    if name in CURRENCY_SYMBOLS:
-        return CURRENCY_SYMBOLS[name]
+    name = text.upper().strip(" ()[]:,;/")
+    for spelling in (name, name.strip(".")):
+        if spelling in CURRENCY_SYMBOLS:
+            return CURRENCY_SYMBOLS[spelling]
+    name = name.strip(".")
     return name if len(name) == 3 and name.isascii() and name.isalpha() else None
 
 
