@@ -129,6 +129,8 @@ def _identifiers(lines: Lines, kind: str) -> dict[str, Candidate | None]:
         found["order_reference"] = next(others, None)
     for name, patterns in labels.VALUES.items():
         found[name] = _first(lines, patterns, BIC if name == "bic" else IDENTIFIER)
+    if kind in _BUYER_WRITES:  # the account on the letterhead is then the buyer's, not the one to be paid
+        return found | {"bic": None}
     checked = (candidate for candidate in _anywhere(lines, IBAN, "iban") if _has_check_digits(candidate[0].text))
     found["iban"] = _first(lines, (r"\biban\b",), IBAN) or next(checked, None)
     return found

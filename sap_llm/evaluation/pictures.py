@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 30_000
 _SCALES = (1.3, 1.1, 0.9, 0.75, 0.6, 0.45)  # pixels per point, tried until the file is small enough
-_COLOURS = 16
 _HIT, _INVENTED, _MISSED, _INK = (0, 128, 64), (204, 0, 51), (230, 145, 0), (70, 70, 70)
 _PALE = 0.55  # share of white laid over the page, so that the boxes stand out
 
@@ -82,8 +81,14 @@ def _paint(
 
 
 def _encode(image: "Image") -> bytes:
+    """PNG with a palette of grays and the three box colours; a palette of its own would lose the rare colours."""
+    from PIL import Image
     from PIL.Image import Dither
 
+    grays = [round(255 * step / 12) for step in range(13)]
+    colours = [(gray, gray, gray) for gray in grays] + [_HIT, _INVENTED, _MISSED]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in colours for part in colour])
     stream = io.BytesIO()
-    image.quantize(_COLOURS, dither=Dither.NONE).save(stream, format="PNG", optimize=True)
+    image.quantize(palette=palette, dither=Dither.NONE).save(stream, format="PNG", optimize=True)
     return stream.getvalue()

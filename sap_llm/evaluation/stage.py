@@ -186,6 +186,8 @@ def metrics_of(measured: Mapping[tuple[str, str], Measures], config: ModelEvalua
         metrics[f"class_accuracy_{name}"] = accuracy
     for test in tests:
         metrics[f"documents_{test}"] = measured[MODEL, test].documents
+        if not measured[MODEL, test].fields.overall.support:
+            continue  # forms have classes but no fields
         metrics[f"field_f1_{test}"] = measured[MODEL, test].fields.f1
         metrics[f"field_f1_{test}_baseline"] = measured[BASELINE, test].fields.f1
     metrics |= _real_metrics(measured) if REAL in tests else {}
