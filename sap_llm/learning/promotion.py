@@ -76,7 +76,7 @@ def decide_promotion(
         return Decision(
             is_champion=False,
             explanation=f"Not promoted: field F1 {challenger.field_f1:.4f} must exceed the label-regex baseline's "
-            f"{challenger.baseline:.4f} by {config.min_lead_over_baseline:g}.",
+            f"{challenger.baseline:.4f} (required lead {config.min_lead_over_baseline:g}).",
         )
     if champion is None:
         return Decision(
