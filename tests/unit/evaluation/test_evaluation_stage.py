@@ -256,3 +256,38 @@ def _saved(folder: Path, data: bytes) -> Path:
     path = folder / f"{len(data)}.png"
     path.write_bytes(data)
     return path
+
+
+def test_the_projects_own_model_fits_the_protocol(context: StageContext) -> None:
+    """An untrained encoder is evaluated through its real runtime: bad scores, but complete and below the baseline."""
+    from safetensors.torch import save_file
+
+    from sap_llm.modeling.architecture import EncoderConfig
+    from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
+    from sap_llm.modeling.heads import DocumentModel
+    from sap_llm.modeling.labels import default_labels
+    from sap_llm.modeling.runtimes import load_predictor
+    from sap_llm.schema.taxonomy import taxonomy_version
+
+    encoder = EncoderConfig(width=40, layers=1, heads=5)
+
+    def produce(writer: Any) -> dict[str, Any]:
+        folder = writer.path("model/config.json").parent
+        config = ModelConfig(taxonomy_version=taxonomy_version(), encoder=encoder, labels=default_labels().to_json())
+        write_config(folder, config)
+        save_file(DocumentModel(encoder, default_labels()).state_dict(), folder / WEIGHTS)
+        return {}
+
+    model = build(
+        context, name="document_model/untrained", stage_version="1", config=StageConfig(), produce=produce
+    ).ref
+    found = build_model_evaluation(
+        context,
+        config=CONFIG,
+        model=model,
+        training_set=_training_set(context, _documents()),
+        release="untrained",
+        load_predictor=load_predictor,
+    )
+    assert found.dataset.manifest.rows["predictions"] == found.dataset.manifest.rows["embeddings"] == 20
+    assert found.manifest.metrics["field_f1"] < found.manifest.metrics["field_f1_baseline"]
