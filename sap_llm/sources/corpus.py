@@ -25,6 +25,7 @@ from sap_llm.sources.truth import Truth
 from sap_llm.storage.store import DatasetWriter
 
 NAMESPACE = uuid.UUID("7d8f4f0e-3f0b-5c5e-9c55-1f0a3a0b6a11")
+UNPRINTED = "unprinted.jsonl"
 _FLUSH_ROWS = 256
 _FLUSH_BYTES = 32 * 2**20
 
@@ -107,6 +108,19 @@ class SourceDocument:
             "layout_blocks": self.layout_blocks,
         }
 
+    def unprinted(self) -> Iterator[dict[str, Any]]:
+        """True values that no words show, so that nobody scores a model by them."""
+        lines = [(item["line_number"], entry) for item in self.aligned.line_items for entry in item["fields"]]
+        for line, entry in [*((None, entry) for entry in self.aligned.fields), *lines]:
+            if entry["printed"] is None:
+                yield {
+                    "document_id": self.document_id,
+                    "name": self.name,
+                    "line": line,
+                    "field": entry["field"],
+                    "value": entry["value"],
+                }
+
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
@@ -161,7 +175,9 @@ class CorpusMetrics:
             "pages": self.pages,
             "words": self.words,
             "quarantined": sum(self.quarantined.values()),
-            "alignment_rate": round(printed / stated, 4) if stated else 0.0,
+            **(
+                {"alignment_rate": round(printed / stated, 4)} if stated else {}
+            ),  # a corpus of classes states no values
             **{f"documents_{name}": count for name, count in sorted(self.documents.items())},
             **{f"quarantined_{reason}": count for reason, count in sorted(self.quarantined.items())},
             **{f"printed_{name}": round(hits / all_, 4) for name, (hits, all_) in sorted(self.printed.items())},
@@ -229,10 +245,13 @@ class Spool:
 
 
 def write_corpus(writer: DatasetWriter, records: Iterable[SourceDocument | Fault], *, now: datetime) -> CorpusMetrics:
-    """Write documents and faults as the five corpus tables; a document met twice is quarantined."""
+    """Write documents and faults as the five corpus tables; a document met twice is quarantined.
+
+    True values that no words show are listed in the file `UNPRINTED`, one JSON object a line.
+    """
     metrics = CorpusMetrics()
     seen: dict[str, str] = {}
-    with Spool() as spool:
+    with Spool() as spool, writer.path(UNPRINTED).open("w", encoding="utf-8") as unprinted:
         for record in records:
             fault = record if isinstance(record, Fault) else _duplicate(record, seen)
             if fault is not None or isinstance(record, Fault):
@@ -248,6 +267,7 @@ def write_corpus(writer: DatasetWriter, records: Iterable[SourceDocument | Fault
             for media_type, content in record.blobs:
                 spool.add_blob(content, media_type)
             metrics.add(record)
+            unprinted.writelines(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in record.unprinted())
         spool.write(writer)
     return metrics
 

@@ -25,7 +25,7 @@ from sap_llm.sources.zugferd import read_zugferd
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _PERCENT = 100
 
 

@@ -172,6 +172,9 @@ def test_real_e_invoices_and_orders_are_aligned(context: StageContext, shared_da
     assert groups["zugferd:lieferant"] == 16
     assert groups["zugferd:au-bon-moulin"] == 5
     _check_places(invoices)
+    listed = [json.loads(line) for line in invoices.dataset.path("unprinted.jsonl").read_text().splitlines()]
+    assert "iban" not in {entry["field"] for entry in listed}
+    assert any(entry["field"] == "line_unit" and entry["line"] for entry in listed)
 
 
 def test_real_receipts_forms_and_samples(context: StageContext, shared_data: Path) -> None:
