@@ -23,6 +23,10 @@ SINGLE_WORD_TYPES = frozenset({"amount", "percent", "quantity", "integer", "curr
 _VAT_ID = re.compile(r"^(?:[A-Z]{2}[A-Z0-9]{2,13}|[A-Z]{3}\d{9}(?:MWST|TVA|IVA)?)$")
 _WRAP_GAP = 1.2  # of the line height, between the lines of a name
 _TRIMMED_WORDS = 3
+_DOUBT = 0.6  # factor for an IBAN whose check digits do not hold: wrong, or from a sample document
+_FIRST_GROUP = re.compile(r"^[^\d\s]{0,4}\d{1,3}$")
+_LAST_GROUP = re.compile(r"^\d{3}$")
+_NEXT_GROUP = re.compile(r"^\d{3}(?:[.,]\d{1,4})?(?!\d)\D{0,4}$")
 
 
 @dataclass(frozen=True)
@@ -90,11 +94,14 @@ def candidates(
         manner: How the document writes.
         least: Words below this probability are left out.
     """
-    spans = [[int(place)] for place in np.flatnonzero(probabilities >= least)]
-    if kind not in SINGLE_WORD_TYPES:
+    if kind in SINGLE_WORD_TYPES:
+        spans = _numbers(scroll, probabilities, least)
+    else:
         spans = _runs(scroll, probabilities, least)
         if field in WRAPPING:
             spans = _joined(scroll, spans)
+        elif kind == "date":
+            spans += _joined(scroll, spans)
     best: dict[str, Candidate] = {}
     for span in spans:
         found = _read(scroll, probabilities, span, field=field, kind=kind, manner=manner)
@@ -110,17 +117,43 @@ def is_iban(text: str) -> bool:
     return int("".join(str(int(char, 36)) for char in text[4:] + text[:4])) % 97 == 1
 
 
+def _numbers(scroll: Scroll, probabilities: Array, least: float) -> list[list[int]]:
+    """Likely words one by one, but `15 698,82` as one: groups of three digits a space apart."""
+    spans: list[list[int]] = []
+    for place in np.flatnonzero(probabilities >= least).tolist():
+        if spans and spans[-1][-1] == place - 1 and _is_grouped(scroll, spans[-1], place):
+            spans[-1].append(place)
+        else:
+            spans.append([place])
+    return spans
+
+
+def _is_grouped(scroll: Scroll, span: list[int], place: int) -> bool:
+    last = span[-1]
+    height = float(scroll.boxes[place][3] - scroll.boxes[place][1])
+    is_near = 0 <= float(scroll.boxes[place][0] - scroll.boxes[last][2]) < 0.6 * height
+    if not is_near or scroll.lines[place] != scroll.lines[last]:
+        return False
+    head = _LAST_GROUP if len(span) > 1 else _FIRST_GROUP
+    return bool(head.match(scroll.words[last]) and _NEXT_GROUP.match(scroll.words[place]))
+
+
 def _runs(scroll: Scroll, probabilities: Array, least: float) -> list[list[int]]:
-    """Neighbouring likely words on one visual line; a run ends where the likelihood breaks down."""
+    """Neighbouring likely words on one visual line; a run ends where the likelihood breaks down.
+
+    A mark between two likely words, such as `&`, belongs to the run.
+    """
     spans: list[list[int]] = []
     for place in np.flatnonzero(probabilities >= least).tolist():
         previous = spans[-1][-1] if spans else -2
-        is_next = place == previous + 1 and scroll.lines[place] == scroll.lines[previous]
+        between = scroll.words[previous + 1 : place] if previous >= 0 else []
+        is_next = len(between) <= 1 and not any(char.isalnum() for word in between for char in word)
+        is_next &= previous >= 0 and bool(scroll.lines[place] == scroll.lines[previous])
         is_alike = is_next and min(probabilities[place], probabilities[previous]) >= 0.2 * max(
             probabilities[place], probabilities[previous]
         )
         if is_alike:
-            spans[-1].append(place)
+            spans[-1].extend(range(previous + 1, place + 1))  # with the "&" between
         else:
             spans.append([place])
     return spans
@@ -150,6 +183,7 @@ def _continues(scroll: Scroll, above: list[int], below: list[int]) -> bool:
     height = float(last[:, 3].max() - last[:, 1].min())
     gap = float(lower[:, 1].min() - last[:, 3].max())
     starts_alike = abs(float(lower[:, 0].min() - upper[:, 0].min())) < 2.0 * height
+    starts_alike |= second == first + 1  # a sentence that wraps
     return starts_alike and -0.5 * height < gap < _WRAP_GAP * height
 
 
@@ -166,8 +200,19 @@ def _read(
             part = span[start : start + length]
             value = _value(" ".join(scroll.words[place] for place in part), field=field, kind=kind, manner=manner)
             if value is not None:
-                return Candidate(value=value, words=tuple(part), score=span_confidence(probabilities[part]))
+                score = span_confidence(_lifted(scroll, probabilities, part))
+                if kind == "iban" and not is_iban(value):
+                    score *= _DOUBT
+                return Candidate(value=value, words=tuple(part), score=score)
     return None
+
+
+def _lifted(scroll: Scroll, probabilities: Array, part: list[int]) -> Array:
+    """Probabilities of the words; a mark between words is as likely as the likeliest."""
+    own = probabilities[part].copy()
+    marks = [not any(char.isalnum() for char in scroll.words[place]) for place in part]
+    own[marks] = own.max()
+    return own
 
 
 def _value(text: str, *, field: str, kind: str, manner: Manner) -> str | None:
@@ -190,8 +235,6 @@ def _value(text: str, *, field: str, kind: str, manner: Manner) -> str | None:
 def _is_valid(kind: str, value: str) -> bool:
     if kind == "vat_id":
         return bool(_VAT_ID.match(value)) and sum(char.isdigit() for char in value) >= 2
-    if kind == "iban":
-        return is_iban(value)
     return True
 
 

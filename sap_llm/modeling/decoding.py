@@ -62,7 +62,7 @@ def decode_header(
         )
     chosen = {name: options[0] for name, options in found.items() if options and options[0].score >= ACCEPTED}
     chosen |= choose_amounts(found)
-    _fill_iban(chosen, words)
+    _fill_iban(chosen, words, probabilities[:, labels.header_fields.index("iban") + 1])
     _fill_currency(chosen, words)
     return tuple(to_field(name, chosen[name], pages, words) for name in labels.header_fields if name in chosen)
 
@@ -132,8 +132,8 @@ def _decimal(choice: Candidate | None) -> Decimal | None:
         return None
 
 
-def _fill_iban(chosen: dict[str, Candidate], scroll: Scroll) -> None:
-    """Without an IBAN from the model, take the first sequence of words on one line whose check digits hold."""
+def _fill_iban(chosen: dict[str, Candidate], scroll: Scroll, likely: Array) -> None:
+    """Without an IBAN from the model, take the first words on one line whose check digits hold, unless it is sure."""
     if "iban" in chosen:
         return
     for start, word in enumerate(scroll.words):
@@ -144,7 +144,7 @@ def _fill_iban(chosen: dict[str, Candidate], scroll: Scroll) -> None:
             if scroll.lines[stop] != scroll.lines[start]:
                 break
             text += scroll.words[stop].strip(".,;")
-            if is_iban(text):
+            if is_iban(text) and likely[start : stop + 1].max() >= _LEAST:
                 chosen["iban"] = Candidate(text, tuple(range(start, stop + 1)), _FILLED_CONFIDENCE)
                 return
 

@@ -109,7 +109,10 @@ def test_an_iban_must_have_right_check_digits_and_is_found_without_the_model() -
     assert is_iban("DE89370400440532013000")
     assert not is_iban("DE88370400440532013000")
     page = lay_out([(0, "IBAN: DE89 3704 0044 0532 0130 00 BIC")], [(0, "DE88 3704 0044 0532 0130 00")])
-    found = decoded(page, iban=dict.fromkeys(range(8, 14), 0.9))
+    likely = dict.fromkeys(range(1, 7), 0.6) | dict.fromkeys(range(8, 14), 0.9)
+    assert decoded(page, iban=likely)["iban"].value == "DE89370400440532013000"
+    assert decoded(page) == {}
+    found = decoded(page, iban={3: 0.1})
     assert found["iban"].value == "DE89370400440532013000"
     assert found["iban"].word_ids == (1, 2, 3, 4, 5, 6)
 
@@ -189,3 +192,25 @@ def test_an_empty_document_has_no_fields() -> None:
     page = lay_out()
     assert decoded(page) == {}
     assert decode_rows(page, {}, []) == ()
+
+
+def test_groups_of_three_digits_are_one_amount_and_columns_are_not() -> None:
+    page = lay_out([(0, "15 698,82"), (200, "4"), (300, "125,00")])
+    scroll = Scroll.of([page])
+    likely = np.array([0.9, 0.9, 0.9, 0.9])
+    found = candidates(scroll, likely, field="net_amount", kind="amount", manner=manner_of(scroll.words), least=0.1)
+    assert sorted(candidate.value for candidate in found) == ["125.00", "15698.82", "4.00"]
+
+
+def test_a_mark_between_two_words_of_a_name_belongs_to_it() -> None:
+    page = lay_out([(0, "Metallbau GmbH & Co. KG")])
+    found = decoded(page, seller_name={0: 0.9, 1: 0.9, 3: 0.9, 4: 0.9})["seller_name"]
+    assert found.printed == "Metallbau GmbH & Co. KG"
+
+
+def test_dates_that_could_be_either_are_read_so_that_they_lie_close_together() -> None:
+    near = manner_of("invoice date 12/09/2021 due date 01/08/2022 delivery 12/04/2021".split())
+    assert near.canonical("12/09/2021", "date") == "2021-12-09"
+    mixed = manner_of("invoice date 09-12-2021 due 08-01-2022 dated 03/24/2018".split())
+    assert mixed.canonical("09-12-2021", "date") == "2021-12-09"
+    assert mixed.canonical("03/04/2018", "date") == "2018-03-04"
