@@ -38,7 +38,12 @@ _CENT = Decimal("0.01")
 
 
 def decode_header(
-    pages: Sequence[Page], probabilities: Array, labels: LabelSet, *, scroll: Scroll | None = None
+    pages: Sequence[Page],
+    probabilities: Array,
+    labels: LabelSet,
+    *,
+    scroll: Scroll | None = None,
+    manner: Manner | None = None,
 ) -> tuple[PredictedField, ...]:
     """Choose the value of every header field.
 
@@ -47,9 +52,10 @@ def decode_header(
         probabilities: float [n, 1 + header fields] over the words of all pages.
         labels: The model's label lists.
         scroll: The pages' words concatenated, when already made.
+        manner: How the document writes, when already known.
     """
     words = scroll or Scroll.of(pages)
-    manner = manner_of(words.words)
+    manner = manner or manner_of(words.words)
     found: dict[str, list[Candidate]] = {}
     for index, name in enumerate(labels.header_fields):
         found[name] = candidates(
@@ -162,8 +168,3 @@ def _fill_currency(chosen: dict[str, Candidate], scroll: Scroll) -> None:
     code = signs[near[0]] if near else str(codes[int(counts.argmax())])
     place = near[0] if near else next(place for place, sign in signs.items() if sign == code)
     chosen["currency"] = Candidate(code, (place,), _FILLED_CONFIDENCE)
-
-
-def document_manner(scroll: Scroll) -> Manner:
-    """How the document writes its numbers and dates."""
-    return manner_of(scroll.words)

@@ -82,16 +82,16 @@ class EncoderPredictor:
         classes = softmax(scores["document_class"], temperature=calibration.document_class)
         chosen = int(classes.argmax())
         scroll = Scroll.of(pages)
-        fields = decode_header(
-            pages, softmax(scores["header"], temperature=calibration.header), self.labels, scroll=scroll
-        )
+        manner = manner_of(scroll.words)
+        likely = softmax(scores["header"], temperature=calibration.header)
+        fields = decode_header(pages, likely, self.labels, scroll=scroll, manner=manner)
         items = decode_line_items(
             pages,
             softmax(scores["line"], temperature=calibration.line),
             1.0 / (1.0 + np.exp(-np.clip(scores["row_start"], -30.0, 30.0))),
             self.labels,
             scroll=scroll,
-            manner=manner_of(scroll.words),
+            manner=manner,
         )
         return Prediction(
             document_type=self.labels.classes[chosen],
