@@ -4,22 +4,31 @@ Belongs here: the rules that a model must beat. It is meant to be honest: four l
 their labels, check of the sums. The label words are `baseline_labels`, lines and cells `baseline_lines`.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import cache
 from itertools import product
 from typing import Any
 
 from sap_llm.evaluation import baseline_labels as labels
 from sap_llm.evaluation.baseline_lines import COLUMN, Lines, Span, below, lines_of
+from sap_llm.evaluation.baseline_parties import BUYER_WRITES, parties, tax_ids
+from sap_llm.evaluation.baseline_search import (
+    BESIDE,
+    FILLER,
+    UNDER,
+    UNLABELLED,
+    Candidate,
+    anywhere,
+    compiled,
+    first,
+    inside,
+    labelled,
+    occurring,
+)
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.schema.values import canonical
-
-BESIDE, UNDER, UNLABELLED = 0.9, 0.7, 0.5
-"""Confidences by kind of rule."""
 
 _MONTH = r"[A-Za-zÀ-ÿ]{3,10}\.?"
 DATE = (
@@ -34,21 +43,9 @@ NUMBER = (
 IDENTIFIER = rf"(?!{DATE})(?:{NUMBER})"
 IBAN = r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b"
 BIC = r"[A-Z]{4}[A-Z]{2}[A-Z0-9]{2}(?:[A-Z0-9]{3})?\b"
-VAT_ID = (
-    r"(?<![A-Z0-9])(?:DE ?\d{3} ?\d{3} ?\d{3}|FR ?[A-Z0-9]{2} ?\d{3} ?\d{3} ?\d{3}|AT ?U ?\d{8}|NL ?\d{9} ?B ?\d{2}"
-    r"|GB ?\d{3} ?\d{4} ?\d{2}(?:\d{3})?|ES ?[A-Z0-9]-?\d{7}-?[A-Z0-9]|BE ?[01]?\d{3}[ .]?\d{3}[ .]?\d{3}"
-    r"|IT ?\d{11}|PL ?\d{10}"
-    r"|LU ?\d{8}|CHE-?\d{3}\.?\d{3}\.?\d{3}|PT ?\d{9}|DK ?\d{8}|SE ?\d{12}|FI ?\d{8}|IE ?\d[A-Z0-9]\d{5}[A-Z]{1,2}"
-    r"|CZ ?\d{8,10})"
-    r"(?! ?\d)(?![A-Z])"
-)
 _SYMBOLS = {"€": "EUR", "$": "USD", "£": "GBP", "¥": "JPY", "₹": "INR", "zł": "PLN"}
 _CODES = r"\b(?:EUR|USD|GBP|CHF|SEK|NOK|DKK|PLN|CZK|HUF|JPY|CNY|INR|MYR|AUD|CAD)\b"
-_FILLER = r"[\s:.#°º№\-–=]*"
 _TITLE_LINES = 40
-_LONGEST_NAME = 7
-_NAME_ENDS = "\t●•|–,"  # what separates a name from the words before it
-_ADDRESS_LINES = 4
 _KINDS = {
     "PURCHASE_ORDER": labels.ORDER,
     "ORDER_CHANGE": labels.ORDER,
@@ -56,11 +53,8 @@ _KINDS = {
     "SALES_ORDER": labels.CONFIRMATION,
     "GOODS_RECEIPT": labels.RECEIPT,
 }
-_BUYER_WRITES = {"PURCHASE_ORDER", "ORDER_CHANGE", "GOODS_RECEIPT"}
 _SUM_TOLERANCE = Decimal("0.02")
 _MOST_CANDIDATES = 4
-
-Candidate = tuple[Span, float]
 
 
 def predict_with_labels(pages: Sequence[Page]) -> dict[str, Any]:
@@ -71,8 +65,8 @@ def predict_with_labels(pages: Sequence[Page]) -> dict[str, Any]:
     found |= _identifiers(lines, kind)
     found |= _dates(lines, kind)
     found |= _sums(lines)
-    found |= _parties(lines, kind)
-    found |= _tax_ids(lines, kind)
+    found |= parties(lines, kind)
+    found |= tax_ids(lines, kind)
     found["currency"] = _currency(lines)
     found["tax_rate"] = _tax_rate(lines)
     found["payment_terms"] = _terms(lines)
@@ -105,7 +99,7 @@ def classify(lines: Lines) -> tuple[str, float]:
             weight = height / (1 + 0.05 * position) * (1.5 if len(cell.word_ids) <= 3 else 1.0)  # a title stands alone
             if weight > best:
                 best, chosen = weight, kind
-    if not best and any(_pattern(r"\biban\b|rechnung|invoice|factur").search(line.text) for line in lines):
+    if not best and any(compiled(r"\biban\b|rechnung|invoice|factur").search(line.text) for line in lines):
         return "SUPPLIER_INVOICE", UNLABELLED
     return chosen, BESIDE if best else UNLABELLED
 
@@ -113,26 +107,26 @@ def classify(lines: Lines) -> tuple[str, float]:
 def _title_class(text: str) -> str | None:
     for kind, titles in labels.TITLES.items():
         for title in titles:
-            if _pattern(rf"^\W*(?:{title})\b").search(text):
+            if compiled(rf"^\W*(?:{title})\b").search(text):
                 return kind
     return None
 
 
 def _identifiers(lines: Lines, kind: str) -> dict[str, Candidate | None]:
     family = _KINDS.get(kind, labels.INVOICE)
-    found = {"document_number": _first(lines, labels.NUMBER[family], IDENTIFIER)}
+    found = {"document_number": first(lines, labels.NUMBER[family], IDENTIFIER)}
     taken = found["document_number"]
     if family != labels.ORDER or kind != "PURCHASE_ORDER":
         others = (
-            c for c in _labelled(lines, labels.REFERENCE, IDENTIFIER) if taken is None or c[0].text != taken[0].text
+            c for c in labelled(lines, labels.REFERENCE, IDENTIFIER) if taken is None or c[0].text != taken[0].text
         )
         found["order_reference"] = next(others, None)
     for name, patterns in labels.VALUES.items():
-        found[name] = _first(lines, patterns, BIC if name == "bic" else IDENTIFIER)
-    if kind in _BUYER_WRITES:  # the account on the letterhead is then the buyer's, not the one to be paid
+        found[name] = first(lines, patterns, BIC if name == "bic" else IDENTIFIER)
+    if kind in BUYER_WRITES:  # the account on the letterhead is then the buyer's, not the one to be paid
         return found | {"bic": None}
-    checked = (candidate for candidate in _anywhere(lines, IBAN, "iban") if _has_check_digits(candidate[0].text))
-    found["iban"] = _first(lines, (r"\biban\b",), IBAN) or next(checked, None)
+    checked = (candidate for candidate in anywhere(lines, IBAN, "iban") if _has_check_digits(candidate[0].text))
+    found["iban"] = first(lines, (r"\biban\b",), IBAN) or next(checked, None)
     return found
 
 
@@ -144,9 +138,9 @@ def _has_check_digits(iban: str) -> bool:
 
 def _dates(lines: Lines, kind: str) -> dict[str, Candidate | None]:
     family = _KINDS.get(kind, labels.INVOICE)
-    found = {name: _first(lines, patterns, DATE) for name, patterns in labels.DATES.items()}
-    own = _first(lines, labels.DATE[family], DATE) or _first(lines, labels.BARE_DATE, DATE)
-    found["document_date"] = own or next(_anywhere(lines, DATE, "date"), None)
+    found = {name: first(lines, patterns, DATE) for name, patterns in labels.DATES.items()}
+    own = first(lines, labels.DATE[family], DATE) or first(lines, labels.BARE_DATE, DATE)
+    found["document_date"] = own or next(anywhere(lines, DATE, "date"), None)
     return found
 
 
@@ -173,121 +167,21 @@ def _number(candidate: Candidate) -> Decimal:
 
 def _amounts(lines: Lines, patterns: Sequence[str]) -> Iterator[Candidate]:
     """Amounts behind a label (the last of its line) or under it, the last label of a kind first."""
-    for pattern in _occurring(patterns, lines):
+    for pattern in occurring(patterns, lines):
         for line in reversed(lines):
-            for match in _pattern(pattern).finditer(line.text):
-                behind = list(_pattern(AMOUNT).finditer(line.text, match.end()))
+            for match in compiled(pattern).finditer(line.text):
+                behind = list(compiled(AMOUNT).finditer(line.text, match.end()))
                 if behind:
                     yield line.span(*behind[-1].span()), BESIDE
                     continue
                 for cell in below(lines, line.span(*match.span()), line.index, rows=3):
-                    if _pattern(AMOUNT).search(cell.text):
-                        yield _inside(cell, AMOUNT), UNDER
-
-
-def _parties(lines: Lines, kind: str) -> dict[str, Candidate | None]:
-    """Names by their labels; without labels the letterhead is the writer and the next company the reader."""
-    found = {name: _party(lines, patterns) for name, patterns in labels.PARTIES.items()}
-    taken = {candidate[0].text.casefold() for candidate in found.values() if candidate}
-    order = ("buyer_name", "seller_name") if kind in _BUYER_WRITES else ("seller_name", "buyer_name")
-    for name in order:
-        fresh = (span for span in [*_companies(lines), *_addressees(lines)] if span.text.casefold() not in taken)
-        if found[name] is None and (span := next(fresh, None)):
-            found[name] = (span, UNLABELLED)
-            taken.add(span.text.casefold())
-    return found
-
-
-def _party(lines: Lines, patterns: Sequence[str]) -> Candidate | None:
-    for pattern in _occurring(patterns, lines):
-        for line in lines:
-            match = _pattern(rf"(?:^|\t){pattern}[ \t]*(:?)").search(line.text)
-            if match is None:
-                continue
-            end = line.text.find(COLUMN, match.end())
-            behind = line.span(match.end(), len(line.text) if end < 0 else end)
-            if match.groups()[-1] and _is_name(behind.text, most_digits=4):
-                return behind, BESIDE
-            for under in lines[line.index + 1 : line.index + 5]:
-                if named := re.match(r"name\s*:\s*(?P<name>[^\t]+)", under.text, re.IGNORECASE):
-                    return under.span(*named.span("name")), UNDER
-            label = line.span(match.start(), match.end())
-            cells = (cell for cell in below(lines, label, line.index, rows=3) if _is_name(cell.text))
-            if cell := next(cells, None):
-                return cell, UNDER
-    return None
-
-
-def _is_name(text: str, *, most_digits: int = 0) -> bool:
-    letters = sum(char.isalpha() for char in text)
-    digits = sum(char.isdigit() for char in text)
-    if letters < 3 or digits > most_digits or ":" in text or len(text.split()) > _LONGEST_NAME:
-        return False
-    return _pattern(labels.NO_NAMES).search(text) is None
-
-
-def _addressees(lines: Lines) -> Iterator[Span]:
-    """First lines of address blocks: cells that stand above each other and end in postcode and town."""
-    for line in lines:
-        for cell in line.cells():
-            if not re.match(r"(?:[A-Z]{1,2}[ -])?\d{4,5} [A-ZÄÖÜÉ]", cell.text):
-                continue
-            top = cell
-            for upper in reversed(lines[max(0, line.index - _ADDRESS_LINES) : line.index]):
-                over = (
-                    other for other in upper.cells() if abs(other.box[0] - cell.box[0]) < 2 and other.page is cell.page
-                )
-                top = next(over, top)
-            if top is not cell and _is_name(top.text):
-                yield top
-
-
-def _companies(lines: Lines) -> Iterator[Span]:
-    """Cells, cut at dashes and bullets, that end in a legal form."""
-    for line in lines:
-        for match in _pattern(rf"\b{labels.LEGAL_FORM}(?=[\s,;.●•|–-]|$)").finditer(line.text):
-            start = max(line.text.rfind(mark, 0, match.start()) for mark in _NAME_ENDS) + 1
-            text = line.text[start : match.end()].strip(" -,")
-            if text[:1].isupper() and 2 <= len(text.split()) <= _LONGEST_NAME and _is_name(text):
-                start = line.text.index(text, start)
-                yield line.span(start, start + len(text))
-
-
-def _tax_ids(lines: Lines, kind: str) -> dict[str, Candidate | None]:
-    """VAT ids: those labelled as the other party's go there, the first of the rest is the writer's."""
-    writer, reader = ("buyer", "seller") if kind in _BUYER_WRITES else ("seller", "buyer")
-    found: dict[str, Candidate | None] = {"seller_vat_id": None, "buyer_vat_id": None}
-    plain = []
-    for line in lines:
-        for match in re.finditer(VAT_ID, line.text):
-            candidate = (line.span(*match.span()), UNLABELLED)
-            party = _party_before(line.text[max(0, match.start() - 40) : match.start()])
-            if party is None:
-                plain.append(candidate)
-            elif party and found[f"{party}_vat_id"] is None:
-                found[f"{party}_vat_id"] = (candidate[0], BESIDE)
-    for party in (writer, reader):
-        known = {canonical(entry[0].text, "vat_id") for entry in found.values() if entry}
-        fresh = [candidate for candidate in plain if canonical(candidate[0].text, "vat_id") not in known]
-        if found[f"{party}_vat_id"] is None and fresh:
-            found[f"{party}_vat_id"] = fresh[0]
-    return found
-
-
-def _party_before(text: str) -> str | None:
-    """Whose VAT id follows: `seller`, `buyer`, another party's (empty) or unsaid (None); the nearest word decides."""
-    hints = {"seller": labels.SELLER_HINT, "buyer": labels.BUYER_HINT, "": labels.OTHER_PARTIES}
-    places = {
-        party: max((match.start() for match in _pattern(rf"\b(?:{hint})").finditer(text)), default=-1)
-        for party, hint in hints.items()
-    }
-    nearest = max(places, key=lambda party: places[party])
-    return nearest if places[nearest] >= 0 else None
+                    if compiled(AMOUNT).search(cell.text):
+                        yield inside(cell, AMOUNT), UNDER
 
 
 def _currency(lines: Lines) -> Candidate | None:
     """The code or symbol that occurs most often."""
-    pattern = _pattern(rf"{_CODES}|[{''.join(symbol for symbol in _SYMBOLS if len(symbol) == 1)}]|zł")
+    pattern = compiled(rf"{_CODES}|[{''.join(symbol for symbol in _SYMBOLS if len(symbol) == 1)}]|zł")
     spans = [line.span(*match.span()) for line in lines for match in pattern.finditer(line.text)]
     tokens = [match.group() for line in lines for match in pattern.finditer(line.text)]
     if not tokens:
@@ -301,15 +195,15 @@ def _currency(lines: Lines) -> Candidate | None:
 def _tax_rate(lines: Lines) -> Candidate | None:
     rate = r"\d{1,2}(?:[.,]\d{1,3})? ?%"
     for line in lines:
-        if _pattern(labels.AMOUNTS["tax_amount"][-1]).search(line.text) and (match := _pattern(rate).search(line.text)):
+        if compiled(labels.AMOUNTS["tax_amount"][-1]).search(line.text) and (match := compiled(rate).search(line.text)):
             return line.span(*match.span()), BESIDE
-    return next(_anywhere(lines, rate, "percent"), None)
+    return next(anywhere(lines, rate, "percent"), None)
 
 
 def _terms(lines: Lines) -> Candidate | None:
-    for pattern in _occurring(labels.TERMS, lines):
+    for pattern in occurring(labels.TERMS, lines):
         for line in lines:
-            if match := _pattern(rf"{pattern}{_FILLER}").search(line.text):
+            if match := compiled(rf"{pattern}{FILLER}").search(line.text):
                 end = line.text.find(COLUMN, match.end())
                 rest = line.span(match.end(), len(line.text) if end < 0 else end)
                 if len(rest.word_ids) > 1:
@@ -318,41 +212,6 @@ def _terms(lines: Lines) -> Candidate | None:
                 if under and len(under[0].word_ids) > 1:
                     return under[0], UNDER
     return None
-
-
-def _first(lines: Lines, patterns: Sequence[str], value: str) -> Candidate | None:
-    return next(_labelled(lines, patterns, value), None)
-
-
-def _labelled(lines: Lines, patterns: Sequence[str], value: str) -> Iterator[Candidate]:
-    """Values right behind a label, else under it; by trust in the label, then from top to bottom."""
-    for pattern in _occurring(patterns, lines):
-        for line in lines:
-            for match in _pattern(pattern).finditer(line.text):
-                behind = _pattern(rf"{_FILLER}(?P<value>{value})").match(line.text, match.end())
-                if behind:
-                    yield line.span(*behind.span("value")), BESIDE
-                    continue
-                rest = line.text[match.end() :].split(COLUMN)[0]
-                if rest.strip(" :.#"):
-                    continue
-                for cell in below(lines, line.span(*match.span()), line.index, rows=2):
-                    if _pattern(rf"(?:{value})").match(cell.text):
-                        yield _inside(cell, value), UNDER
-                        break
-
-
-def _occurring(patterns: Sequence[str], lines: Lines) -> Iterator[str]:
-    """The labels that stand anywhere in the document; most do not, and need no look at each line."""
-    return (pattern for pattern in patterns if _pattern(pattern).search(lines.text))
-
-
-def _anywhere(lines: Lines, pattern: str, kind: str) -> Iterator[Candidate]:
-    for line in lines:
-        for match in re.finditer(pattern, line.text):
-            span = line.span(*match.span())
-            if canonical(span.text, kind) is not None:
-                yield span, UNLABELLED
 
 
 def _distinct(candidates: Iterator[Candidate]) -> list[Candidate]:
@@ -364,24 +223,6 @@ def _distinct(candidates: Iterator[Candidate]) -> list[Candidate]:
         if len(seen) == _MOST_CANDIDATES:
             break
     return list(seen.values())
-
-
-def _inside(cell: Span, value: str) -> Span:
-    """The part of a cell that matches."""
-    match = _pattern(rf"(?:{value})").search(cell.text)
-    return cell if match is None else _part(cell, match.start(), match.end())
-
-
-def _part(cell: Span, start: int, end: int | None = None) -> Span:
-    """The words of a cell between two offsets of its text."""
-    stop = len(cell.text) if end is None else end
-    chosen, offset = [], 0
-    for word in cell.word_ids:
-        length = len(cell.page.words[word])
-        if offset < stop and offset + length > start:
-            chosen.append(word)
-        offset += length + 1
-    return Span(cell.text[start:stop], cell.page, chosen or cell.word_ids)
 
 
 def _field(name: str, span: Span, confidence: float) -> dict[str, Any] | None:
@@ -398,8 +239,3 @@ def _field(name: str, span: Span, confidence: float) -> dict[str, Any] | None:
         "confidence": confidence,
         "source": "model",
     }
-
-
-@cache
-def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(text, re.IGNORECASE)
