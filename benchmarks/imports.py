@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.measure import Measure, duel, lower_is_better
 
 ROOT = Path(__file__).parent.parent
-RUNS = 5
+RUNS = 3
 HEAVY = ("torch", "transformers", "pyspark.sql", "great_expectations", "mlflow", "onnxruntime")
 OURS = "from sap_llm_dagster.definitions import defs; defs()"
 DAGSTER = "import dagster"
