@@ -8,6 +8,9 @@ One pass: documents and page texts are read once, joined once and ranked; nothin
 """
 
 import argparse
+import os
+import sys
+import threading
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,12 +52,22 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the plan named on the command line."""
     parser = argparse.ArgumentParser(description="Clean, deduplicate, describe and split annotated documents.")
     parser.add_argument("--plan", required=True, help="JSON of a JobPlan")
-    plan = JobPlan.model_validate_json(Path(parser.parse_args(arguments).plan).read_text(encoding="utf-8"))
+    parser.add_argument("--watch-parent", action="store_true", help="end when the pipe on stdin closes")
+    chosen = parser.parse_args(arguments)
+    if chosen.watch_parent:
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    plan = JobPlan.model_validate_json(Path(chosen.plan).read_text(encoding="utf-8"))
     spark = open_session(plan.spark)
     try:
         prepare(spark, plan).write.mode("overwrite").parquet(plan.output)
     finally:
         spark.stop()
+
+
+def _end_with_parent() -> None:
+    """A stage that was killed cannot stop its job; the closed pipe does, and the JVM ends with this process."""
+    sys.stdin.read()
+    os._exit(1)
 
 
 def open_session(settings: SparkSettings) -> "SparkSession":

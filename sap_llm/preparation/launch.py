@@ -42,14 +42,19 @@ def run_job(plan: JobPlan) -> None:
     with tempfile.TemporaryDirectory(prefix="sap_llm_plan_") as folder:
         file = Path(folder) / "plan.json"
         file.write_text(plan.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", "sap_llm.preparation.job", "--plan", str(file)]
+        command = [sys.executable, "-m", "sap_llm.preparation.job", "--plan", str(file), "--watch-parent"]
         tail: deque[str] = deque(maxlen=_TAIL_LINES)
         # Python workers must be this interpreter, not whatever `python3` is on the executors' path.
         environment = {"PYSPARK_PYTHON": sys.executable, **os.environ}
         if plan.spark.master.startswith("local"):
             environment.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # works where the host name resolves to nothing
         with subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=environment,
         ) as process:
             try:
                 assert process.stdout is not None
