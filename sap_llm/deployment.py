@@ -112,14 +112,19 @@ class Deployment:
         """Verdicts of the gates."""
         from sap_llm.registry.verdicts import VerdictStore
 
-        return VerdictStore(self.path(self.settings.registry), clock=self.clock)
+        return VerdictStore(self.path(self.settings.registry), clock=self.clock, **self.settings.storage_options)
 
     @cached_property
     def registry(self) -> "ModelRegistry":
         """Registered model versions and their aliases."""
         from sap_llm.registry.mlflow_registry import ModelRegistry
 
-        return ModelRegistry(self.mlflow_uri, root=self.path(self.settings.registry), clock=self.clock)
+        return ModelRegistry(
+            self.mlflow_uri,
+            root=self.path(self.settings.registry),
+            clock=self.clock,
+            **self.settings.storage_options,
+        )
 
     @property
     def documents_folder(self) -> Path | None:
