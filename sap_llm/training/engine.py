@@ -152,7 +152,11 @@ def join_ranks(*, backend: str) -> tuple[int, int]:
     """Join the process group described by RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; return rank and world size."""
     if backend == "deepspeed":
         import deepspeed
+        import deepspeed.ops
 
+        # Its shared-memory all-reduce is compiled on first use, under a lock that a killed run leaves behind; half a
+        # minute and a risk, to save milliseconds on a model of this size. Gloo does the same.
+        deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
         on_gpu = deepspeed.get_accelerator().device_name() == "cuda"
         deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", verbose=False)
     else:
