@@ -4,6 +4,7 @@ Belongs here: the order of the lineage in runs of one partition each, and what i
 ordinary Dagster runs; the UI shows them. What the jobs select is `jobs`.
 """
 
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +14,7 @@ import dagster as dg
 from jobs import lineage as names
 from resources.partitions import RELEASE, VARIANT, release
 from sap_llm.storage.partitions import PartitionsConfig
+from sap_llm_dagster.dead_runs import end_dead_runs, free_slots, owner_tags
 
 Partition = str | Mapping[str, str] | None
 
@@ -118,9 +120,19 @@ def run_job(
     open_release(instance, defs, job, partition)
     config: dict[str, Any] = {"loggers": {"progress": {"config": {"quiet": is_quiet}}}}
     config["ops"] = {asset: {"config": {"overrides": dict(values)}} for asset, values in (overrides or {}).items()}
-    result = defs.resolve_job_def(job).execute_in_process(
-        run_config=config, instance=instance, partition_key=key, raise_on_error=False
-    )
+    end_dead_runs(instance)
+    run_id = str(uuid.uuid4())
+    try:
+        result = defs.resolve_job_def(job).execute_in_process(
+            run_config=config,
+            instance=instance,
+            partition_key=key,
+            raise_on_error=False,
+            run_id=run_id,
+            tags=owner_tags(),
+        )
+    finally:
+        free_slots(instance, run_id)  # an interrupted step does not give its slot back
     return RunOutcome(
         job=job,
         partition=key,
