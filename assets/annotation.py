@@ -10,6 +10,7 @@ from resources.deployment import DeploymentResource
 from resources.partitions import release
 from resources.results import materialized
 from resources.stage_run import StageRunConfig
+from sap_llm.annotation.pre_annotator import choose
 from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
 
 
@@ -28,7 +29,16 @@ def annotated_docs(
 ) -> dg.MaterializeResult:
     """Truth and pre-annotations of every document that was read, with source and confidence per field."""
     with deployment.open(context, config) as stage:
+        previous = stage.find("annotated_docs", stage.release)
+        predictor, version = choose(
+            stage.deployment.registry, stage.open_dataset(previous).manifest if previous is not None else None
+        )
         built = build_annotated_docs(
-            stage.context, config=stage.config(AnnotatedDocsConfig), corpora=stage.corpora(), release=stage.release
+            stage.context,
+            config=stage.config(AnnotatedDocsConfig),
+            corpora=stage.corpora(),
+            release=stage.release,
+            predictor=predictor,
+            predictor_version=version,
         )
         return materialized(stage, built, headline=("documents", "coverage", "agreement"))

@@ -11,6 +11,7 @@ from resources.results import materialized
 from resources.stage_run import StageRunConfig
 from sap_llm.evaluation.stage import ModelEvaluationConfig, build_model_evaluation
 from sap_llm.modeling.runtimes import load_predictor
+from sap_llm.reading.sandbox import Sandbox
 
 
 @dg.asset(partitions_def=release, deps=["document_model", "training_set"], kinds={"pytorch", "parquet"})
@@ -18,7 +19,7 @@ def model_evaluation(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
     """Class accuracy, field F1 and calibration on layouts and real documents never seen in training."""
-    with deployment.open(context, config) as stage:
+    with deployment.open(context, config) as stage, Sandbox() as sandbox:
         built = build_model_evaluation(
             stage.context,
             config=stage.config(ModelEvaluationConfig),
@@ -26,6 +27,7 @@ def model_evaluation(
             training_set=stage.ref("training_set", stage.release),
             release=stage.release,
             load_predictor=load_predictor,
+            render=sandbox.render,
         )
         headline = ("class_accuracy", "field_f1", "field_f1_baseline", "header_f1_real", "line_item_f1", "ece")
         return materialized(stage, built, headline=headline)

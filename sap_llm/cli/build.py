@@ -36,11 +36,16 @@ Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all
 @commands.command()
 def corpus(release: Release = DEFAULT_RELEASE) -> None:
     """Read sources, make synthetic documents, annotate, freeze a corpus release."""
+    from sap_llm.annotation.pre_annotator import choose
     from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
     from sap_llm.preparation.release import CorpusReleaseConfig, build_corpus_release
 
     deployment = Deployment.load()
     corpora = _public(deployment) | _synthetic(deployment) | _exports(deployment)
+    name = f"annotated_docs/{release}"
+    store = deployment.store
+    previous = store.open(store.current(name)).manifest if name in store.names() else None
+    predictor, version = choose(deployment.registry, previous)
     annotated = _judged(
         deployment,
         build_annotated_docs(
@@ -48,6 +53,8 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
             config=deployment.config(AnnotatedDocsConfig, "annotated_docs"),
             corpora=corpora,
             release=release,
+            predictor=predictor,
+            predictor_version=version,
         ),
     )
     _judged(
@@ -108,19 +115,20 @@ def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     """Measure the model on the frozen test documents, beside the label-regex baseline."""
     from sap_llm.evaluation.stage import ModelEvaluationConfig, build_model_evaluation
     from sap_llm.modeling.runtimes import load_predictor
+    from sap_llm.reading.sandbox import Sandbox
 
     deployment = Deployment.load()
-    _judged(
-        deployment,
-        build_model_evaluation(
+    with Sandbox() as sandbox:
+        built = build_model_evaluation(
             deployment.context(_progress),
             config=deployment.config(ModelEvaluationConfig, "model_evaluation"),
             model=_current(deployment, f"document_model/{release}"),
             training_set=_current(deployment, f"training_set/{release}"),
             release=release,
             load_predictor=load_predictor,
-        ),
-    )
+            render=sandbox.render,
+        )
+    _judged(deployment, built)
 
 
 @commands.command()

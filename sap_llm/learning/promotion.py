@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from sap_llm.learning.re_evaluation import evaluate_champion
 from sap_llm.registry.gates import require_gates
 from sap_llm.schema.errors import DatasetNotFoundError, GateClosedError
 from sap_llm.schema.manifest import DatasetRef
@@ -143,10 +144,11 @@ def build_registered_model(
         context.progress(f"registering {model}")
         version = _register(registry, opened, measured=measured, release=release)
         rival = None if champion is None or champion.run_id == version.run_id else champion
+        found_rival: Measured | None = None
         if champion is not None and rival is None:
             decision = Decision(is_champion=True, explanation=f"Is the champion already. {champion.reason}")
         else:
-            found_rival = None if rival is None else _of_champion(rival)
+            found_rival = None if rival is None else _of_champion(context, rival, opened["model_evaluation"])
             decision = decide_promotion(measured, found_rival, refusal=refusal, config=config)
             if decision.is_champion:
                 registry.promote(version.version, reason=decision.explanation)
@@ -159,8 +161,8 @@ def build_registered_model(
             "field_f1_baseline": measured.baseline,
             "run_id": version.run_id,
         }
-        if rival is not None:
-            found |= {"champion_version": rival.version, "champion_field_f1": _of_champion(rival).field_f1}
+        if rival is not None and found_rival is not None:
+            found |= {"champion_version": rival.version, "champion_field_f1": found_rival.field_f1}
         if url := registry.url(version):
             found["mlflow_url"] = url
         writer.path("decision.json").write_text(json.dumps(found, indent=2))
@@ -215,8 +217,16 @@ def _measured(evaluation: Dataset) -> Measured:
         ) from None
 
 
-def _of_champion(champion: "Champion") -> Measured:
-    return Measured(field_f1=champion.metrics["field_f1"], test_version=champion.test_version)
+def _of_champion(context: StageContext, champion: "Champion", evaluation: Dataset) -> Measured:
+    """What the champion reaches on the challenger's test version; measured now where it never was."""
+    wanted = _measured(evaluation).test_version
+    if champion.test_version == wanted:
+        return Measured(field_f1=champion.metrics["field_f1"], test_version=wanted)
+    try:
+        return _measured(evaluate_champion(context, champion, evaluation=evaluation))
+    except DatasetNotFoundError as error:
+        context.progress(f"the champion cannot be evaluated anew: {error}")
+        return Measured(field_f1=champion.metrics["field_f1"], test_version=champion.test_version)
 
 
 def _register(

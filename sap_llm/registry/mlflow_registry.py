@@ -152,6 +152,24 @@ class ModelRegistry:
             )
         return stored.model_copy(update={"folder": folder})
 
+    def folder_of(self, version: str) -> Path:
+        """Local folder with the model's files of any registered version; the champion's is found without MLflow.
+
+        Raises:
+            DatasetNotFoundError: There is no such version.
+        """
+        champion = self.champion()
+        if champion is not None and champion.version == version:
+            return champion.folder
+        found = next((entry for entry in self.versions() if entry.version == version), None)
+        if found is None:
+            raise DatasetNotFoundError(
+                f"no registered version {version}",
+                where=self.tracking_uri,
+                remedy="`sap-llm status` names the champion.",
+            )
+        return self._files.local_folder(f"{_artifacts(found.run_id)}/{_MODEL_FOLDER}")
+
     def variant_folder(self, champion: Champion, name: str) -> Path | None:
         """Local folder of a variant (`int8`) that was registered with the champion, None if there is none."""
         try:
