@@ -1,6 +1,6 @@
 """Who pre-annotates a release: the champion of the day, fixed for as long as the release exists.
 
-Belongs here: that choice, alike for the CLI and Dagster. Pre-annotating is `stage`; the label rules, which step in while
+Belongs here: that choice, for the CLI and Dagster alike. Pre-annotating is `stage`; the label rules, which step in while
 there is no champion, are `evaluation.baseline`.
 """
 
@@ -40,7 +40,7 @@ def choose(registry: "ModelRegistry", previous: Manifest | None) -> tuple[Predic
 
     Args:
         registry: Names the champion.
-        previous: Manifest of this release's present `annotated_docs`. The release keeps its annotator, so that promoting
+        previous: Manifest of the release's present `annotated_docs`. The release keeps its annotator, so that promoting
             a model does not make all that it came from look out of date; a new release takes the new champion.
     """
     if previous is not None:
