@@ -21,7 +21,7 @@ from sap_llm.schema.errors import ConfigurationError, SapLlmError
 if TYPE_CHECKING:
     from sap_llm_dagster.local_run import PlannedRun, RunOutcome
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=max(120, Console().width))
 REPORT = "data/local/demo_report.json"
 
 

@@ -1,6 +1,6 @@
 """Who pre-annotates a release: the champion of the day, fixed for as long as the release exists.
 
-Belongs here: that choice, for the CLI and Dagster alike. Pre-annotating is `stage`; the label rules, which step in while
+Belongs here: that choice, for CLI and Dagster alike. Pre-annotating is `stage`; the label rules, which step in while
 there is no champion, are `evaluation.baseline`.
 """
 
