@@ -34,6 +34,10 @@ class AugmentationConfig(_Part):
     label_dropout_documents: float = Field(default=0.3, description="of a document losing label words")
     label_dropout_words: float = Field(default=0.2, description="of such a document's unlabelled word being masked")
     digit_replacement: float = Field(default=0.5, description="of a word's digits being replaced by others")
+    renaming: float = Field(default=0.8, description="of a document getting other names, places and goods throughout")
+    common_share: float = Field(
+        default=0.02, description="share of the training documents that a word must be in to be left by renaming"
+    )
     value_copying: float = Field(default=0.3, description="of a field's words being replaced by words elsewhere")
     scale: float = Field(default=0.15, description="largest relative stretch of a page, each way")
     shift: float = Field(default=40.0, description="largest shift in thousandths of the page width")

@@ -27,6 +27,7 @@ from sap_llm.training.batches import Batch, BatchPlan, collate
 from sap_llm.training.engine import Engine, join_ranks, open_engine
 from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.renaming import Renamer
 from sap_llm.training.report import Reporter, open_reporter, write_json
 from sap_llm.training.validate import validate
 
@@ -43,6 +44,7 @@ class Trainer:
         self.train: Shard = read_shard(table, split="train")
         self.validation: Shard = read_shard(table, split="validation")
         self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
+        self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
         model = DocumentModel(self.config.encoder, self.labels).to(self.device)
@@ -92,6 +94,7 @@ class Trainer:
         generator = np.random.default_rng([self.config.seed, step, self.rank])
         torch.manual_seed(int(generator.integers(2**62)))
         batch = collate(self.train, self.batches.rows(step, self.rank))
+        self.renamer.rename(batch, self.config.augmentation.renaming, generator)
         damage(batch, self.config.augmentation, generator)
         self.engine.module.train()
         scores, targets = self._scores(batch)
