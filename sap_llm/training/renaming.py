@@ -15,7 +15,7 @@ from sap_llm.modeling.shards import Shard
 from sap_llm.training.batches import Batch
 
 Array = npt.NDArray[Any]
-# any digit, any letter, letters only, upper, title, lower, hyphen or slash, web, amount, date, VAT id, IBAN: see features
+# digit, letter, letters only, upper, title, lower, hyphen or slash, web, amount, date, VAT id, IBAN: see features
 _KIND_BITS = (1, 4, 3, 5, 6, 7, 12, 15, 16, 17, 18, 19)
 _MASKED = 0
 
