@@ -61,13 +61,13 @@ def launch_training(
             context.log.info("%s was trained before", ref)
             yield dg.Output(None)
             return
-    context.log.info("training with %s (%s)", training.backend, training.backend_reason)
-    pipes.run(
-        context=context,
-        commands=commands(training, Path(plan)),
-        log_file=Path(training.work) / "training.log",
-        on_message=ProgressObserver(context),
-    )
+        context.log.info("training with %s (%s)", training.backend, training.backend_reason)
+        pipes.run(
+            context=context,
+            commands=commands(training, Path(plan)),
+            log_file=Path(training.work) / "training.log",
+            on_message=ProgressObserver(context),
+        )
     yield dg.Output(None)  # a step that opened a Pipes session has to say that it is done
 
 

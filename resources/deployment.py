@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import dagster as dg
 from pydantic import Field
 
+from resources.retries import LOCAL_PROCESS
 from resources.stage_run import Context, StageRun, StageRunConfig, refusal
 from sap_llm.deployment import Deployment
 from sap_llm.schema.errors import SapLlmError, SourceError
@@ -38,6 +39,10 @@ class DeploymentResource(dg.ConfigurableResource):
         try:
             deployment = self.load(config.profile)
             yield StageRun(context, deployment, overrides=config.overrides, asset=asset or _asset_of(context))
+        except (KeyboardInterrupt, dg.DagsterExecutionInterruptedError) as error:
+            if LOCAL_PROCESS not in context.run.tags:
+                raise  # a step that was preempted is retried by its policy
+            raise dg.Failure("Cancelled. What was finished is kept.", allow_retries=False) from error
         except SourceError:
             raise  # an upstream system may be back in a moment
         except SapLlmError as error:

@@ -10,20 +10,21 @@ import socket
 import dagster as dg
 import psutil
 
-OWNER = "sap_llm/process"
+from resources.retries import LOCAL_PROCESS
+
 _UNFINISHED = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
 
 def owner_tags() -> dict[str, str]:
     """Tags that tell which process a run lives in."""
-    return {OWNER: f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"}
+    return {LOCAL_PROCESS: f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"}
 
 
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Fail every unfinished run whose process is gone and free its slots; returns the runs' ids."""
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_UNFINISHED)):
-        if OWNER in run.tags and not _is_alive(run.tags[OWNER]):
+        if LOCAL_PROCESS in run.tags and not _is_alive(run.tags[LOCAL_PROCESS]):
             instance.report_run_failed(run, "The process that ran it is gone.")
             free_slots(instance, run.run_id)
             ended.append(run.run_id)
