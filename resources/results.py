@@ -84,10 +84,14 @@ def _plotted(metrics: Mapping[str, Any], headline: Sequence[str]) -> dict[str, A
     """Numbers and short strings: the headline in its order, then the rest, bounded so that the page stays readable."""
     names = [name for name in headline if name in metrics] + [name for name in metrics if name not in headline]
     shown = {name: metrics[name] for name in names if isinstance(metrics[name], int | float | str)}
-    return {
-        name: dg.MetadataValue.bool(value) if isinstance(value, bool) else value
-        for name, value in list(shown.items())[:_PLOTTED]
-    }
+    return {name: _shown(value) for name, value in list(shown.items())[:_PLOTTED]}
+
+
+def _shown(value: float | str) -> Any:
+    if isinstance(value, bool):
+        return dg.MetadataValue.bool(value)
+    is_link = isinstance(value, str) and value.startswith(("http://", "https://"))
+    return dg.MetadataValue.url(str(value)) if is_link else value
 
 
 def _inline_report(stage: StageRun, manifest: Manifest, headline: Sequence[str]) -> str:
