@@ -33,11 +33,20 @@ class Predictor(Protocol):
         ...
 
 
-class EmbeddingPredictor(Predictor, Protocol):
-    """A predictor that also places documents in a vector space."""
+class EmbeddedPrediction(Prediction, Protocol):
+    """A prediction that also places its document in a vector space."""
 
-    def embed(self, pages: Sequence[Page]) -> npt.NDArray[np.float32]:
-        """Vector of one document, float32 [dimension]."""
+    @property
+    def vector(self) -> npt.NDArray[np.float32]:
+        """Vector of the document, float32 [dimension]."""
+        ...
+
+
+class EmbeddingPredictor(Protocol):
+    """A predictor whose predictions carry vectors."""
+
+    def predict_many(self, documents: Sequence[Sequence[Page]]) -> Sequence[EmbeddedPrediction]:
+        """One prediction per document, in order; a document is the list of its pages."""
         ...
 
 

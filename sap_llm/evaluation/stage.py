@@ -143,8 +143,8 @@ def _run(context: StageContext, test: TestSet, predictor: EmbeddingPredictor, *,
                 guess.to_row(document_id=row["document_id"], annotator=BASELINE_ANNOTATOR, created_at=now)
             )
         run.embeddings += [
-            {"document_id": row["document_id"], "vector": predictor.embed(document).tolist()}
-            for row, document in zip(rows, pages, strict=True)
+            {"document_id": row["document_id"], "vector": prediction.vector.tolist()}
+            for row, document, prediction in zip(rows, pages, found, strict=True)
             if document
         ]
         context.progress("evaluating", done=len(run.predictions[MODEL]), total=test.documents.num_rows)

@@ -58,10 +58,6 @@ class EncoderPredictor:
                 progress(len(results), len(documents))
         return results
 
-    def embed(self, pages: Sequence[Page]) -> npt.NDArray[np.float32]:
-        """Vector of one document's first window, float32 [width], unit length."""
-        return np.asarray(self.score([pages])[0]["vector"], dtype=np.float32)
-
     def score(self, documents: Sequence[Sequence[Page]]) -> list[dict[str, Array]]:
         """Raw scores of documents: `heads.Scores` without the batch axis, words of all pages together."""
         features = [encode_words(pages, self._encoder) for pages in documents]
@@ -100,6 +96,7 @@ class EncoderPredictor:
             fields=fields,
             line_items=items,
             class_probabilities={name: float(value) for name, value in zip(self.labels.classes, classes, strict=True)},
+            vector=np.asarray(scores["vector"], dtype=np.float32),
         )
 
     def _subtype(self, scores: Array, chosen: int) -> str | None:

@@ -72,6 +72,10 @@ class PredictedLineItem:
         }
 
 
+def _no_vector() -> npt.NDArray[np.float32]:
+    return np.zeros(0, dtype=np.float32)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
     """What a model found in one document."""
@@ -82,6 +86,9 @@ class Prediction:
     fields: tuple[PredictedField, ...]
     line_items: tuple[PredictedLineItem, ...]
     class_probabilities: dict[str, float] = field(default_factory=dict, repr=False)
+    vector: npt.NDArray[np.float32] = field(
+        default_factory=_no_vector, repr=False
+    )  # of the document's first window, unit length
 
     def value(self, name: str) -> str | None:
         """Canonical value of a header field, or None when it was not found."""
@@ -116,10 +123,6 @@ class Predictor(Protocol):
         self, documents: Sequence[Sequence[Page]], progress: ReportProgress | None = None
     ) -> list[Prediction]:
         """Read many documents, batched by length; results in the order given."""
-        ...
-
-    def embed(self, pages: Sequence[Page]) -> npt.NDArray[np.float32]:
-        """Vector of one document, float32 [dimension], unit length."""
         ...
 
 

@@ -95,7 +95,7 @@ def test_predictions_do_not_depend_on_the_batch_they_came_in(tmp_path: Path) -> 
         alone = predictor.score([pages])[0]
         for name in scores:
             np.testing.assert_allclose(scores[name], alone[name], atol=2e-4)
-    vector = predictor.embed(documents[0])
+    vector = predictor.predict(documents[0]).vector
     assert vector.dtype == np.float32
     assert float(np.linalg.norm(vector)) == pytest.approx(1.0, abs=1e-5)
 

@@ -1,6 +1,7 @@
 """The evaluation of a model on a training set's test documents, from stored tables to the report."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,18 @@ CONFIG = ModelEvaluationConfig(
 )
 
 
+@dataclass(frozen=True)
+class Placed(BaselinePrediction):
+    """A finding with the vector of its document."""
+
+    vector: np.ndarray
+
+
+def _vector(pages: Sequence[Page]) -> np.ndarray:
+    """Two numbers that depend on the words."""
+    return np.array([len(pages[0].words), len(pages)], dtype=np.float32)
+
+
 class Reader:
     """Knows all truths by the text of the page, and errs where it is told to."""
 
@@ -40,7 +53,7 @@ class Reader:
 
     def predict_many(self, documents: Sequence[Sequence[Page]]) -> list[BaselinePrediction]:
         """Rows of truth, with the total changed in the wrong documents."""
-        return [BaselinePrediction(self._row(pages)) for pages in documents]
+        return [Placed(self._row(pages), _vector(pages)) for pages in documents]
 
     def _row(self, pages: Sequence[Page]) -> dict[str, Any]:
         row = self.rows[" ".join(pages[0].words)]
@@ -49,10 +62,6 @@ class Reader:
             for field in fields:
                 field["value"] = "0.01" if field["field"] == "total_amount" else field["value"]
         return row | {"fields": fields, "source": "model"}
-
-    def embed(self, pages: Sequence[Page]) -> np.ndarray:
-        """Two numbers that depend on the words."""
-        return np.array([len(pages[0].words), len(pages)], dtype=np.float32)
 
 
 def _training_set(context: StageContext, documents: list[dict[str, Any]], *, split: str = "test") -> DatasetRef:
