@@ -29,7 +29,7 @@ def registered_model(
     with deployment.open(context, config) as stage:
         evaluation = stage.ref("model_evaluation", stage.release)
         quantized = stage.ref("quantized_models", {RELEASE: stage.release, VARIANT: "int8"})
-        stage.pass_door(evaluation, quantized)
+        stage.pass_door(evaluation)
         built = build_registered_model(
             stage.context,
             config=stage.config(RegisteredModelConfig),

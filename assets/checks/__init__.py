@@ -1,4 +1,4 @@
-"""Gates as blocking asset checks, one factory for all of them.
+"""Gates as asset checks, one factory for all of them; blocking unless a closed gate only means going without.
 
 Belongs here: the translation of a verdict into Dagster's check result. What a gate measures is `learning.judges`; that
 a closed gate really stops whoever consumes the data is the door (`StageRun.pass_door`), because a blocking check stops
@@ -11,11 +11,11 @@ import dagster as dg
 
 from resources.deployment import DeploymentResource
 from sap_llm.learning.judges import DESCRIPTIONS, GATES_CONFIG, GatesConfig, judge
-from sap_llm.registry.gates import gates_of
+from sap_llm.registry.gates import OPTIONAL, gates_of
 
 
 def gate_checks(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetChecksDefinition]:
-    """A blocking check for each gate of each asset, evaluated and kept per partition."""
+    """A check for each gate of each asset, evaluated and kept per partition."""
     return [_gate_check(gate, spec) for spec in specs for gate in gates_of(spec.key.path[-1])]
 
 
@@ -23,7 +23,11 @@ def _gate_check(gate: str, spec: dg.AssetSpec) -> dg.AssetChecksDefinition:
     asset = spec.key.path[-1]
 
     @dg.asset_check(
-        asset=spec.key, name=gate, blocking=True, partitions_def=spec.partitions_def, description=DESCRIPTIONS[gate]
+        asset=spec.key,
+        name=gate,
+        blocking=gate not in OPTIONAL,
+        partitions_def=spec.partitions_def,
+        description=DESCRIPTIONS[gate],
     )
     def check(context: dg.AssetCheckExecutionContext, deployment: DeploymentResource) -> dg.AssetCheckResult:
         with deployment.open(context, asset=asset) as stage:
@@ -32,6 +36,7 @@ def _gate_check(gate: str, spec: dg.AssetSpec) -> dg.AssetChecksDefinition:
             verdict = judge(gate, dataset, config=config, verdicts=stage.deployment.verdicts)
         return dg.AssetCheckResult(
             passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.WARN if gate in OPTIONAL else dg.AssetCheckSeverity.ERROR,
             description=verdict.explanation,
             metadata={
                 **verdict.measured,

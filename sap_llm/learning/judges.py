@@ -40,8 +40,8 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         gates.SPLITS_DISJOINT: "Train, validation and test share no group, file or text. Training refuses without it.",
         gates.MODEL_QUALITY: "Class accuracy and field F1 reach what is required and beat the label-regex baseline. "
         "Promotion refuses without it.",
-        gates.VARIANT_QUALITY: "The variant is faster than its parent and loses no more F1 than permitted. Promotion "
-        "refuses without it.",
+        gates.VARIANT_QUALITY: "The variant is faster than its parent and loses no more F1 than permitted. Without it "
+        "the model is released without the variant.",
     }
 )
 """Gate name -> what passing it means."""

@@ -120,7 +120,7 @@ def build_registered_model(
         config: Required leads.
         model: `document_model/<release>`.
         evaluation: `model_evaluation/<release>` of that model.
-        quantized: `quantized_models/<release>/int8`; registered beside the model when it was accepted.
+        quantized: `quantized_models/<release>/int8`; registered beside the model when its gate is open.
         registry: Where versions are kept.
         verdicts: Where the gates' verdicts are kept.
         release: Release name.
@@ -138,7 +138,9 @@ def build_registered_model(
     opened = {role: context.store.open(ref) for role, ref in inputs.items()}
     measured = _measured(opened["model_evaluation"])
     champion = _champion(registry)
-    refusal = _refusal(verdicts, opened)
+    refusal = _refusal(verdicts, opened["model_evaluation"])
+    if quantized is not None and _refusal(verdicts, opened["quantized_models"]) is not None:
+        del opened["quantized_models"]  # a refused variant is not served; the model needs none
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
         context.progress(f"registering {model}")
@@ -160,6 +162,7 @@ def build_registered_model(
             "field_f1": measured.field_f1,
             "field_f1_baseline": measured.baseline,
             "run_id": version.run_id,
+            "variants": "int8" if "quantized_models" in opened else "none",
         }
         if rival is not None and found_rival is not None:
             found |= {"champion_version": rival.version, "champion_field_f1": found_rival.field_f1}
@@ -174,7 +177,11 @@ def build_registered_model(
         stage_version=STAGE_VERSION,
         config=config,
         inputs=inputs,
-        fingerprint={"rival": _rival(champion, str(model)), "gates": "open" if refusal is None else "closed"},
+        fingerprint={
+            "rival": _rival(champion, str(model)),
+            "gates": "open" if refusal is None else "closed",
+            "variants": ",".join(role for role in opened if role == "quantized_models") or "none",
+        },
         produce=produce,
     )
 
@@ -193,11 +200,10 @@ def _rival(champion: "Champion | None", model: str) -> str:
     return (champion.previous or "none") if champion.model == model else champion.version
 
 
-def _refusal(verdicts: "VerdictStore", opened: Mapping[str, Dataset]) -> str | None:
+def _refusal(verdicts: "VerdictStore", dataset: Dataset) -> str | None:
+    """The sentence of the dataset's closed gate, None if all of its gates are open."""
     try:
-        for role in ("model_evaluation", "quantized_models"):
-            if role in opened:
-                require_gates(verdicts, opened[role], consumer=_CONSUMER)
+        require_gates(verdicts, dataset, consumer=_CONSUMER)
     except GateClosedError as error:
         return str(error)
     return None

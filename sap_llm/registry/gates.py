@@ -30,6 +30,9 @@ GATES = MappingProxyType(
 )
 """Gates by asset: each leaves a verdict for every data version that it judged."""
 
+OPTIONAL = frozenset({VARIANT_QUALITY})
+"""Gates of things that a release can do without: a refused variant stays visible and is not served."""
+
 
 def gates_of(name: str) -> tuple[str, ...]:
     """The gates of a dataset name (`training_set/r1`); empty where there is none."""

@@ -101,11 +101,11 @@ class ModelRegistry:
         client = self._mlflow()
         existing = self._find(client, model, evaluation)
         if existing is not None:
+            _log_variants(client, existing.run_id, variants or {})
             return existing
         run_id = self._run(client, release, metrics, parameters, tags)
         client.log_artifacts(run_id, str(folder), _MODEL_FOLDER)
-        for name, variant in (variants or {}).items():
-            client.log_artifacts(run_id, str(variant), f"variants/{name}")
+        _log_variants(client, run_id, variants or {})
         client.set_terminated(run_id, "FINISHED")
         identity = {"release": release, "model": model, "evaluation": evaluation, "test_version": test_version}
         made = client.create_model_version(
@@ -310,6 +310,14 @@ class ModelRegistry:
         )
         self._files.write(_POINTER, champion.model_dump_json(indent=2))
         return champion.model_copy(update={"folder": self._files.local_folder(champion.folder.as_posix())})
+
+
+def _log_variants(client: "MlflowClient", run_id: str, variants: Mapping[str, Path]) -> None:
+    """Add the variants that the run does not have yet: one may be let through after its model was registered."""
+    logged = {entry.path for entry in client.list_artifacts(run_id, "variants")}
+    for name, folder in variants.items():
+        if f"variants/{name}" not in logged:
+            client.log_artifacts(run_id, str(folder), f"variants/{name}")
 
 
 def _artifacts(run_id: str) -> str:

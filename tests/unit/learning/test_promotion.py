@@ -151,10 +151,18 @@ def test_closed_gate_registers_but_does_not_promote_until_it_opens(house: House)
     assert house.register(made).is_reused
 
     house.judge(made["evaluation"], MODEL_QUALITY)
+    alone = house.register(made)
+    assert alone.manifest.metrics["is_champion"] is True
+    assert alone.manifest.metrics["variants"] == "none", "a variant behind a closed gate is not released"
+
     variant = house.context.store.open(made["quantized"]).manifest.data_version
     house.verdicts.override(variant, VARIANT_QUALITY, who="ana", why="demo", until=NOW + timedelta(days=1))
     opened = house.register(made)
     assert not opened.is_reused
+    assert opened.manifest.metrics["variants"] == "int8"
+    champion = house.registry.champion()
+    assert champion is not None
+    assert house.registry.variant_folder(champion, "int8") is not None
     assert opened.manifest.metrics["is_champion"] is True
     assert opened.manifest.metrics["version"] == "1", "the same model is registered once"
 
