@@ -13,7 +13,7 @@ from sap_llm.storage.build import Progress, silent
 if TYPE_CHECKING:
     from sap_llm.sources.qorsync_seed import Seeded
 
-SEED_WORLDS = "9000-9003"  # far from the profiles' seed ranges, so that no document is in the corpus twice
+SEED_WORLDS = "9000-9019"  # far from the profiles' seed ranges, so that no document is in the corpus twice
 
 
 def register(app: typer.Typer) -> None:
