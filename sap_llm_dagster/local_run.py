@@ -180,15 +180,15 @@ def _assets(instance: dg.DagsterInstance, run_id: str) -> list[AssetOutcome]:
 
 
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
-    """The first failed step's own sentence; a failed blocking check has none, so the check is named."""
+    """The explanation of the first failed blocking check, else the first failed step's own sentence."""
+    for check in result.get_asset_check_evaluations():
+        if check.blocking and not check.passed:
+            return f"{check.asset_key.path[-1]}.{check.check_name}: {check.description}"
     for event in result.all_events:
         if event.is_step_failure:
             failure = event.step_failure_data
             said = failure.user_failure_data.description if failure.user_failure_data else None
             return f"{event.step_key}: {said or _root(failure.error)}"
-    for check in result.get_asset_check_evaluations():
-        if not check.passed:
-            return f"{check.asset_key.path[-1]}.{check.check_name}: {check.description}"
     return "the run failed"
 
 
