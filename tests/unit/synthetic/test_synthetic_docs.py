@@ -216,7 +216,7 @@ def tiny(name: str) -> dict[str, Any]:
 def test_tiny_profile_has_hundreds_of_layouts_four_languages_and_the_share_of_bad_titles(tmp_path: Path) -> None:
     config = SyntheticDocsConfig(**tiny("synthetic_docs"))
     built = build_business_facts(
-        context_at(tmp_path), config=BusinessFactsConfig(**tiny("business_facts")), seed_range="0000-0039"
+        context_at(tmp_path), config=BusinessFactsConfig(**tiny("business_facts")), seed_range="0000-0079"
     )
     facts = built.dataset.table("facts").to_pylist()
     styles = {fact["world"] + fact["issuer"]: issuer_style(fact, json.loads(fact["payload"]), config) for fact in facts}
