@@ -6,7 +6,7 @@ Info blocks and the arrangements that other blocks share belong here; parties, l
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
@@ -183,16 +183,47 @@ def _noise(draft: Draft) -> list[Pair]:
                 text(f"{draft.noise_number()} {style.word('of')} {_order_day(draft)}"),
             )
         )
+    found += _other_dates(draft) + _codes(draft)
     for name in rng.sample(names, min(count, len(names))):
-        kind = rng.randrange(4)
         day = f"{draft.rng.randint(2014, 2026)}-{draft.rng.randint(1, 12):02d}-{draft.rng.randint(1, 28):02d}"
-        value = (draft.noise_number(), draft.issuer["contact"], f"{name[:2].upper()}-{draft.noise_number()}", "")[kind]
+        value = (
+            draft.noise_number(),
+            draft.issuer["contact"],
+            f"{name[:2].upper()}-{draft.noise_number()}",
+            f"{day[:4]}-{draft.facts['document_number']}",  # alike, but not the number
+            "",
+        )[rng.randrange(5)]
         found.append(Pair(name, text(value) if value else draft.date("", day)))
     for concept, probability in (("contact", 0.3), ("phone", 0.2), ("email", 0.15), ("project", 0.1)):
         if style.chance(f"info/{concept}", probability):
             value = draft.issuer.get(concept) or draft.noise_number()
             found.append(Pair(style.word(concept), text(value)))
     return found
+
+
+def _other_dates(draft: Draft) -> list[Pair]:
+    """Dates that are neither the document's nor due: periods, validity, printing."""
+    style = draft.style
+    count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
+    found = []
+    for index, name in enumerate(style.rng("other_date_names").sample(style.synonyms("other_dates"), count)):
+        day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=draft.rng.randint(-60, 90))
+        value = text(style.date(day))
+        if style.chance(f"other_date_range/{index}", 0.15):
+            value = text(f"{style.date(day)} - {style.date(day + timedelta(days=30))}")
+        found.append(Pair(name, value))
+    return found
+
+
+def _codes(draft: Draft) -> list[Pair]:
+    """Codes of processes and states, as forms show them."""
+    style = draft.style
+    if not style.chance("codes", 0.15):
+        return []
+    options = labels(style.language)["other_codes"]
+    rng = style.rng("codes")
+    names = rng.sample(list(options), min(len(options), rng.choice((1, 2, 3, 5))))
+    return [Pair(name, text(str(rng.choice(options[name])))) for name in names]
 
 
 def label(draft: Draft, word: str, *, name: str) -> str:

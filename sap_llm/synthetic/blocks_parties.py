@@ -3,18 +3,50 @@
 Everything that prints a party belongs here; other label-value pairs do not (`blocks_pairs`).
 """
 
+import random
+from functools import lru_cache
 from typing import Any
 
 from sap_llm.synthetic.blocks_pairs import Pair, arrange, label
 from sap_llm.synthetic.draft import Draft
-from sap_llm.synthetic.identifiers import has_vat_id, vat_id
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
-from sap_llm.synthetic.pools import address, company_name, invented_word
+from sap_llm.synthetic.pools import invented_word, pools
+from sap_llm.synthetic.worlds import make_party
+
+STRANGERS = ("other-0", "other-1", "other-2", "ship")
+"""Roles of third parties: what is printed of them is no field."""
+
+
+@lru_cache(maxsize=1024)
+def _stranger(seed: str, role: str, country: str) -> dict[str, Any]:
+    rng = random.Random(f"{seed}/stranger/{role}")
+    return make_party(rng, role, rng.choice(("DE", "FR", "ES", "GB", country, country)), person_share=0.1).printed()
+
+
+def party_of(draft: Draft, role: str) -> dict[str, Any]:
+    """The facts about `seller`, `buyer` or one of `STRANGERS` (the same on all documents of a layout)."""
+    if role in STRANGERS:
+        return _stranger(draft.style.seed, role, draft.issuer["country"])
+    party: dict[str, Any] = draft.facts[role]
+    return party
+
+
+def name_of(draft: Draft, role: str) -> str:
+    """The name of a party, marked if it is a field."""
+    return text(party_of(draft, role)["name"]) if role in STRANGERS else draft.name(role)
+
+
+def vat_of(draft: Draft, role: str) -> str:
+    """The VAT id of a party, marked if it is a field; nothing where the party has none."""
+    if role not in STRANGERS:
+        return draft.vat(role)
+    value = party_of(draft, role)["vat_id"]
+    return text(value) if value else ""
 
 
 def address_lines(draft: Draft, role: str, *, name: str) -> list[str]:
     """Street, place and country of a party as the style writes them (one expression a line)."""
-    party = draft.facts[role]
+    party = party_of(draft, role)
     place = party["address"]
     style = draft.style
     city = f"{place['postcode']} {place['city']}"
@@ -23,8 +55,15 @@ def address_lines(draft: Draft, role: str, *, name: str) -> list[str]:
     prefix = style.pick(f"city_prefix/{name}", ("", "", "", "{} ", "{}-"))
     city = prefix.format(party["country"]) + city
     found = [text(place["street"]), text(city)]
+    if place["extra"]:
+        found.insert(0 if style.chance(f"extra_first/{name}", 0.3) else 1, text(place["extra"]))
     if style.chance(f"country/{name}", 0.45):
-        found.append(text(draft.country(party)))
+        is_code = style.chance(f"country_code/{name}", 0.25)
+        country = party["country"] if is_code else draft.country(party)
+        if style.chance(f"country_beside/{name}", 0.15):
+            found[-1] = text(f"{city} - {country}")
+        else:
+            found.append(text(country))
     if style.chance(f"attention/{name}", 0.15):
         found.insert(0, text(f"{style.word('contact')} {party['contact']}"))
     return found
@@ -35,7 +74,7 @@ def letterhead(draft: Draft) -> str:
     style, role = draft.style, draft.role("issuer")
     name = draft.issuer["name"]
     size = points(style.number("logo_size", 12, 24))
-    shape = style.pick("letterhead", ("logo", "name", "name_address", "line", "logo_address", "none"))
+    shape = style.pick("letterhead", ("logo", "name", "name_address", "line", "one_line", "logo_address", "none"))
     short = name.split()[0] if len(name.split()) > 1 else name[:6]
     if shape == "none":
         return ""
@@ -43,10 +82,12 @@ def letterhead(draft: Draft) -> str:
         return styled(
             bold(text(short if style.chance("logo_upper", 0.5) else short.upper())), size=size, fill=_colour(draft)
         )
-    full = styled(bold(draft.name(role)), size=points(style.number("head_size", 10, 20)), fill=_colour(draft))
+    separator = style.pick("head_separator", (" · ", " - ", " | ", ", "))
+    if shape == "one_line":
+        return _one_line_head(draft, role, separator)
+    full = styled(bold(_head_name(draft, role)), size=points(style.number("head_size", 10, 20)), fill=_colour(draft))
     if shape == "name":
         return full
-    separator = style.pick("head_separator", (" · ", " - ", " | ", ", "))
     clear = style.number("head_size", 10, 20) * 0.4  # small print keeps clear of large letters
     if shape == "line":
         rows = [join(*_joined(address_lines(draft, role, name="head"), separator))]
@@ -66,6 +107,24 @@ def letterhead(draft: Draft) -> str:
     return stack([full, stack(details, spacing=style.number("head_gap", 3, 5.5))], spacing=clear + 2)
 
 
+def _one_line_head(draft: Draft, role: str, separator: str) -> str:
+    style = draft.style
+    rows = [join(*_joined([draft.name(role), *address_lines(draft, role, name="head")], separator))]
+    if found := contact_lines(draft, draft.issuer, name="head"):
+        rows.append(join(*_joined(found, separator)))
+    if draft.issuer["vat_id"] and style.chance("head_vat", 0.5):
+        ids = [join(label(draft, style.word("vat_id"), name="head"), text(" "), draft.vat(role))]
+        ids.append(text(f"{style.word('registry')} {draft.issuer['registry']}"))
+        rows.append(join(*_joined(ids, separator)))
+    return stack(rows, spacing=4)
+
+
+def _head_name(draft: Draft, role: str) -> str:
+    name = draft.issuer["name"]
+    is_upper = draft.style.chance("head_upper", 0.12)
+    return draft.sheet.value(f"{role}_name", name, name.upper() if is_upper else name)
+
+
 def contact_lines(draft: Draft, party: dict[str, Any], *, name: str) -> list[str]:
     """Telephone, mail and web lines that the style shows."""
     style = draft.style
@@ -74,7 +133,38 @@ def contact_lines(draft: Draft, party: dict[str, Any], *, name: str) -> list[str
         if style.chance(f"{concept}/{name}", probability):
             bare = style.chance(f"bare_contact/{name}", 0.4) and concept != "phone"
             found.append(text(party[concept] if bare else f"{style.word(concept)} {party[concept]}"))
+    if style.chance(f"hours/{name}", 0.07):
+        found.append(text(style.pick("hours", style.synonyms("hours"))))
     return found
+
+
+def contact_section(draft: Draft, role: str, *, name: str) -> list[str]:
+    """The person to ask at a party, under a heading of its own: a name that is no party's."""
+    style, party = draft.style, party_of(draft, role)
+    person = party["contact"]
+    word = style.pick(f"contact_name_word/{name}", ("", *style.synonyms("name_word")))
+    if style.chance(f"department/{name}", 0.3):
+        word = f"{word}, {style.word('department_word')}" if word else word
+        person = f"{person}, {style.rng('department').choice(pools()['departments'])}"
+    rows = [text(f"{word}: {person}" if word else person)]
+    reach = [text(f"{style.word(concept)}: {party[concept]}") for concept in ("phone", "email")]
+    rows += [join(*_joined(reach, ", "))] if style.chance(f"reach_on_line/{name}", 0.5) else reach
+    heading = style.word("contact_section")
+    if style.chance(f"contact_heading_inline/{name}", 0.3):
+        return [join(text(f"{heading}: "), rows[0]), *rows[1:]]
+    return [bold(text(heading + ":"), is_bold=style.chance(f"contact_heading_bold/{name}", 0.4)), *rows]
+
+
+def _salutation(draft: Draft, role: str, shown_name: str) -> list[str]:
+    """The name, with the salutation of a person before or above it."""
+    word = party_of(draft, role)["salutation"]
+    if not word:
+        return [shown_name]
+    return (
+        [text(word), shown_name]
+        if draft.style.chance("salutation_above", 0.5)
+        else [join(text(word + " "), shown_name)]
+    )
 
 
 def address_window(draft: Draft) -> str:
@@ -87,25 +177,30 @@ def address_window(draft: Draft) -> str:
         rows.append(styled(join(*_joined(sender, separator)), size="0.72em"))
     if style.chance("window_heading", 0.3):
         rows.append(bold(label(draft, style.word(f"{role}_heading"), name="window")))
-    rows += [draft.name(role), *address_lines(draft, role, name="window")]
+    rows += [*_salutation(draft, role, draft.name(role)), *address_lines(draft, role, name="window")]
     if role == "buyer" and style.chance("window_vat", 0.15):
         rows.append(join(label(draft, style.word("vat_id"), name="window"), text(" "), draft.vat(role)))
     return stack(rows, spacing=style.number("window_gap", 3, 6))
 
 
-def party_box(draft: Draft, role: str, *, name: str = "party") -> str:
-    """Heading, name, address and ids of one party, in lines."""
+def party_box(draft: Draft, role: str, *, name: str = "party", heading: str = "") -> str:
+    """Heading, name, address, ids and contact of a party, in lines.
+
+    Args:
+        draft: The document.
+        role: `seller`, `buyer` or one of `STRANGERS`.
+        name: Boxes of one name look alike.
+        heading: Instead of the role's own.
+    """
     style = draft.style
-    heading = style.word(f"{role}_heading")
-    party = draft.facts[role]
-    shown_name = draft.name(role)
-    if style.chance(f"heading_inline/{name}", 0.2):
-        rows = [join(bold(text(heading + ": ")), shown_name)]
+    heading = heading or style.word(f"{role}_heading")
+    party = party_of(draft, role)
+    shown_name = name_of(draft, role)
+    if style.chance(f"heading_inline/{name}", 0.25):
+        rows = [join(bold(text(heading + ": "), is_bold=style.chance(f"inline_bold/{name}", 0.6)), shown_name)]
     else:
-        rows = [
-            bold(label(draft, heading, name=f"heading/{name}")),
-            bold(shown_name, is_bold=style.chance(f"name_bold/{name}", 0.3)),
-        ]
+        shown_name = bold(shown_name, is_bold=style.chance(f"name_bold/{name}", 0.3))
+        rows = [bold(label(draft, heading, name=f"heading/{name}")), *_salutation(draft, role, shown_name)]
     rows += address_lines(draft, role, name=name)
     if style.chance(f"box_ids/{name}", 0.5):
         rows += _id_lines(draft, role, name=name)
@@ -113,18 +208,24 @@ def party_box(draft: Draft, role: str, *, name: str = "party") -> str:
         rows += contact_lines(draft, party, name=name)
     if style.chance(f"trading_name/{name}", 0.08):
         rows.append(text(f"{style.word('trading_name')}: {invented_word(draft.rng)}"))
+    if style.chance(f"electronic/{name}", 0.1):
+        rows.append(text(f"{style.word('electronic_address')}: {party['email']}"))
+    if style.chance(f"contact_section/{name}", 0.18):
+        rows += contact_section(draft, role, name=name)
     return stack(rows, spacing=style.number(f"box_gap/{name}", 2.5, 5))
 
 
 def _id_lines(draft: Draft, role: str, *, name: str) -> list[str]:
-    style, party = draft.style, draft.facts[role]
+    style, party = draft.style, party_of(draft, role)
     found = []
-    vat = draft.vat(role)
+    vat = vat_of(draft, role)
     if vat:
         word = style.word("buyer_vat_id" if role == "buyer" and style.chance("buyer_vat_word", 0.4) else "vat_id")
         found.append(join(label(draft, word, name=name), text(" "), vat))
     if style.chance(f"gln/{name}", 0.25):
         found.insert(0, join(label(draft, style.word("gln"), name=name), text(f" {party['gln']}")))
+    if style.chance(f"registry/{name}", 0.2):
+        found.append(join(label(draft, style.word("registry"), name=name), text(f" {party['registry']}")))
     if style.chance(f"tax_number/{name}", 0.3):
         tax = join(label(draft, style.word("tax_number"), name=name), text(f" {party['tax_number']}"))
         if found and style.chance(f"ids_on_line/{name}", 0.4):
@@ -134,63 +235,69 @@ def _id_lines(draft: Draft, role: str, *, name: str) -> list[str]:
     return found
 
 
-def party_form(draft: Draft, role: str) -> str:
+def _party_number(draft: Draft, role: str) -> str:
+    if role in STRANGERS:
+        return text(party_of(draft, role)["gln"][-6:])
+    number = draft.facts["supplier_number" if role == "seller" else "customer_number"]
+    is_field = role == "buyer" and draft.is_by_vendor
+    return draft.plain("customer_number", number) if is_field else text(number)
+
+
+def party_form(draft: Draft, role: str, *, heading: str = "") -> str:
     """A section of labelled rows: name, address, ids."""
-    style, party = draft.style, draft.facts[role]
+    style, party = draft.style, party_of(draft, role)
     pairs = []
     if style.chance("form_number", 0.6):
-        number = draft.facts["supplier_number" if role == "seller" else "customer_number"]
-        shown = draft.plain("customer_number", number) if role == "buyer" and draft.is_by_vendor else text(number)
-        pairs.append(Pair(style.word("number_word"), shown))
+        pairs.append(Pair(style.word("number_word"), _party_number(draft, role)))
     if style.chance("form_gln", 0.3):
         pairs.append(Pair(style.word("gln"), text(party["gln"])))
-    pairs.append(Pair(style.word("name_word"), bold(draft.name(role), is_bold=style.chance("form_bold", 0.4))))
+    pairs.append(Pair(style.word("name_word"), bold(name_of(draft, role), is_bold=style.chance("form_bold", 0.4))))
     pairs.append(Pair(style.word("address_word"), lines(address_lines(draft, role, name="form"))))
     if style.chance("form_contact", 0.3):
         pairs.append(Pair(style.word("contact"), text(party["contact"])))
     if style.chance("form_tax_number", 0.4):
         pairs.append(Pair(style.word("tax_number"), text(party["tax_number"])))
     if party["vat_id"] and style.chance(f"form_vat/{role}", 0.85 if role == "seller" else 0.45):
-        pairs.append(Pair(style.word("vat_id"), draft.vat(role)))
-    heading = bold(styled(text(style.word(f"{role}_heading")), size="1.1em"))
+        pairs.append(Pair(style.word("vat_id"), vat_of(draft, role)))
+    shown_heading = bold(styled(text(heading or style.word(f"{role}_heading")), size="1.1em"))
     body = arrange(draft, pairs, name="form", options=("zebra", "zebra", "columns", "colon", "boxed"))
     if style.chance("form_filled_heading", 0.5):
-        heading = call(
+        shown_heading = call(
             "block",
-            heading,
+            shown_heading,
             width="100%",
             inset="3pt",
             fill=style.pick("form_fill", ('rgb("#cfeefc")', "luma(220)", "luma(235)")),
         )
-    return stack([heading, body], spacing=4)
+    return stack([shown_heading, body], spacing=4)
 
 
-def other_party(draft: Draft) -> str:
-    """A third party with a name and ids of its own, none of which is a field."""
+def other_parties(draft: Draft) -> list[str]:
+    """Boxes of third parties that look like those of seller and buyer; none of their values is a field."""
     style = draft.style
-    rng = style.rng("other_party")  # the same stranger on all documents of a layout
-    country = rng.choice(("DE", "FR", "ES", "GB", draft.issuer["country"]))
-    place = address(rng, country)
-    rows = [
-        bold(label(draft, style.word("other_party"), name="other")),
-        text(company_name(rng, country)),
-        text(place["street"]),
-        text(f"{place['postcode']} {place['city']}"),
+    count = style.pick("other_parties", (1, 1, 1, 1, 2, 2, 3))
+    words = style.rng("other_party_words").sample(style.synonyms("other_party"), count)
+    name = "party" if style.chance("others_alike", 0.7) else "other"
+    is_form = style.chance("others_as_form", 0.5) and style.pick("family", ("",)) == "form"
+    return [
+        party_form(draft, f"other-{index}", heading=word)
+        if is_form
+        else party_box(draft, f"other-{index}", name=name, heading=word)
+        for index, word in enumerate(words)
     ]
-    if has_vat_id(country) and style.chance("other_vat", 0.6):
-        rows.append(join(label(draft, style.word("vat_id"), name="other"), text(f" {vat_id(rng, country)}")))
-    return stack(rows, spacing=style.number("box_gap/other", 2.5, 5))
 
 
 def ship_to(draft: Draft) -> str:
-    """Where goods go: often the buyer again, sometimes a stranger."""
-    style, party = draft.style, draft.facts["buyer"]
-    heading = bold(label(draft, style.word("ship_to_heading"), name="ship"))
-    stranger = style.chance("ship_stranger", 0.5)
-    name = text(f"{party['contact']}") if stranger else draft.name("buyer")
-    return stack(
-        [heading, name, *address_lines(draft, "buyer", name="ship")], spacing=style.number("box_gap/ship", 2.5, 5)
-    )
+    """Where goods go: the buyer again, a person there, or a stranger."""
+    style = draft.style
+    word = style.word("ship_to_heading")
+    kind = style.pick("ship_kind", ("buyer", "buyer", "person", "stranger", "stranger"))
+    if kind == "stranger":
+        return party_box(draft, "ship", name="party" if style.chance("ship_alike", 0.6) else "ship", heading=word)
+    shown = draft.name("buyer") if kind == "buyer" else text(draft.facts["buyer"]["contact"])
+    heading = bold(label(draft, word, name="ship"))
+    rows = [heading, shown, *address_lines(draft, "buyer", name="ship")]
+    return stack(rows, spacing=style.number("box_gap/ship", 2.5, 5))
 
 
 def footer(draft: Draft) -> str:

@@ -21,7 +21,7 @@ PURCHASE_ORDER_SUBTYPES = {
     "STANDARD": 40, "SERVICE": 12, "FRAMEWORK": 10, "STOCK_TRANSPORT": 8, "SUBCONTRACTING": 9, "CONSIGNMENT": 9,
     "RUSH": 12,
 }  # fmt: skip
-INVOICE_SUBTYPES = {"STANDARD": 80, "DOWN_PAYMENT": 8, "PRO_FORMA": 6, "CREDIT_MEMO": 6}
+INVOICE_SUBTYPES = {"STANDARD": 76, "DOWN_PAYMENT": 8, "PRO_FORMA": 6, "CREDIT_MEMO": 10}
 _CENT = Decimal("0.01")
 _NAMESPACE = uuid.UUID("6f1d6c1e-6a53-5f0e-9a39-5f3a0d1c7b10")
 _FIRST_DAY = date(2016, 1, 4)
@@ -102,6 +102,8 @@ class _Chain:
         yield self._fact("PURCHASE_ORDER", self.subtype, self.ordered, self.order_number, self.lines, self.buyer)
         day += timedelta(days=rng.randint(0, 4))
         confirmation = self._number(self.vendor, "SALES_ORDER", day)
+        if rng.random() < 0.1:  # the order's number with something behind it
+            confirmation = self.order_number + identifiers.fill(rng, rng.choice(("-R0#", "/#", "-C0#", ".#", "-@B")))
         if rng.random() < 0.9:
             yield self._fact("SALES_ORDER", None, day, confirmation, self.lines, self.vendor)
         deliveries = self._deliveries()
@@ -130,7 +132,7 @@ class _Chain:
         if is_partial:
             subtype = "FINAL" if is_last else "PARTIAL"
         if subtype == "CREDIT_MEMO":
-            sign = -1 if self.rng.random() < 0.35 else 1  # some print what they take back as negative amounts
+            sign = -1 if self.rng.random() < 0.5 else 1  # some print what they take back as negative amounts
             lines = [
                 self._amounts(line, sign * Decimal(line["quantity"]))
                 for line in lines[: self.rng.randint(1, len(lines))]

@@ -10,7 +10,7 @@ from typing import Any
 
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.markup import Sheet, join, text
-from sap_llm.synthetic.pools import pools
+from sap_llm.synthetic.pools import company_name, pools
 from sap_llm.synthetic.style import Style
 
 VENDOR_ISSUED = ("SUPPLIER_INVOICE", "SALES_ORDER")
@@ -134,8 +134,8 @@ class Draft:
     def sentence(self, template: str) -> str:
         """A sentence whose `{placeholders}` become marked values.
 
-        Known: order_reference, order_date, due_date, other_date, total, days, discount_days, percent, iban, bic, bank,
-        city, noise_number.
+        Known: order_reference, order_date, due_date, other_date, total, amount, days, discount_days, percent, iban,
+        buyer_iban, bic, bank, city, person, company, noise_number.
         """
         parts: list[str] = []
         for piece in template.replace("}", "{").split("{"):
@@ -161,6 +161,10 @@ class Draft:
             "percent": lambda: text(terms["discount_percent"] if terms["discount_percent"] != "0" else "2"),
             "bank": lambda: text(facts["seller"]["bank"]),
             "city": lambda: text(self.issuer["address"]["city"]),
+            "amount": lambda: self.money("", f"{self.rng.randint(100, 900000) / 100:.2f}"),
+            "buyer_iban": lambda: text(formats.grouped(facts["buyer"]["iban"], 4) or self.noise_number()),
+            "person": lambda: text(self.issuer["contact"]),
+            "company": lambda: text(company_name(self.style.rng("agent"), self.issuer["country"])),
             "noise_number": lambda: text(self.noise_number()),
         }
         return plain[name]()

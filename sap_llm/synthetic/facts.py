@@ -20,7 +20,7 @@ from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.chains import Fact, make_chains
 from sap_llm.synthetic.worlds import make_world
 
-STAGE_VERSION = "1"
+STAGE_VERSION = "2"
 _WORLDS_A_BATCH = 20
 
 FACTS = pa.schema(

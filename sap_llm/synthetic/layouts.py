@@ -11,7 +11,7 @@ from sap_llm.synthetic.blocks_parties import (
     address_window,
     footer,
     letterhead,
-    other_party,
+    other_parties,
     party_box,
     party_form,
     ship_to,
@@ -146,7 +146,7 @@ def _intro(draft: Draft) -> str:
         return ""
     template = style.rng(f"intro/{draft.kind}").choice(labels(style.language)["intro"][draft.kind])
     rows = [draft.sentence(part) for part in template.split("|")]
-    return draft.sheet.block("text", stack(rows, spacing=6))
+    return draft.sheet.block("text", stack([*rows, _prose(draft, "above")], spacing=6))
 
 
 def _noise_text(draft: Draft) -> str:
@@ -171,6 +171,19 @@ def _noise_text(draft: Draft) -> str:
     return draft.sheet.block("text", headed(draft, "notes", stack(rows, spacing=4))) if rows else ""
 
 
+def _prose(draft: Draft, place: str) -> str:
+    """A paragraph about other things, full of dates, amounts and numbers that are no fields."""
+    style = draft.style
+    if not style.chance("prose", 0.16) or style.pick("prose_place", ("above", "below", "below")) != place:
+        return ""
+    vocabulary = style.synonyms("prose")
+    count = min(len(vocabulary), style.pick("prose_sentences", (2, 3, 4, 6, 9)))
+    chosen = style.rng("prose_text").sample(vocabulary, count)
+    if style.chance("prose_lines", 0.3):
+        return draft.sheet.block("text", stack([draft.sentence(part) for part in chosen], spacing=4))
+    return draft.sheet.block("text", draft.sentence(" ".join(chosen)))
+
+
 def _tail(draft: Draft) -> list[str]:
     """Line table, totals, payment and closing texts."""
     style = draft.style
@@ -185,8 +198,7 @@ def _tail(draft: Draft) -> list[str]:
     elif draft.must_name_currency and draft.kind != "GOODS_RECEIPT":
         parts.append(join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word()))
     paid = payment(draft)
-    notes = _noise_text(draft)
-    tail = [draft.sheet.block("text", paid) if paid else "", notes]
+    tail = [draft.sheet.block("text", paid) if paid else "", _noise_text(draft), _prose(draft, "below")]
     if style.chance("notes_first", 0.2):
         tail.reverse()
     return parts + tail
@@ -217,6 +229,8 @@ def _letter(draft: Draft) -> str:
         )
         row = grid(style.pick("letter_columns", options), [window, info], column_gutter="24pt")
     order = [row, title] if style.chance("title_below", 0.7) else [title, row]
+    if others := _others(draft, 0.08):
+        order.append(grid(f"({'1fr,' * len(others)})", others, column_gutter="14pt"))
     if style.chance("place_date", 0.15):
         order.insert(1, aligned(style.pick("place_date_side", ("right", "left")), _place_date(draft)))
     return _paragraphs([aligned(side, head), *order, _intro(draft), *_tail(draft)])
@@ -234,10 +248,10 @@ def _modern(draft: Draft) -> str:
     parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
     if style.chance("ship_to", 0.3):
         parties.append(draft.sheet.block("address", ship_to(draft)))
-    if style.chance("other_party", 0.12):
-        parties.append(draft.sheet.block("address", other_party(draft)))
+    parties += _others(draft, 0.2)
     info = _info(draft, has_number)
-    row = grid(f"({'1fr,' * len(parties)})", parties, column_gutter="14pt")
+    across = min(len(parties), style.pick("parties_across", (2, 3, 3)))
+    row = grid(f"({'1fr,' * across})", parties, column_gutter="14pt", row_gutter="10pt")
     middle = [info, row] if style.chance("info_first", 0.4) else [row, info]
     if style.chance("info_beside", 0.3):
         middle = [grid("(1fr,1fr)", [stack(parties, spacing=12), info], column_gutter="20pt")]
@@ -249,6 +263,13 @@ def _place_date(draft: Draft) -> str:
     template = draft.style.rng("place_date_words").choice(labels(draft.style.language)["place_date"])
     before, _, after = template.replace("{city}", draft.issuer["address"]["city"]).partition("{date}")
     return join(text(before), draft.date("document_date", draft.facts["document_date"]), text(after) if after else "")
+
+
+def _others(draft: Draft, probability: float) -> list[str]:
+    """Boxes of third parties, in that share of styles."""
+    if not draft.style.chance("other_party", probability):
+        return []
+    return [draft.sheet.block("address", box) for box in other_parties(draft)]
 
 
 def _both(draft: Draft) -> list[str]:
@@ -263,8 +284,7 @@ def _form(draft: Draft) -> str:
     title, has_number = _title(draft)
     info = _info(draft, has_number, options=("zebra", "zebra", "columns", "colon", "boxed"))
     sections = [draft.sheet.block("address", party_form(draft, role)) for role in _both(draft)]
-    if style.chance("other_party", 0.25):
-        sections.append(draft.sheet.block("address", other_party(draft)))
+    sections += _others(draft, 0.35)
     if style.chance("form_beside", 0.25):
         sections = [grid("(1fr,1fr)", sections, column_gutter="14pt")]
     order = [title, info, *sections] if style.chance("form_info_first", 0.7) else [title, *sections, info]
@@ -283,8 +303,7 @@ def _boxed(draft: Draft) -> str:
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
     if style.chance("ship_to", 0.4):
         boxes.append(draft.sheet.block("address", ship_to(draft)))
-    if style.chance("other_party", 0.4):
-        boxes.append(draft.sheet.block("address", other_party(draft)))
+    boxes += _others(draft, 0.45)
     info = _info(draft, has_number)
     boxes.insert(style.pick("info_slot", (0, 1, 1, 2)), info)
     table = call("table", *boxes, columns="(1fr,1fr)", inset=inset, stroke="0.5pt")
@@ -299,7 +318,7 @@ def _plain(draft: Draft) -> str:
     style = draft.style
     title, has_number = _title(draft)
     info = _info(draft, has_number, options=("colon", "columns", "inline", "wide"))
-    parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
+    parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)] + _others(draft, 0.2)
     parts = [title, *parties, info] if style.chance("plain_title_first", 0.6) else [*parties, title, info]
     return _paragraphs([*parts, _intro(draft), *_tail(draft)])
 

@@ -88,7 +88,24 @@ def company_name(rng: random.Random, country: str) -> str:
         name = f"{first_name(rng, language)} {one}"
     elif rng.random() < 0.05:
         name = rng.choice(pool["placeholder_names"]) + (f" {rng.choice('ABC123')}" if rng.random() < 0.3 else "")
+    elif rng.random() < 0.3:
+        name = house_name(rng, country) + (f" {form}" if form and rng.random() < 0.25 else "")
     return name
+
+
+def house_name(rng: random.Random, country: str) -> str:
+    """A name without trade or legal form: inns, shops, town halls, clubs."""
+    language = LANGUAGE_OF[country]
+    pool = pools()[language]
+    words = {
+        "noun": rng.choice(pool["nouns"]), "noun2": rng.choice(pool["nouns"]), "adj": rng.choice(pool["adjectives"]),
+        "surname": surname(rng, language), "surname2": surname(rng, language), "first": first_name(rng, language),
+        "city": rng.choice(pools()["cities"][country])[1], "word": invented_word(rng),
+        "trade": rng.choice(pool["trades"]), "number": str(rng.randint(2, 2400)),
+    }  # fmt: skip
+    words |= {name.upper(): word.upper() for name, word in words.items()}
+    name: str = rng.choice(pool["houses"]).format(**words)
+    return name.upper() if rng.random() < 0.12 else name
 
 
 def address(rng: random.Random, country: str) -> dict[str, str]:
@@ -105,7 +122,26 @@ def address(rng: random.Random, country: str) -> dict[str, str]:
         )
     )
     line = f"{street} {number}" if language in ("de", "es") else f"{number} {street}"
-    return {"street": line, "postcode": postcode, "city": city, "country": country}
+    place = {"street": line, "extra": "", "postcode": postcode, "city": city, "country": country}
+    if rng.random() < 0.25:
+        place["extra"] = rng.choice(pools()[language]["address_extras"]).format(
+            n=rng.randint(1, 90), letter=rng.choice("ABCDE"), person=surname(rng, language), city=city
+        )
+    return place
+
+
+def placeholder_address(rng: random.Random, country: str, role: str) -> dict[str, str]:
+    """An address as on sample documents, where names of fields stand for values."""
+    place = address(rng, country)
+    shape = rng.choice(("{}_ADDR_{}", "{}_STREET_{}", "{}_ADDRESS_LINE_{}", "{}-Street {}"))
+    place |= {"street": shape.format(role, 1), "extra": rng.choice((shape.format(role, 2), "")), "city": f"{role}_CITY"}
+    return place
+
+
+def salutation(rng: random.Random, language: str) -> str:
+    """What stands before the name of a person."""
+    word: str = rng.choice(pools()[language]["salutations"])
+    return word
 
 
 def material(rng: random.Random, language: str) -> str:

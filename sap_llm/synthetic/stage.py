@@ -5,6 +5,7 @@ Configuration, the worker processes and the build function belong here; composin
 """
 
 import json
+import os
 import random
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
 
-STAGE_VERSION = "1"
+STAGE_VERSION = "2"
 _DOCUMENTS_A_PART = 64
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
@@ -101,13 +102,18 @@ def _run(parts: list[pa.Table], config: SyntheticDocsConfig, folder: Path) -> It
             typeset_part(part.to_pylist(), config, folder, index)
             yield index + 1
         return
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn"), initializer=_stay_single) as pool:
         futures: list[Future[None]] = [
             pool.submit(typeset_part, part.to_pylist(), config, folder, index) for index, part in enumerate(parts)
         ]
         for index, future in enumerate(futures):
             future.result()
             yield index + 1
+
+
+def _stay_single() -> None:
+    """Keep Typst from starting threads in a worker: the other workers have the other cores."""
+    os.environ["RAYON_NUM_THREADS"] = "1"
 
 
 def _read(folder: Path, name: str) -> Iterator[pa.Table]:
@@ -169,8 +175,8 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: f
 
 
 def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: SyntheticDocsConfig) -> Style:
-    """The style of the party that wrote the document."""
-    key = f"{config.seed}/{fact['world']}/{fact['issuer']}"
+    """The style of the party that wrote the document; its kinds of document come from different systems."""
+    key = f"{config.seed}/{fact['world']}/{fact['issuer']}/{fact['document_type']}"
     rng = random.Random(f"issuer/{key}")
     is_test = is_test_world(fact["world_number"], config.test_layout_share)
     language = fact["language"]

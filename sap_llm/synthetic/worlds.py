@@ -32,6 +32,8 @@ _HOME_COUNTRIES = (
     "LU",
     "IT",
 )
+_PRIVATE_BUYERS = 0.1  # buyers that are persons
+_PLACEHOLDER_PARTIES = 0.03  # of sample documents: SELLER_NAME, BUYER_ADDR_1
 TAX_RATES: dict[str, tuple[str, str]] = {
     "DE": ("19", "7"), "AT": ("20", "10"), "CH": ("8.1", "2.6"), "FR": ("20", "5.5"), "LU": ("17", "8"),
     "BE": ("21", "6"), "ES": ("21", "10"), "GB": ("20", "5"), "US": ("8.25", "0"), "NL": ("21", "9"),
@@ -57,6 +59,7 @@ class Party:
 
     key: str
     name: str
+    salutation: str  # of a person; empty for a company
     address: dict[str, str]
     vat_id: str
     tax_number: str
@@ -80,7 +83,8 @@ class Party:
         return {
             name: getattr(self, name)
             for name in (
-                "key name address vat_id tax_number registry iban bic bank phone email web contact gln language country"
+                "key name salutation address vat_id tax_number registry iban bic bank phone email web contact gln "
+                "language country"
             ).split()
         }
 
@@ -103,21 +107,32 @@ def make_world(seed: int, number: int) -> World:
     """The world of that number."""
     rng = random.Random(f"world/{seed}/{number}")
     home = rng.choice(_HOME_COUNTRIES)
-    buyers = tuple(_party(rng, f"b{index}", home) for index in range(rng.randint(1, 3)))
+    buyers = tuple(
+        make_party(rng, f"b{index}", home, person_share=_PRIVATE_BUYERS) for index in range(rng.randint(1, 3))
+    )
     vendors = tuple(
-        _party(rng, f"v{index}", home if rng.random() < 0.65 else rng.choice(_HOME_COUNTRIES), with_items=True)
+        make_party(rng, f"v{index}", home if rng.random() < 0.65 else rng.choice(_HOME_COUNTRIES), with_items=True)
         for index in range(rng.randint(4, 8))
     )
     return World(number=number, buyers=buyers, vendors=vendors)
 
 
-def _party(rng: random.Random, key: str, country: str, *, with_items: bool = False) -> Party:
+def make_party(
+    rng: random.Random, key: str, country: str, *, with_items: bool = False, person_share: float = 0.0
+) -> Party:
+    """A company, or with that probability a person, of the country."""
     language = pools.LANGUAGE_OF[country]
     if country in ("CH", "BE", "LU") and rng.random() < 0.3:
         language = "fr" if language == "de" else rng.choice(("en", "de"))
-    name = pools.company_name(rng, country)
+    is_person = rng.random() < person_share
+    person = f"{pools.first_name(rng, language)} {pools.surname(rng, language)}"
+    name, contact = person if is_person else pools.company_name(rng, country), person
     bank = identifiers.bank_code(rng)
     place = pools.address(rng, country)
+    if rng.random() < _PLACEHOLDER_PARTIES:
+        role = rng.choice(pools.pools()["roles"])
+        name, contact = f"{role}_NAME", f"{role}_CONTACT_NAME"
+        place = pools.placeholder_address(rng, country, role)
     domain = "".join(
         char for char in name.lower().replace(" ", "-") if char.isascii() and (char.isalnum() or char == "-")
     )
@@ -125,8 +140,9 @@ def _party(rng: random.Random, key: str, country: str, *, with_items: bool = Fal
     return Party(
         key=key,
         name=name,
+        salutation=pools.salutation(rng, language) if is_person else "",
         address=place,
-        vat_id=identifiers.vat_id(rng, country),
+        vat_id="" if is_person and rng.random() < 0.7 else identifiers.vat_id(rng, country),
         tax_number=identifiers.fill(
             rng, rng.choice(("###/###/#####", "##/###/#####", "##-#######", "### ### ### #####"))
         ),
@@ -144,7 +160,7 @@ def _party(rng: random.Random, key: str, country: str, *, with_items: bool = Fal
         ),
         email=f"{rng.choice(('info', 'sales', 'office', 'contact', 'billing', 'buchhaltung', 'compras'))}@{domain}",
         web=rng.choice(("www.", "https://www.", "http://")) + domain,
-        contact=f"{pools.first_name(rng, language)} {pools.surname(rng, language)}",
+        contact=contact,
         gln=identifiers.fill(rng, "40############"[:13]),
         language=language,
         country=country,

@@ -18,7 +18,10 @@ from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.schema.values import canonical
 from sap_llm.storage.build import BuildResult, StageContext
 from sap_llm.storage.store import DatasetStore
+from sap_llm.synthetic.blocks_parties import STRANGERS, party_of
 from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
+from sap_llm.synthetic.layouts import compose
+from sap_llm.synthetic.markup import text
 from sap_llm.synthetic.stage import (
     SyntheticDocsConfig,
     build_synthetic_docs,
@@ -29,6 +32,7 @@ from sap_llm.synthetic.stage import (
 )
 from sap_llm.synthetic.style import TEST_STYLES, Style, labels
 from sap_llm.synthetic.typeset import compile_source, erase_marks, locate_marks, typeset
+from sap_llm.synthetic.worlds import make_world
 
 CONFIG = SyntheticDocsConfig(seed=7, workers=1, test_layout_share=0.25, untitled_share=0.2, foreign_language_share=0.1)
 FACTS_CONFIG = BusinessFactsConfig(seed=7, chains_per_world=3, lines_max=10)
@@ -130,7 +134,7 @@ def test_words_of_every_value_renormalise_to_it(tables: dict[str, Any]) -> None:
 
 def _says(printed: str, value: str, kind: str, language: str) -> bool:
     if kind == "string":
-        return value.replace(" ", "") in printed.replace(" ", "")
+        return value.replace(" ", "").casefold() in printed.replace(" ", "").casefold()
     bare = printed.strip(".,;:()[]")
     return any(canonical(text, kind, language=language) == canonical(value, kind) for text in (printed, bare))
 
@@ -219,8 +223,11 @@ def test_tiny_profile_has_hundreds_of_layouts_four_languages_and_the_share_of_ba
         context_at(tmp_path), config=BusinessFactsConfig(**tiny("business_facts")), seed_range="0000-0079"
     )
     facts = built.dataset.table("facts").to_pylist()
-    styles = {fact["world"] + fact["issuer"]: issuer_style(fact, json.loads(fact["payload"]), config) for fact in facts}
-    assert len({style.seed for style in styles.values()}) >= 200
+    styles = {
+        (fact["world"], fact["issuer"], fact["document_type"]): issuer_style(fact, json.loads(fact["payload"]), config)
+        for fact in facts
+    }
+    assert len({style.seed for style in styles.values()}) >= 400
     structures = {
         (
             style.pick("family", ("?",)),
@@ -228,12 +235,37 @@ def test_tiny_profile_has_hundreds_of_layouts_four_languages_and_the_share_of_ba
         )
         for style in styles.values()
     }
-    assert len(structures) >= 200
+    assert len(structures) >= 400
     assert {style.language for style in styles.values()} == {"de", "en", "fr", "es"}
     untitled = sum(not make_draft(fact, config).is_titled for fact in facts) / len(facts)
     assert abs(untitled - config.untitled_share) < 0.03
     tested = sum(style.is_test for style in styles.values()) / len(styles)
     assert 0.08 < tested < 0.22
+
+
+def test_third_parties_look_like_the_others_but_are_no_fields(tmp_path: Path) -> None:
+    built = build_business_facts(context_at(tmp_path), config=FACTS_CONFIG, seed_range="0000-0039")
+    strangers = 0
+    for fact in built.dataset.table("facts").to_pylist():
+        draft = make_draft(fact, CONFIG)
+        source = compose(draft)
+        names = {party_of(draft, role)["name"] for role in STRANGERS}
+        known = {draft.facts[role]["name"] for role in ("seller", "buyer")}
+        strangers += any(text(name) in source for name in names - known)
+        for mark in draft.sheet.marks:
+            if mark.field in ("seller_name", "buyer_name", "seller_vat_id", "buyer_vat_id"):
+                role, _, attribute = mark.field.partition("_")
+                assert mark.value == draft.facts[role][attribute]
+    assert strangers >= 20
+
+
+def test_some_buyers_are_persons_and_some_parties_placeholders() -> None:
+    worlds = [make_world(7, number) for number in range(150)]
+    buyers = [party for world in worlds for party in world.buyers]
+    vendors = [party for world in worlds for party in world.vendors]
+    assert 0.04 < sum(bool(party.salutation) for party in buyers) / len(buyers) < 0.18
+    assert not any(party.salutation for party in vendors)
+    assert any(party.name.endswith("_NAME") and party.address["city"].endswith("_CITY") for party in vendors)
 
 
 def test_wrapped_value_gives_all_its_words() -> None:
