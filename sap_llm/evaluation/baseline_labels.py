@@ -156,12 +156,6 @@ OTHER_PARTIES = r"ship|invoicee|payee|req|deliver|liefer(?:adresse|anschrift)|st
 NO_NAMES = r"^(?:nummer|nr|no|number|id|gln|name|adresse|address|anschrift|date|datum|fecha|kunden|page|seite)\b"
 """Beginnings of cells that are labels, not names."""
 
-LEGAL_FORM = (
-    r"(?:gmbh(?: ?& ?co\.? ?kg)?|ges\.m\.b\.h\.|ag|kg|ohg|ug|se|e\.\s?k\.|e\.\s?v\.|eg|a\.g\.|ltd\.?|limited|plc|llp|llc|inc\.?|corp\.?"
-    r"|corporation|company|sarl|s[àa]rl|s\.à r\.l\.|sas|sasu|sa|s\.a\.|eurl|snc|sl|s\.l\.u?\.?|s\. ?coop\.?|srl|s\.r\.l\.|s\.p\.a\.|b\.?v\.?|n\.?v\.?)"
-)
-"""Ends of company names."""
-
 TITLES: dict[str, tuple[str, ...]] = {
     "CREDIT_NOTE": (
         r"credit (?:note|memo)",

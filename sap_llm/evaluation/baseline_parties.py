@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from sap_llm.evaluation import baseline_labels as labels
 from sap_llm.evaluation.baseline_lines import COLUMN, Lines, Span, below
 from sap_llm.evaluation.baseline_search import BESIDE, UNDER, UNLABELLED, Candidate, compiled, occurring
-from sap_llm.schema.values import canonical
+from sap_llm.schema.values import LEGAL_FORM, canonical
 
 VAT_ID = (
     r"(?<![A-Z0-9])(?:DE ?\d{3} ?\d{3} ?\d{3}|FR ?[A-Z0-9]{2} ?\d{3} ?\d{3} ?\d{3}|AT ?U ?\d{8}|NL ?\d{9} ?B ?\d{2}"
@@ -70,13 +70,13 @@ def _is_name(text: str, *, most_digits: int = 0) -> bool:
 def _addressees(lines: Lines) -> Iterator[Span]:
     """First lines of address blocks: cells that stand above each other and end in postcode and town."""
     for line in lines:
-        for cell in line.cells():
+        for cell in line.cells:
             if not re.match(r"(?:[A-Z]{1,2}[ -])?\d{4,5} [A-ZÄÖÜÉ]", cell.text):
                 continue
             top = cell
             for upper in reversed(lines[max(0, line.index - _ADDRESS_LINES) : line.index]):
                 over = (
-                    other for other in upper.cells() if abs(other.box[0] - cell.box[0]) < 2 and other.page is cell.page
+                    other for other in upper.cells if abs(other.box[0] - cell.box[0]) < 2 and other.page is cell.page
                 )
                 top = next(over, top)
             if top is not cell and _is_name(top.text):
@@ -86,7 +86,7 @@ def _addressees(lines: Lines) -> Iterator[Span]:
 def _companies(lines: Lines) -> Iterator[Span]:
     """Cells, cut at dashes and bullets, that end in a legal form."""
     for line in lines:
-        for match in compiled(rf"\b{labels.LEGAL_FORM}(?=[\s,;.●•|–-]|$)").finditer(line.text):
+        for match in compiled(rf"\b{LEGAL_FORM}(?=[\s,;.●•|–-]|$)").finditer(line.text):
             start = max(line.text.rfind(mark, 0, match.start()) for mark in _NAME_ENDS) + 1
             text = line.text[start : match.end()].strip(" -,")
             if text[:1].isupper() and 2 <= len(text.split()) <= _LONGEST_NAME and _is_name(text):

@@ -25,7 +25,7 @@ from sap_llm.schema.tables import ANNOTATIONS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "1"
+STAGE_VERSION = "2"
 MODEL, BASELINE = "model", "baseline"
 MODEL_FOLDER = "model"
 
@@ -156,7 +156,7 @@ def _measure(
 ) -> dict[tuple[str, str], Measures]:
     measured = {}
     for name in test.tests:
-        documents, truths = test.part(name)
+        documents, truths = (table.to_pylist() for table in test.part(name))
         fields = config.fields if name in (UNSEEN, KNOWN) else config.real_fields
         for predictor, rows in predictions.items():
             measured[predictor, name] = measure(

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from sap_llm.modeling.confidence import span_confidence
 from sap_llm.modeling.normalise import Manner
 from sap_llm.schema.page import Page
+from sap_llm.schema.values import LEGAL_FORM
 
 Array = npt.NDArray[Any]
 WRAPPING = frozenset({"seller_name", "buyer_name", "payment_terms"})
@@ -23,7 +24,10 @@ SINGLE_WORD_TYPES = frozenset({"amount", "percent", "quantity", "integer", "curr
 _VAT_ID = re.compile(r"^(?:[A-Z]{2}[A-Z0-9]{2,13}|[A-Z]{3}\d{9}(?:MWST|TVA|IVA)?)$")
 _WRAP_GAP = 1.2  # of the line height, between the lines of a name
 _TRIMMED_WORDS = 3
+_ALIKE = 0.2  # words of one value are at least so likely as the likeliest of them
 _DOUBT = 0.6  # factor for an IBAN whose check digits do not hold: wrong, or from a sample document
+_ENDS_A_NAME = re.compile(rf"(?<!\w){LEGAL_FORM}$")
+_GOES_ON = ("&", "und ", "and ", "et ", "y ")  # GmbH / & Co. KG
 _FIRST_GROUP = re.compile(r"^[^\d\s]{0,4}\d{1,3}$")
 _LAST_GROUP = re.compile(r"^\d{3}$")
 _NEXT_GROUP = re.compile(r"^\d{3}(?:[.,]\d{1,4})?(?!\d)\D{0,4}$")
@@ -99,9 +103,9 @@ def candidates(
     else:
         spans = _runs(scroll, probabilities, least)
         if field in WRAPPING:
-            spans = _joined(scroll, spans)
+            spans = _joined(scroll, spans, probabilities)
         elif kind == "date":
-            spans += _joined(scroll, spans)
+            spans += _joined(scroll, spans, probabilities)
     best: dict[str, Candidate] = {}
     for span in spans:
         found = _read(scroll, probabilities, span, field=field, kind=kind, manner=manner)
@@ -149,26 +153,35 @@ def _runs(scroll: Scroll, probabilities: Array, least: float) -> list[list[int]]
         between = scroll.words[previous + 1 : place] if previous >= 0 else []
         is_next = len(between) <= 1 and not any(char.isalnum() for word in between for char in word)
         is_next &= previous >= 0 and bool(scroll.lines[place] == scroll.lines[previous])
-        is_alike = is_next and min(probabilities[place], probabilities[previous]) >= 0.2 * max(
-            probabilities[place], probabilities[previous]
-        )
-        if is_alike:
+        if is_next and _is_alike(probabilities[place], probabilities[previous]):
             spans[-1].extend(range(previous + 1, place + 1))  # with the "&" between
         else:
             spans.append([place])
     return spans
 
 
-def _joined(scroll: Scroll, spans: list[list[int]]) -> list[list[int]]:
-    """Join a span with the one right below it, unless that says the same again."""
+def _joined(scroll: Scroll, spans: list[list[int]], probabilities: Array) -> list[list[int]]:
+    """Join a span with the one right below it that is about as likely, unless that says the same again."""
     joined: list[list[int]] = []
     for span in spans:
-        above = next((other for other in reversed(joined) if _continues(scroll, other, span)), None)
+        above = next(
+            (
+                other
+                for other in reversed(joined)
+                if _is_alike(probabilities[other].max(), probabilities[span].max()) and _continues(scroll, other, span)
+            ),
+            None,
+        )
         if above is None:
             joined.append(list(span))
         else:
             above.extend(span)
     return joined
+
+
+def _is_alike(one: float, other: float) -> bool:
+    """Whether two likelihoods are close enough for one value."""
+    return min(one, other) >= _ALIKE * max(one, other)
 
 
 def _continues(scroll: Scroll, above: list[int], below: list[int]) -> bool:
@@ -177,6 +190,8 @@ def _continues(scroll: Scroll, above: list[int], below: list[int]) -> bool:
         return False
     texts = [" ".join(scroll.words[place] for place in span).casefold() for span in (above, below)]
     if texts[1] in texts[0] or texts[0] in texts[1]:
+        return False
+    if _ENDS_A_NAME.search(texts[0]) and not texts[1].startswith(_GOES_ON):
         return False
     upper, lower = scroll.boxes[above], scroll.boxes[below]
     last = upper[upper[:, 3] >= upper[:, 3].max() - 1.0]

@@ -34,6 +34,12 @@ _ABSENT = 0.03  # probability floor of "not printed"
 _SUM_BONUS = 3.0  # in log probability, for net + tax = total
 _RATE_BONUS = 1.0  # for tax = net x rate
 _FILLED_CONFIDENCE = 0.5
+_RIVAL_FIELDS = (
+    ("seller_name", "buyer_name"),
+    ("seller_vat_id", "buyer_vat_id"),
+    ("document_number", "order_reference"),
+)
+"""Fields whose values differ on every document."""
 _CENT = Decimal("0.01")
 
 
@@ -68,6 +74,8 @@ def decode_header(
         )
     chosen = {name: options[0] for name, options in found.items() if options and options[0].score >= ACCEPTED}
     chosen |= choose_amounts(found)
+    _tell_apart(chosen, found)
+    _drop_early_due_date(chosen)
     _fill_iban(chosen, words, probabilities[:, labels.header_fields.index("iban") + 1])
     _fill_currency(chosen, words)
     return tuple(to_field(name, chosen[name], pages, words) for name in labels.header_fields if name in chosen)
@@ -90,6 +98,27 @@ def choose_amounts(found: Mapping[str, Sequence[Candidate]]) -> dict[str, Candid
         for name, choice in zip(_AMOUNTS, best, strict=True)
         if choice is not None and (is_sum or choice.score >= ACCEPTED)
     }
+
+
+def _tell_apart(chosen: dict[str, Candidate], found: Mapping[str, Sequence[Candidate]]) -> None:
+    """Where two fields chose one value, the likelier keeps it and the other takes its next, if that is likely."""
+    for pair in _RIVAL_FIELDS:
+        choices = [chosen.get(name) for name in pair]
+        if choices[0] is None or choices[1] is None or choices[0].value.casefold() != choices[1].value.casefold():
+            continue
+        taken = choices[0].value.casefold()
+        loser = pair[int(choices[0].score >= choices[1].score)]
+        del chosen[loser]
+        rest = [option for option in found[loser] if option.value.casefold() != taken and option.score >= ACCEPTED]
+        if rest:
+            chosen[loser] = rest[0]
+
+
+def _drop_early_due_date(chosen: dict[str, Candidate]) -> None:
+    """Nothing is due before it is billed."""
+    due, issued = chosen.get("due_date"), chosen.get("document_date")
+    if due is not None and issued is not None and due.value < issued.value:
+        del chosen["due_date" if due.score <= issued.score else "document_date"]
 
 
 def to_field(name: str, choice: Candidate, pages: Sequence[Page], scroll: Scroll) -> PredictedField:

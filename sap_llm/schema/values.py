@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 
 _GROUPING = " \t\u00a0\u2009\u202f'\u2019`"
 _DASHES = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2014": "-", "\u2011": "-"})
@@ -40,6 +41,13 @@ CURRENCY_SYMBOLS = {
     "A$": "AUD",
 }
 """Printed signs and words (upper case) to ISO 4217; `kr` is read as Swedish."""
+
+LEGAL_FORM = (
+    r"(?:gmbh(?: ?& ?co\.? ?kg)?|ges\.m\.b\.h\.|ag|kg|ohg|ug|se|e\.\s?k\.|e\.\s?v\.|eg|a\.g\.|ltd\.?|limited|plc|llp"
+    r"|llc|inc\.?|corp\.?|corporation|company|sarl|s[àa]rl|s\.à r\.l\.|sas|sasu|sa|s\.a\.|eurl|snc|sl|s\.l\.u?\.?"
+    r"|s\. ?coop\.?|srl|s\.r\.l\.|s\.p\.a\.|b\.?v\.?|n\.?v\.?)"
+)
+"""Ends of company names, as a regular expression for text without case."""
 
 _MONEY_SIGN = r"(?:US\$|C\$|A\$|[€$£¥₹]|EUROS?|RS\.?|RM|S?FR\.?|ZŁ|KČ|KR\.?|[A-Z]{3})"
 _NUMBER = re.compile(
@@ -91,6 +99,7 @@ _UNITS = {
 _UNIT_BY_NAME = {name: code for code, names in _UNITS.items() for name in names.split()}
 
 
+@lru_cache(maxsize=65_536)  # documents repeat their values, and every comparison reads both sides again
 def canonical(value: str, type: str, *, language: str | None = None) -> str | None:  # noqa: A002
     """Canonical form of a printed value, or None when it is not a value of that type.
 

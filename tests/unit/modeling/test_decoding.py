@@ -91,6 +91,29 @@ def test_a_name_repeated_below_is_not_joined() -> None:
     assert decoded(page, seller_name={0: 0.9, 1: 0.9, 2: 0.8, 3: 0.8})["seller_name"].value == "Acme AG"
 
 
+def test_seller_and_buyer_are_never_one_company() -> None:
+    page = lay_out([(50, "Acme AG")], [(50, "Buyer Ltd")])
+    found = decoded(page, seller_name={0: 0.9, 1: 0.9}, buyer_name={0: 0.05, 1: 0.05, 2: 0.4, 3: 0.4})
+    assert (found["seller_name"].value, found["buyer_name"].value) == ("Acme AG", "Buyer Ltd")
+    page = lay_out([(50, "Acme AG")], [(50, "ACME AG")], [(50, "Buyer Ltd")])
+    found = decoded(page, seller_name={0: 0.9, 1: 0.9}, buyer_name={2: 0.8, 3: 0.8, 4: 0.4, 5: 0.4})
+    assert (found["seller_name"].value, found["buyer_name"].value) == ("Acme AG", "Buyer Ltd")
+
+
+def test_a_value_that_two_fields_want_goes_to_the_likelier_and_is_missing_in_the_other() -> None:
+    page = lay_out([(50, "4711")], [(50, "0815")])
+    found = decoded(page, document_number={0: 0.5}, order_reference={0: 0.45, 1: 0.1})
+    assert found["document_number"].value == "4711"
+    assert "order_reference" not in found
+
+
+def test_nothing_is_due_before_it_is_billed() -> None:
+    page = lay_out([(0, "31.03.2020")], [(0, "15.03.2020")])
+    found = decoded(page, document_date={0: 0.9}, due_date={1: 0.6})
+    assert found["document_date"].value == "2020-03-31"
+    assert "due_date" not in found
+
+
 def test_a_label_glued_to_its_value_is_cut_off() -> None:
     page = lay_out([(0, "Nr.:4711")], [(0, "USt-IdNr.:DE136695976")])
     found = decoded(page, document_number={0: 0.9}, seller_vat_id={1: 0.9})
