@@ -45,9 +45,12 @@ class AugmentationConfig(_Part):
 
 
 class OptimizerConfig(_Part):
-    """AdamW with linear warm-up and cosine decay to a tenth of a percent."""
+    """Muon and AdamW, both with linear warm-up and cosine decay to a tenth of a percent."""
 
-    learning_rate: float = 2e-3
+    learning_rate: float = Field(default=2e-3, description="of AdamW: embeddings, heads, biases and norms")
+    muon_learning_rate: float = Field(
+        default=3e-3, ge=0.0, description="of the encoder blocks' matrices; 0 puts them under AdamW too"
+    )
     weight_decay: float = 0.02
     warmup_share: float = 0.08
     gradient_clipping: float = 1.0

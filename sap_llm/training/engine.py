@@ -1,7 +1,7 @@
 """What one optimizer step and one checkpoint are, on DeepSpeed or on plain torch.distributed.
 
-Belongs here: joining the ranks, averaging gradients, sharding and saving optimizer state. The loop is `program`; which
-of the two is used was decided by `launch` and stands in the plan.
+Belongs here: joining the ranks, averaging gradients, sharding and saving optimizer state. The loop is `program`, the
+update itself `optimizer`; which of the two is used was decided by `launch` and stands in the plan.
 """
 
 import math
@@ -14,6 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.optimizer import make_optimizer
 
 _GLOO_STATE = "state.pt"
 
@@ -47,13 +48,7 @@ def learning_rate_factor(step: int, *, steps: int, warmup_share: float) -> float
 
 def open_engine(model: nn.Module, config: DocumentModelConfig, *, backend: str) -> Engine:
     """Put `model` under the engine named by the plan: "deepspeed" or "gloo"."""
-    decayed = [value for value in model.parameters() if value.ndim > 1]
-    others = [value for value in model.parameters() if value.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": config.optimizer.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    optimizer = torch.optim.AdamW(groups, lr=config.optimizer.learning_rate, betas=(0.9, 0.98), fused=True)
+    optimizer = make_optimizer(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: learning_rate_factor(step, steps=config.steps, warmup_share=config.optimizer.warmup_share),
@@ -75,7 +70,13 @@ class DeepSpeedEngine:
             "train_micro_batch_size_per_gpu": 1,  # batches are counted in words, so this is nominal
             "gradient_accumulation_steps": 1,
             "gradient_clipping": config.optimizer.gradient_clipping,
-            "zero_optimization": {"stage": config.launch.zero_stage},
+            # Stage 1 on CPU ranks flattens the gradients once, for the message. The contiguous buffer would be two more
+            # copies of all of them, through a fresh allocation of two gigabytes a step, to prevent a fragmentation
+            # that only an accelerator's memory knows.
+            "zero_optimization": {
+                "stage": config.launch.zero_stage,
+                "contiguous_gradients": config.launch.zero_stage > 1 or config.launch.accelerator != "cpu",
+            },
             "zero_allow_untested_optimizer": True,  # torch's AdamW: no C++ op to compile
             "zero_force_ds_cpu_optimizer": False,
             "steps_per_print": 10**9,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from safetensors.numpy import load_file
 
 from sap_llm.modeling.runtimes import load_predictor
@@ -22,6 +23,7 @@ from sap_llm.training.launch import choose_backend, commands
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import build_document_model, launch_training, make_plan
 from tests.support.toy_training import toy_tables, toy_training_set
+from tests.support.engine_steps import run_ranks
 
 pytestmark = pytest.mark.slow
 
@@ -131,6 +133,18 @@ def test_two_deepspeed_ranks_shard_the_optimizer_and_resume(context: StageContex
     assert (metrics["ranks"], metrics["backend"], metrics["steps"]) == (2, "deepspeed", 60)
     losses = [point["loss"] for point in json.loads((plan.result / "losses.json").read_text())]
     assert losses[-1] < losses[0] / 2
+
+
+@pytest.mark.skipif(choose_backend(DocumentModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
+@pytest.mark.parametrize("zero_stage", [1, 2])
+def test_a_matrix_on_two_ranks_is_updated_as_if_it_were_on_one(tmp_path: Path, zero_stage: int) -> None:
+    plain = run_ranks("gloo", tmp_path / "gloo", ranks=2)
+    sharded = run_ranks("deepspeed", tmp_path / "deepspeed", ranks=2, zero_stage=zero_stage)
+    for name, start in plain["start"].items():
+        assert not torch.equal(start, plain["early"][name])
+        for moment in plain:
+            assert torch.allclose(plain[moment][name], sharded[moment][name], atol=1e-6), (moment, name)
+        assert torch.equal(sharded["late"][name], sharded["resumed"][name])
 
 
 def test_rank_zero_alone_reports_through_pipes(context: StageContext, tmp_path: Path) -> None:
