@@ -91,7 +91,7 @@ def classify(lines: Lines) -> tuple[str, float]:
     """Class by the tallest, earliest title word among the first lines; `OTHER` without any."""
     best, chosen = 0.0, "OTHER"
     for position, line in enumerate(lines[:_TITLE_LINES]):
-        for cell in line.cells():
+        for cell in line.cells:
             kind = _title_class(cell.text)
             if kind is None:
                 continue
@@ -106,9 +106,8 @@ def classify(lines: Lines) -> tuple[str, float]:
 
 def _title_class(text: str) -> str | None:
     for kind, titles in labels.TITLES.items():
-        for title in titles:
-            if compiled(rf"^\W*(?:{title})\b").search(text):
-                return kind
+        if compiled(rf"^\W*(?:{'|'.join(titles)})\b").search(text):
+            return kind
     return None
 
 

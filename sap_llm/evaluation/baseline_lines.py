@@ -22,7 +22,7 @@ class Span:
     page: Page
     word_ids: list[int]
 
-    @property
+    @cached_property
     def box(self) -> list[float]:
         """Union of the words' boxes."""
         return self.page.union(self.word_ids)
@@ -51,8 +51,9 @@ class Line:
         ]
         return Span(text.replace(COLUMN, " "), self.page, touched)
 
+    @cached_property
     def cells(self) -> list[Span]:
-        """The line cut at its wide gaps."""
+        """The line cut at its wide gaps; several rules ask for them."""
         return [self.span(match.start(), match.end()) for match in re.finditer(r"[^\t]+", self.text)]
 
     @property
@@ -89,7 +90,7 @@ def below(lines: Sequence[Line], label: Span, index: int, *, rows: int) -> list[
     for line in lines[index + 1 : index + 1 + rows]:
         if line.page is not label.page:
             break
-        for cell in line.cells():
+        for cell in line.cells:
             if not cell.word_ids:
                 continue
             x0, y0, x1, _ = cell.box

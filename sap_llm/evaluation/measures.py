@@ -9,11 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import pyarrow as pa
-
 from sap_llm.evaluation.calibration import expected_calibration_error
 from sap_llm.evaluation.classes import ClassScores, score_classes
-from sap_llm.evaluation.fields import FieldScores, Score, score_fields
+from sap_llm.evaluation.fields import FieldScores, Rows, Score, rows_of, score_fields
 from sap_llm.evaluation.groups import GroupedF1, macro_f1
 from sap_llm.evaluation.line_items import score_line_items
 
@@ -35,8 +33,8 @@ class Measures:
 
 
 def measure(
-    documents: pa.Table,
-    truths: pa.Table,
+    documents: Rows,
+    truths: Rows,
     predictions: Sequence[Mapping[str, Any]],
     *,
     fields: Sequence[str],
@@ -44,19 +42,15 @@ def measure(
     seed: int,
 ) -> Measures:
     """Compare the predictions of one test with its truths."""
-    wanted = set(documents.column("document_id").to_pylist())
-    rows = [row for row in predictions if row["document_id"] in wanted]
+    documents, truths = rows_of(documents), rows_of(truths)  # once for all comparisons
+    groups = {row["document_id"]: row["split_group"] for row in documents}
+    kinds = {row["document_id"]: row["document_type"] for row in truths}
+    rows = [row for row in predictions if row["document_id"] in groups]
     normalised = score_fields(truths, rows, fields=fields, documents=documents, scopes=scopes)
     strict = score_fields(truths, rows, fields=fields, documents=documents, scopes=scopes, mode="strict")
-    groups = {
-        row["document_id"]: row["split_group"] for row in documents.select(["document_id", "split_group"]).to_pylist()
-    }
-    kinds = {
-        row["document_id"]: row["document_type"] for row in truths.select(["document_id", "document_type"]).to_pylist()
-    }
     predicted = [outcome for outcome in normalised.outcomes if outcome.confidence is not None]
     return Measures(
-        documents=documents.num_rows,
+        documents=len(documents),
         fields=normalised,
         strict=strict,
         classes=score_classes(truths, rows),

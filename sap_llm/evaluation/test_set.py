@@ -80,7 +80,8 @@ def load_test_set(
     tests = {name: _sample(ids, most_documents.get(name)) for name, ids in sorted(tests.items())}
     chosen = pa.array(sorted(document_id for ids in tests.values() for document_id in ids), type=pa.string())
     documents = _where(documents, chosen).sort_by("document_id")
-    truths = most_trusted(_where(store.open(annotated).table("annotations"), chosen))
+    about = store.open(annotated).scan("annotations").to_table(filter=pc.field("document_id").isin(chosen))
+    truths = most_trusted(about)
     return TestSet(
         documents=documents,
         truths=truths,

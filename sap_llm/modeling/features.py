@@ -11,6 +11,8 @@ import re
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import compress
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,6 +37,8 @@ _AMOUNT = re.compile(r"^[-+(]?(?:\d{1,3}(?:[.,'’\u00a0\u202f ]\d{3})+|\d+)[.,]
 _DATE = re.compile(r"^\d{1,4}[./-]\d{1,2}[./-]\d{2,4}[.,;]?$")
 _VAT = re.compile(r"^[A-Z]{2}[A-Z0-9]{8,12}$")
 _IBAN = re.compile(r"^[A-Z]{2}\d{2}(?:[A-Z0-9]{4,})?$")
+_MONEY = frozenset("€$£¥")
+_BITS = tuple(1 << place for place in range(SHAPE_BITS))
 _DIGITS = str.maketrans("123456789", "000000000")
 
 
@@ -232,10 +236,10 @@ def _inside(above: npt.NDArray[Any], start: int, stop: int) -> npt.NDArray[np.in
 
 
 def _word_row(word: str) -> tuple[bytes, int, int, int, int]:
-    ids = bytes(_character_id(char) for char in word[:HEAD_CHARACTERS]).ljust(HEAD_CHARACTERS, b"\0")
+    ids = bytes(map(_character_id, word[:HEAD_CHARACTERS])).ljust(HEAD_CHARACTERS, b"\0")
     # the tail of a short word would repeat its head; only what the head did not show is added
     rest = word[HEAD_CHARACTERS:][-TAIL_CHARACTERS:] if len(word) > HEAD_CHARACTERS else ""
-    tail = bytes(_character_id(char) for char in rest).rjust(TAIL_CHARACTERS, b"\0")
+    tail = bytes(map(_character_id, rest)).rjust(TAIL_CHARACTERS, b"\0")
     plain = word.lower().translate(_DIGITS).rstrip(":")
     return (
         ids + tail,
@@ -246,6 +250,7 @@ def _word_row(word: str) -> tuple[bytes, int, int, int, int]:
     )
 
 
+@cache
 def _character_id(char: str) -> int:
     code = ord(char)
     if 32 <= code < 127:
@@ -260,8 +265,8 @@ def _bucket(text: str, size: int) -> int:
 
 
 def _shape(word: str) -> int:
-    digits = sum(char.isdigit() for char in word)
-    letters = sum(char.isalpha() for char in word)
+    digits = sum(map(str.isdigit, word))
+    letters = sum(map(str.isalpha, word))
     size = len(word)
     flags = (
         digits == size,
@@ -278,7 +283,7 @@ def _shape(word: str) -> int:
         "," in word,
         "-" in word or "/" in word,
         "%" in word,
-        any(char in "€$£¥" for char in word),
+        not _MONEY.isdisjoint(word),
         "@" in word or "www" in word,
         bool(_AMOUNT.match(word)),
         bool(_DATE.match(word)),
@@ -289,4 +294,4 @@ def _shape(word: str) -> int:
         size >= 8,
         size >= 14,
     )
-    return sum(1 << place for place, flag in enumerate(flags) if flag)
+    return sum(compress(_BITS, flags))

@@ -6,6 +6,7 @@ thread of a process at a time.
 """
 
 import ctypes
+import re
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ _HYPHENS = {
 }  # PDFium marks the hyphen of a divided word by 0x02 (older: 0xFFFE)
 _DROPPED = {0xFEFF: "", 0x200B: "", 0x200C: "", 0x200D: "", 0x200E: "", 0x200F: ""}
 _TRANSLATION: dict[int, str] = _LIGATURES | _HYPHENS | _DROPPED
+_TRANSLATED = re.compile("[" + "".join(map(chr, _TRANSLATION)) + "\ud800-\udfff]")
+_UNKNOWN = re.compile("[\ufffd\ue000-\uf8ff]")  # replacement character and private use
 _SAME_PLACE_POINTS = 1.0  # fake bold prints a word twice, this near
 _SPACES = {
     *range(0x02),
@@ -51,7 +54,8 @@ _WORD_GAP = 1.0  # of the character height: a wider gap separates words even wit
 
 _Doubles = npt.NDArray[np.float64]
 
-# Own prototypes: passing addresses as integers avoids one ctypes object per character and edge (3x faster).
+# Own prototypes: passing addresses as integers avoids one ctypes object per character and edge (3x faster), and calls
+# of less than a microsecond had better keep the interpreter lock.
 _RECTANGLE = [ctypes.c_void_p, ctypes.c_int] + [ctypes.c_void_p] * 4
 _POINT = [ctypes.c_void_p, ctypes.c_int] + [ctypes.c_void_p] * 2
 
@@ -59,7 +63,7 @@ _POINT = [ctypes.c_void_p, ctypes.c_int] + [ctypes.c_void_p] * 2
 def _bare(function: Any, argument_types: list[Any]) -> Any:
     address = ctypes.cast(function, ctypes.c_void_p).value
     assert address is not None
-    return ctypes.CFUNCTYPE(ctypes.c_int, *argument_types)(address)
+    return ctypes.PYFUNCTYPE(ctypes.c_int, *argument_types)(address)
 
 
 _get_box = _bare(raw.FPDFText_GetCharBox, _RECTANGLE)
@@ -125,7 +129,10 @@ def _words(page: pdfium.PdfPage) -> tuple[list[str], _Doubles, _Doubles]:
     if not starts:
         return [], np.zeros((0, 4)), origins
     ends = [*starts[1:], len(kept)]
-    texts = [_text([codes[index] for index in kept[start:end]]) for start, end in zip(starts, ends, strict=True)]
+    units = "".join([chr(codes[index]) for index in kept])
+    texts = [units[start:end] for start, end in zip(starts, ends, strict=True)]
+    if _TRANSLATED.search(units):
+        texts = [_text(text) for text in texts]
     low = np.minimum.reduceat(edges, starts)
     high = np.maximum.reduceat(edges, starts)
     return (
@@ -168,9 +175,8 @@ def _upright(page: pdfium.PdfPage, edges: _Doubles, origins: _Doubles) -> tuple[
     return boxes, y[2]
 
 
-def _text(codes: list[int]) -> str:
-    units = "".join(map(chr, codes))
-    if any(0xD800 <= code <= 0xDFFF for code in codes):  # halves of a pair of UTF-16
+def _text(units: str) -> str:
+    if not units.isascii() and any("\ud800" <= unit <= "\udfff" for unit in units):  # halves of a pair of UTF-16
         units = units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return units.translate(_TRANSLATION)
 
@@ -183,17 +189,19 @@ def _visible(texts: list[str], boxes: _Doubles, width: float, height: float) -> 
     for index, (text, box, is_inside) in enumerate(zip(texts, boxes.tolist(), inside.tolist(), strict=True)):
         if not text or not is_inside:
             continue
-        twins = seen.setdefault(text, [])
-        if any(
+        twins = seen.get(text)
+        if twins is None:
+            seen[text] = [box]
+        elif any(
             abs(twin[0] - box[0]) < _SAME_PLACE_POINTS and abs(twin[1] - box[1]) < _SAME_PLACE_POINTS for twin in twins
         ):
             continue
-        twins.append(box)
+        else:
+            twins.append(box)
         kept.append(index)
     return kept
 
 
 def _quality(texts: list[str]) -> float:
-    total = sum(map(len, texts))
-    unknown = sum(text.count("�") + sum(0xE000 <= ord(char) <= 0xF8FF for char in text) for text in texts)
-    return 1.0 - unknown / total if total else 0.0
+    joined = "".join(texts)
+    return 1.0 - len(_UNKNOWN.findall(joined)) / len(joined) if joined else 0.0

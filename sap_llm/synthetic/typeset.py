@@ -19,14 +19,13 @@ import numpy.typing as npt
 from sap_llm.schema.page import Page
 from sap_llm.synthetic.markup import Mark
 
-_ANNOTATION = re.compile(
-    rb"(\d+) 0 obj\n<</Type/Annot/Subtype/Link/Rect\[([^\]]*)\](?:(?!endobj).)*?/URI\((\d+)\)>>[^\n]*>>", re.DOTALL
-)
+_ANNOTATION = re.compile(rb"(\d+) 0 obj\n<</Type/Annot/Subtype/Link/Rect\[([^\]]*)\][^\n]*?/URI\((\d+)\)>>[^\n]*>>")
 _PAGE = re.compile(rb"(\d+) 0 obj\n<</Type/Page/.*?\nendobj", re.DOTALL)
 _ANNOTS = re.compile(rb"/Annots\[([^\]]*)\]")
 _MEDIA_BOX = re.compile(rb"/MediaBox\[([^\]]*)\]")
 _KIDS = re.compile(rb"/Kids\[([^\]]*)\]")
 _SET = re.compile(r'link\("(\d+)"')
+_COLOURS = re.compile(rb"\[/ICCBased \d+ 0 R\]")
 _LINKS = b"/Type/Annot/Subtype/Link"
 _FONT_PACKAGES = (("matplotlib", "mpl-data/fonts/ttf"), ("great_expectations", "render/view/static/fonts/HKGrotesk"))
 
@@ -157,7 +156,8 @@ def read_pages(content: bytes) -> list[Page]:
 
     from sap_llm.reading.words import read_page
 
-    document = pdfium.PdfDocument(content)
+    # Building the transforms of its colour profiles is half of what PDFium does with a page; words have no colour.
+    document = pdfium.PdfDocument(_COLOURS.sub(lambda match: b"/DeviceGray".ljust(len(match[0])), content))
     try:
         return [read_page(document[index], page_number=index + 1, reader="typeset") for index in range(len(document))]
     finally:

@@ -22,8 +22,8 @@ from sap_llm.training.config import DocumentModelConfig
 from sap_llm.training.launch import choose_backend, commands
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import build_document_model, launch_training, make_plan
-from tests.support.toy_training import toy_tables, toy_training_set
 from tests.support.engine_steps import run_ranks
+from tests.support.toy_training import toy_tables, toy_training_set
 
 pytestmark = pytest.mark.slow
 
