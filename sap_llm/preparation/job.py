@@ -113,10 +113,14 @@ def _texts(spark: "SparkSession", pages: PagesInput) -> "DataFrame":
     """One row per document: its words in page order, joined by spaces, and their number."""
     from pyspark.sql import functions as fn
 
-    rows = spark.read.schema(_ddl(_PAGE_TYPES)).parquet(pages.path).select(
-        "document_id",
-        fn.struct("page_number", fn.array_join("words", " ").alias("text")).alias("page"),
-        fn.size("words").alias("words"),
+    rows = (
+        spark.read.schema(_ddl(_PAGE_TYPES))
+        .parquet(pages.path)
+        .select(
+            "document_id",
+            fn.struct("page_number", fn.array_join("words", " ").alias("text")).alias("page"),
+            fn.size("words").alias("words"),
+        )
     )
     grouped = rows.groupBy("document_id").agg(
         fn.array_sort(fn.collect_list("page")).alias("pages"), fn.sum("words").alias("word_count")
