@@ -5,7 +5,7 @@ and syntax checks. Choosing among candidates is `decoding`.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,16 @@ from sap_llm.schema.values import LEGAL_FORM
 
 Array = npt.NDArray[Any]
 WRAPPING = frozenset({"seller_name", "buyer_name", "payment_terms"})
+_NAMES = frozenset({"seller_name", "buyer_name"})
 IDENTIFIERS = frozenset({"document_number", "order_reference", "delivery_note_number", "customer_number"})
 SINGLE_WORD_TYPES = frozenset({"amount", "percent", "quantity", "integer", "currency", "unit"})
 _VAT_ID = re.compile(r"^(?:[A-Z]{2}[A-Z0-9]{2,13}|[A-Z]{3}\d{9}(?:MWST|TVA|IVA)?)$")
 _WRAP_GAP = 1.2  # of the line height, between the lines of a name
 _TRIMMED_WORDS = 3
-_ALIKE = 0.2  # words of one value are at least so likely as the likeliest of them
+_ALIKE = 0.2  # share of the likeliest word's likelihood that its neighbours need to be of the same value
+_ALIKE_LINES = 0.5  # the same for a line below
+_POSSIBLE = 0.03  # likelihood of a word that may complete a name
+_COLUMN_GAP = 2.0  # of the line height
 _DOUBT = 0.6  # factor for an IBAN whose check digits do not hold: wrong, or from a sample document
 _ENDS_A_NAME = re.compile(rf"(?<!\w){LEGAL_FORM}$")
 _GOES_ON = ("&", "und ", "and ", "et ", "y ")  # GmbH / & Co. KG
@@ -102,6 +106,8 @@ def candidates(
         spans = _numbers(scroll, probabilities, least)
     else:
         spans = _runs(scroll, probabilities, least)
+        if field in _NAMES:
+            spans = _distinct(_completed(scroll, probabilities, span) for span in spans)
         if field in WRAPPING:
             spans = _joined(scroll, spans, probabilities)
         elif kind == "date":
@@ -152,12 +158,47 @@ def _runs(scroll: Scroll, probabilities: Array, least: float) -> list[list[int]]
         previous = spans[-1][-1] if spans else -2
         between = scroll.words[previous + 1 : place] if previous >= 0 else []
         is_next = len(between) <= 1 and not any(char.isalnum() for word in between for char in word)
-        is_next &= previous >= 0 and bool(scroll.lines[place] == scroll.lines[previous])
+        is_next &= previous >= 0 and _is_beside(scroll, previous, place)
         if is_next and _is_alike(probabilities[place], probabilities[previous]):
             spans[-1].extend(range(previous + 1, place + 1))  # with the "&" between
         else:
             spans.append([place])
     return spans
+
+
+def _is_beside(scroll: Scroll, left: int, right: int) -> bool:
+    """Whether two words stand on one line without a gap as between columns."""
+    if scroll.lines[left] != scroll.lines[right]:
+        return False
+    height = float(scroll.boxes[right][3] - scroll.boxes[right][1])
+    return float(scroll.boxes[right][0] - scroll.boxes[left][2]) < _COLUMN_GAP * height
+
+
+def _completed(scroll: Scroll, probabilities: Array, span: list[int]) -> list[int]:
+    """A name with the words beside it that could belong to it: what is rare in names ends many a run too early."""
+
+    def belongs(place: int, beside: int) -> bool:
+        if not 0 <= place < len(scroll.words) or probabilities[place] < _POSSIBLE:
+            return False
+        word = scroll.words[place]
+        is_word = any(char.isalnum() for char in word) and not word.endswith(":") and word[0] not in "([{"
+        return is_word and _is_beside(scroll, min(place, beside), max(place, beside))
+
+    words = list(span)
+    while belongs(words[0] - 1, words[0]):
+        words.insert(0, words[0] - 1)
+    while not _ENDS_A_NAME.search(scroll.words[words[-1]].casefold()) and belongs(words[-1] + 1, words[-1]):
+        words.append(words[-1] + 1)
+    return words
+
+
+def _distinct(spans: Iterable[list[int]]) -> list[list[int]]:
+    """Without spans that repeat a word of the one before them."""
+    kept: list[list[int]] = []
+    for span in spans:
+        if not kept or span[0] > kept[-1][-1]:
+            kept.append(span)
+    return kept
 
 
 def _joined(scroll: Scroll, spans: list[list[int]], probabilities: Array) -> list[list[int]]:
@@ -168,7 +209,8 @@ def _joined(scroll: Scroll, spans: list[list[int]], probabilities: Array) -> lis
             (
                 other
                 for other in reversed(joined)
-                if _is_alike(probabilities[other].max(), probabilities[span].max()) and _continues(scroll, other, span)
+                if _is_alike(probabilities[other].max(), probabilities[span].max(), share=_ALIKE_LINES)
+                and _continues(scroll, other, span)
             ),
             None,
         )
@@ -179,9 +221,9 @@ def _joined(scroll: Scroll, spans: list[list[int]], probabilities: Array) -> lis
     return joined
 
 
-def _is_alike(one: float, other: float) -> bool:
+def _is_alike(one: float, other: float, *, share: float = _ALIKE) -> bool:
     """Whether two likelihoods are close enough for one value."""
-    return min(one, other) >= _ALIKE * max(one, other)
+    return min(one, other) >= share * max(one, other)
 
 
 def _continues(scroll: Scroll, above: list[int], below: list[int]) -> bool:
@@ -223,10 +265,10 @@ def _read(
 
 
 def _lifted(scroll: Scroll, probabilities: Array, part: list[int]) -> Array:
-    """Probabilities of the words; a mark between words is as likely as the likeliest."""
+    """Probabilities of the words; a mark between words and what completes a name are as likely as the likeliest."""
     own = probabilities[part].copy()
-    marks = [not any(char.isalnum() for char in scroll.words[place]) for place in part]
-    own[marks] = own.max()
+    marks = np.array([not any(char.isalnum() for char in scroll.words[place]) for place in part])
+    own[marks | (own < _ALIKE * own.max())] = own.max()
     return own
 
 

@@ -114,6 +114,23 @@ def test_nothing_is_due_before_it_is_billed() -> None:
     assert "due_date" not in found
 
 
+def test_a_name_is_completed_by_words_beside_it_that_could_belong_to_it() -> None:
+    page = lay_out([(50, "Buyer: Bellerive en Bresse Trade GmbH Gate"), (400, "Other AG")])
+    found = decoded(page, buyer_name={1: 0.05, 2: 0.9, 3: 0.9, 4: 0.9, 5: 0.9, 6: 0.05, 7: 0.05})
+    assert found["buyer_name"].value == "Bellerive en Bresse Trade GmbH"
+    assert found["buyer_name"].confidence > 0.85
+
+
+def test_a_name_does_not_go_on_in_the_next_column() -> None:
+    page = lay_out([(50, "Acme Works"), (300, "Buyer Trade")])
+    assert decoded(page, seller_name={0: 0.9, 1: 0.9, 2: 0.8, 3: 0.8})["seller_name"].value == "Acme Works"
+
+
+def test_a_person_below_a_company_is_not_its_name() -> None:
+    page = lay_out([(50, "Acme Works")], [(50, "John Smith")])
+    assert decoded(page, buyer_name={0: 0.9, 1: 0.9, 2: 0.3, 3: 0.3})["buyer_name"].value == "Acme Works"
+
+
 def test_a_label_glued_to_its_value_is_cut_off() -> None:
     page = lay_out([(0, "Nr.:4711")], [(0, "USt-IdNr.:DE136695976")])
     found = decoded(page, document_number={0: 0.9}, seller_vat_id={1: 0.9})
