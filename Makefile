@@ -30,8 +30,8 @@ $(BIN)/uv:
 $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/uv
 	@echo "Installing the packages of requirements.txt into $(VENV) (about 7 GB with torch's CUDA packages on Linux)"
 	@awk '/^[^ ]/ {skip = /^deepspeed==/} !skip' requirements.txt > $(FIRST)
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r $(FIRST) $(PIP_ARGS)
-	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --require-hashes -r requirements.txt $(PIP_ARGS)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --require-hashes -r $(FIRST) $(PIP_ARGS)
+	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements.txt $(PIP_ARGS)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --editable . $(PIP_ARGS)
 	@touch $@
 

@@ -16,9 +16,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Document AI for SAP business documents: purchase orders, invoices, sales orders, goods receipts.\n\n"
     "[bold]extract[/bold] reads one document with the champion model. [bold]build[/bold] makes dataset versions "
-    "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]gate[/bold] and "
-    "[bold]feedback[/bold] are the reviewer's and the ML lead's tools. `make dev` opens the Dagster UI over the same "
-    "data.",
+    "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]synthetic[/bold] "
+    "writes, shows and measures documents of the simulator. [bold]gate[/bold] and [bold]feedback[/bold] are the "
+    "reviewer's and the ML lead's tools. `make dev` opens the Dagster UI over the same data.",
 )
 errors = Console(stderr=True)
 
@@ -43,9 +43,9 @@ def _options(
 
 def main() -> None:
     """Entry point of the `sap-llm` script."""
-    from sap_llm.cli import build, extract, feedback, gate, seed, status
+    from sap_llm.cli import build, extract, feedback, gate, seed, status, synthetic
 
-    for module in (extract, build, seed, status, gate, feedback):
+    for module in (extract, build, seed, status, synthetic, gate, feedback):
         module.register(app)
     try:
         app()

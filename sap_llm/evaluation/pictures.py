@@ -50,15 +50,23 @@ def draw_page(
     ]
     content = b""
     for scale in _SCALES:
-        content = _encode(_paint(page, boxes, scale, background(scale) if background else None))
+        content = _encode(paint(page, boxes, scale, background(scale) if background else None))
         if len(content) <= MOST_BYTES:
             break
     return content
 
 
-def _paint(
+def paint(
     page: Page, boxes: Sequence[tuple[str, Sequence[float], tuple[int, int, int]]], scale: float, below: bytes | None
 ) -> "Image":
+    """One page as a picture: its words, or the page itself grown pale, and named boxes in their colours over it.
+
+    Args:
+        page: Its words and size.
+        boxes: Name (may be empty), edges in points, colour.
+        scale: Pixels per point.
+        below: A picture of the page, or None.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
     size = (max(1, round(page.width * scale)), max(1, round(page.height * scale)))

@@ -56,7 +56,8 @@ def _second_currency(draft: Draft) -> list[Pair]:
     """The total once more in another currency, and the rate; neither is a field."""
     style = draft.style
     other = style.pick(
-        "other_currency", [code for code in ("EUR", "USD", "GBP", "CHF", "PLN", "SEK") if code != draft.currency]
+        f"other_currency/{draft.currency}",
+        [code for code in ("EUR", "USD", "GBP", "CHF", "PLN", "SEK") if code != draft.currency],
     )
     rate = Decimal(draft.rng.randint(7000, 14000)) / 10000
     rate_word, _, amount_word = labels(style.language)["second_currency"]
