@@ -1,6 +1,9 @@
 """The code location as a whole: it loads lightly and silently, and every asset has what an asset of this house has."""
 
 import graphlib
+import json
+import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -47,6 +50,23 @@ def test_loading_warns_about_nothing_and_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.strip() == "heavy:"
     assert "Warning" not in done.stderr
+
+
+def test_dg_lists_the_definitions_and_warns_about_nothing(tmp_path: Path) -> None:
+    dg_program = Path(sys.executable).with_name("dg")
+    plain = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"}
+    shutil.copy(REPOSITORY / "dagster.yaml", tmp_path)
+    listed = subprocess.run(
+        [dg_program, "list", "defs", "--json"],
+        cwd=REPOSITORY,
+        env=plain | {"DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert listed.stderr == ""
+    assert {"training_set", "document_model"} <= {entry["asset_key"] for entry in json.loads(listed.stdout)["assets"]}
 
 
 @pytest.mark.parametrize("profile", ["seconds", "tiny", "gpu"])
