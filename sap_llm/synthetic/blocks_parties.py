@@ -53,7 +53,8 @@ def address_lines(draft: Draft, role: str, *, name: str) -> list[str]:
     if party["country"] in ("GB", "US"):
         city = f"{place['city']} {place['postcode']}"
     prefix = style.pick(f"city_prefix/{name}", ("", "", "", "{} ", "{}-"))
-    city = prefix.format(party["country"]) + city
+    if place["postcode"][0].isdigit():  # L-4761 names its country already
+        city = prefix.format(party["country"]) + city
     found = [text(place["street"]), text(city)]
     if place["extra"]:
         found.insert(0 if style.chance(f"extra_first/{name}", 0.3) else 1, text(place["extra"]))

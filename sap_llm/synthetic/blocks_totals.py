@@ -12,6 +12,11 @@ from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
 from sap_llm.synthetic.style import labels
 
+_FOR_A_EURO = {
+    code: Decimal(rate)
+    for code, rate in (("EUR", "1"), ("USD", "1.1"), ("GBP", "0.86"), ("CHF", "1"), ("PLN", "4.3"), ("SEK", "10.8"))
+}  # about, over the years of the worlds
+
 
 def has_totals(draft: Draft) -> bool:
     """Whether this document shows sums at all."""
@@ -57,9 +62,10 @@ def _second_currency(draft: Draft) -> list[Pair]:
     style = draft.style
     other = style.pick(
         f"other_currency/{draft.currency}",
-        [code for code in ("EUR", "USD", "GBP", "CHF", "PLN", "SEK") if code != draft.currency],
+        [code for code in _FOR_A_EURO if code != draft.currency],
     )
-    rate = Decimal(draft.rng.randint(7000, 14000)) / 10000
+    drift = Decimal(draft.rng.randint(9000, 11000)) / 10000
+    rate = (_FOR_A_EURO[other] / _FOR_A_EURO[draft.currency] * drift).quantize(Decimal("0.0001"))
     rate_word, _, amount_word = labels(style.language)["second_currency"]
     converted = (Decimal(draft.facts["total_amount"]) * rate).quantize(Decimal("0.01"))
     rows = [Pair(f"{amount_word} {other}", text(style.amount(str(converted))))]

@@ -5,7 +5,7 @@ Printing one value (amount, date, id, name) belongs here; arranging values in bl
 
 import random
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from sap_llm.synthetic import formats
@@ -134,8 +134,8 @@ class Draft:
     def sentence(self, template: str) -> str:
         """A sentence whose `{placeholders}` become marked values.
 
-        Known: order_reference, order_date, due_date, other_date, total, amount, days, discount_days, percent, iban,
-        buyer_iban, bic, bank, city, person, company, noise_number.
+        Known: order_reference, order_date, due_date, discount_date, other_date, total, amount, days, discount_days,
+        percent, iban, buyer_iban, bic, bank, city, person, company, noise_number.
         """
         parts: list[str] = []
         for piece in template.replace("}", "{").split("{"):
@@ -156,6 +156,7 @@ class Draft:
             "other_date": lambda: self.date(
                 "", f"{self.rng.randint(2012, 2026)}-{self.rng.randint(1, 12):02d}-{self.rng.randint(1, 28):02d}"
             ),
+            "discount_date": lambda: self.date("", self._discount_date()),
             "days": lambda: text(str(terms["days"])),
             "discount_days": lambda: text(str(terms["discount_days"] or 10)),
             "percent": lambda: text(terms["discount_percent"] if terms["discount_percent"] != "0" else "2"),
@@ -168,6 +169,12 @@ class Draft:
             "noise_number": lambda: text(self.noise_number()),
         }
         return plain[name]()
+
+    def _discount_date(self) -> str:
+        """The last day of the cash discount: some days after the document's, before it is due."""
+        first, last = (date.fromisoformat(self.facts[name]) for name in ("document_date", "due_date"))
+        days = min(self.facts["terms"]["discount_days"] or 10, (last - first).days)
+        return (first + timedelta(days=days)).isoformat()
 
     def order_reference(self) -> str:
         """The number of the order: the document's own number on an order, a reference elsewhere."""

@@ -86,7 +86,8 @@ def _running_head(draft: Draft) -> str:
         return "none"
     word, of = style.word("page"), style.pick("page_of", style.synonyms("page_of"))
     if shape == "note":
-        return styled(text(style.rng("head_note").choice(style.synonyms("noise")).split("{")[0]), size="0.75em")
+        notes = [sentence for sentence in style.synonyms("noise") if "{" not in sentence]
+        return styled(text(style.rng("head_note").choice(notes)), size="0.75em")
     page = (
         f"context [{word} #counter(page).display()"
         + (f" {of} #counter(page).final().first()" if style.chance("page_total", 0.6) else "")

@@ -5,7 +5,6 @@ Configuration, the worker processes and the build function belong here; composin
 """
 
 import json
-import os
 import random
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -28,6 +27,7 @@ from sap_llm.synthetic.layouts import compose
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
+from sap_llm.synthetic.workers import become_worker
 
 STAGE_VERSION = "2"
 _DOCUMENTS_A_PART = 64
@@ -102,18 +102,13 @@ def _run(parts: list[pa.Table], config: SyntheticDocsConfig, folder: Path) -> It
             typeset_part(part.to_pylist(), config, folder, index)
             yield index + 1
         return
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn"), initializer=_stay_single) as pool:
+    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn"), initializer=become_worker) as pool:
         futures: list[Future[None]] = [
             pool.submit(typeset_part, part.to_pylist(), config, folder, index) for index, part in enumerate(parts)
         ]
         for index, future in enumerate(futures):
             future.result()
             yield index + 1
-
-
-def _stay_single() -> None:
-    """Keep Typst from starting threads in a worker: the other workers have the other cores."""
-    os.environ["RAYON_NUM_THREADS"] = "1"
 
 
 def _read(folder: Path, name: str) -> Iterator[pa.Table]:

@@ -5,6 +5,7 @@ Parties and their attributes belong here; the documents that they exchange do no
 """
 
 import random
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,9 +134,8 @@ def make_party(
         role = rng.choice(pools.pools()["roles"])
         name, contact = f"{role}_NAME", f"{role}_CONTACT_NAME"
         place = pools.placeholder_address(rng, country, role)
-    domain = "".join(
-        char for char in name.lower().replace(" ", "-") if char.isascii() and (char.isalnum() or char == "-")
-    )
+    plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss").replace(" ", "-"))
+    domain = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
     domain = domain.strip("-")[:24].strip("-") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
     return Party(
         key=key,

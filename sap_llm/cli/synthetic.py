@@ -1,0 +1,184 @@
+"""`sap-llm synthetic`: documents of the simulator as files, as a picture, and in numbers.
+
+Belongs here: options, progress and printing. The documents come from the same functions as those of the stage
+`synthetic_docs`, with the profile's values and the seed that is given; nothing goes into the store.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from sap_llm.deployment import Deployment
+from sap_llm.schema.errors import ConfigurationError
+from sap_llm.storage.build import Progress
+
+if TYPE_CHECKING:
+    from sap_llm.synthetic.diversity import DiversityReport
+    from sap_llm.synthetic.request import Request
+
+console = Console()
+DEFAULT_SEED = 1  # not that of the profiles, so that the documents are none of their corpora
+
+commands = typer.Typer(no_args_is_help=True, help="Documents of the simulator: write files, look at pages, measure.")
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        help="purchase_order | sales_order | goods_receipt | supplier_invoice; may be repeated; all by default",
+        show_default=False,
+    ),
+]
+Languages = Annotated[
+    list[str] | None,
+    typer.Option("--language", help="de | en | es | fr; may be repeated; all by default", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="same seed and profile, same bytes", min=0)]
+Workers = Annotated[
+    int | None, typer.Option(help="processes; the profile's number by default", min=1, show_default=False)
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command group to `app`."""
+    app.add_typer(commands, name="synthetic")
+
+
+@commands.command()
+def generate(
+    count: Annotated[int, typer.Option(help="number of documents", min=1)],
+    out: Annotated[Path, typer.Option(help="an empty or new folder, or one to be continued")],
+    types: Types = None,
+    languages: Languages = None,
+    seed: Seed = DEFAULT_SEED,
+    workers: Workers = None,
+    test_layouts: Annotated[
+        bool, typer.Option("--test-layouts", help="only layouts that no training set has; else none of them")
+    ] = False,
+) -> None:
+    """Write documents as PDF with their truth as annotation JSON, and index.jsonl; run again to continue."""
+    from sap_llm.synthetic.folder import INDEX, write_documents
+
+    request = _request(types, languages, seed, workers, test_layout_share=1.0 if test_layouts else 0.0)
+    with _progress_bar() as progress:
+        written = write_documents(out, request, count=count, progress=progress)
+    console.print(f"{count} documents, {written.made} made now, {written.kept} kept", highlight=False)
+    if written.refused:
+        console.print(f"{written.refused} more could not be typeset legibly; others took their place", highlight=False)
+    typer.echo(out / INDEX)
+
+
+@commands.command()
+def preview(
+    out: Annotated[Path, typer.Option(help="PNG file to write")],
+    types: Types = None,
+    languages: Languages = None,
+    seed: Seed = DEFAULT_SEED,
+    count: Annotated[int, typer.Option(help="number of documents", min=1, max=60)] = 12,
+    workers: Workers = None,
+) -> None:
+    """Draw first pages with the true boxes of their fields on one sheet."""
+    from sap_llm.synthetic.contact_sheet import contact_sheet
+
+    request = _request(types, languages, seed, workers)
+    scratch = out.with_name(f"{out.name}.partial")
+    try:
+        scratch.touch()  # before the work: a wrong path should fail at once
+        scratch.write_bytes(contact_sheet(request, count=count))
+        scratch.replace(out)
+    except OSError as error:
+        raise ConfigurationError(
+            f"the sheet cannot be written ({error.strerror})", where=str(out), remedy="Name a PNG file in a folder."
+        ) from error
+    typer.echo(out)
+
+
+@commands.command()
+def diversity(
+    types: Types = None,
+    languages: Languages = None,
+    seed: Seed = DEFAULT_SEED,
+    count: Annotated[int, typer.Option(help="number of documents", min=2)] = 400,
+    workers: Workers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
+) -> None:
+    """Measure how different layouts, label words and places are, against sameness."""
+    from sap_llm.synthetic.diversity import measure_diversity
+
+    request = _request(types, languages, seed, workers)
+    with _progress_bar() as progress:
+        report = measure_diversity(request, count=count, progress=progress)
+    if as_json:
+        typer.echo(report.model_dump_json(indent=2))
+    else:
+        _print(report)
+
+
+def _request(
+    types: Sequence[str] | None,
+    languages: Sequence[str] | None,
+    seed: int,
+    workers: int | None,
+    *,
+    test_layout_share: float | None = None,
+) -> "Request":
+    from sap_llm.synthetic.facts import BusinessFactsConfig
+    from sap_llm.synthetic.request import Request, known_languages, known_types
+    from sap_llm.synthetic.stage import SyntheticDocsConfig
+
+    document_types, spoken = known_types(types or ()), known_languages(languages or ())
+    deployment = Deployment.load()
+    given = {"seed": seed, "workers": workers, "test_layout_share": test_layout_share}
+    return Request(
+        facts=deployment.config(BusinessFactsConfig, "business_facts", {"seed": seed}),
+        documents=deployment.config(
+            SyntheticDocsConfig,
+            "synthetic_docs",
+            {name: value for name, value in given.items() if value is not None},
+        ),
+        document_types=document_types,
+        languages=spoken,
+    )
+
+
+@contextmanager
+def _progress_bar() -> Iterator[Progress]:
+    """A bar on standard error, so that standard output stays clean for what is asked for."""
+    errors = Console(stderr=True)
+    with Bar(console=errors, transient=True, disable=not errors.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
+
+        def report(message: str, *, done: int = 0, total: int = 0) -> None:
+            bar.update(task, description=message, completed=done, total=total or None)
+
+        yield report
+
+
+def _print(report: "DiversityReport") -> None:
+    kinds = ", ".join(f"{name.lower()} {number}" for name, number in report.document_types.items())
+    spoken = ", ".join(f"{name} {number}" for name, number in report.languages.items())
+    summary = Table("measure", "value")
+    for name, value in (
+        ("documents", f"{report.documents}: {kinds}"),
+        ("languages", spoken),
+        ("layouts", f"{report.layouts}, of them {report.test_layouts} reserved for tests"),
+        ("titles missing or misleading", f"{report.untitled_share:.1%}"),
+        ("4-grams of labels shared with the most alike layout", f"{report.sequence_overlap:.3f}"),
+        ("4-grams of labels shared with any layout of the language", f"{report.sequence_overlap_mean:.3f}"),
+        ("overlap of blocks with the most alike layout", f"{report.block_overlap:.3f}"),
+        ("overlap of blocks with any layout", f"{report.block_overlap_mean:.3f}"),
+        ("layouts that could not be typeset", f"{report.refused}"),
+    ):
+        summary.add_row(name, value)
+    console.print(summary)
+    found = {(spread.concept, spread.language): spread for spread in report.words}
+    table = Table("concept", *report.languages, title="label words: how many (entropy in bits)")
+    for concept in dict.fromkeys(spread.concept for spread in report.words):
+        cells = [found.get((concept, language)) for language in report.languages]
+        table.add_row(concept, *(f"{cell.distinct} ({cell.entropy_bits:.1f})" if cell else "" for cell in cells))
+    console.print(table)

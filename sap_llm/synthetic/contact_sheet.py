@@ -1,0 +1,111 @@
+"""A contact sheet: first pages of generated documents in one picture, with the true boxes of their fields.
+
+Choosing the pages and laying out the sheet belongs here; drawing one page does not (`evaluation.pictures`), nor making
+it (`stage`). Every document comes from a world of its own, so that a small sheet shows many layouts.
+"""
+
+import io
+import random
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from sap_llm.evaluation.pictures import paint
+from sap_llm.schema.page import Page
+from sap_llm.schema.taxonomy import load_taxonomy
+from sap_llm.synthetic.request import FactRow, Request, facts_of_worlds, in_order
+from sap_llm.synthetic.rows import Row
+from sap_llm.synthetic.stage import typeset_fact
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Colour = tuple[int, int, int]
+LEGEND: dict[str, Colour] = {
+    "parties": (204, 0, 51),
+    "dates": (0, 90, 200),
+    "amounts": (0, 128, 64),
+    "line items": (230, 145, 0),
+    "numbers and other fields": (140, 40, 170),
+}
+_ACROSS = 4
+_SCALE = 1.0  # pixels per point of a page 595 points wide; other sizes are shown equally wide
+_WIDTH_POINTS = 595.28
+_HEIGHT_POINTS = 841.89
+_GAP, _LINE = 14, 20  # pixels between pages, and of a line of text
+
+
+def contact_sheet(request: Request, *, count: int) -> bytes:
+    """A PNG with the first pages of `count` documents, four in a row, under a legend of the colours."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    pages = list(_pages(request, count))
+    across = min(_ACROSS, count)
+    cell = (round(_WIDTH_POINTS * _SCALE) + _GAP, round(_HEIGHT_POINTS * _SCALE) + _LINE + _GAP)
+    rows = -(-count // across)
+    sheet = Image.new("RGB", (across * cell[0] + _GAP, rows * cell[1] + _LINE + 2 * _GAP), (225, 225, 225))
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    x = _GAP
+    for name, colour in LEGEND.items():
+        draw.rectangle((x, _GAP, x + 14, _GAP + 14), outline=colour, width=3)
+        draw.text((x + 20, _GAP), name, fill="black", font=font)
+        x += 34 + round(draw.textlength(name, font=font))
+    for index, (caption, picture) in enumerate(pages):
+        left = _GAP + index % across * cell[0]
+        top = _LINE + 2 * _GAP + index // across * cell[1]
+        draw.text((left, top), caption, fill="black", font=font)
+        picture.thumbnail((cell[0] - _GAP, cell[1] - _GAP - _LINE))
+        sheet.paste(picture, (left, top + _LINE))
+    stream = io.BytesIO()
+    sheet.save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
+
+
+def _pages(request: Request, count: int) -> Iterator[tuple[str, "Image"]]:
+    work = partial(typeset_fact, config=request.documents)
+    with closing(in_order(work, _one_a_world(request), workers=request.documents.workers)) as documents:
+        yield from (_first_page(rows) for rows in islice((rows for rows in documents if "pages" in rows), count))
+
+
+def _one_a_world(request: Request) -> Iterator[FactRow]:
+    for number, facts in enumerate(facts_of_worlds(request)):
+        if facts:
+            yield random.Random(f"preview/{request.documents.seed}/{number}").choice(facts)
+
+
+def _first_page(rows: dict[str, list[Row]]) -> tuple[str, "Image"]:
+    (document,), (annotation,) = rows["documents"], rows["annotations"]
+    page = Page.from_row(rows["pages"][0])
+    fields = [("", field["box"], _colour(field["field"])) for field in annotation["fields"] if field["page"] == 1]
+    fields += [
+        ("", field["box"], LEGEND["line items"])
+        for item in annotation["line_items"]
+        for field in item["fields"]
+        if field["page"] == 1
+    ]
+    scale = _SCALE * _WIDTH_POINTS / page.width
+    picture = paint(page, fields, scale, _render(rows["blobs"][0]["content"], scale))
+    layout = document["layout"] if document["is_test_layout"] else document["layout"].split("/")[1]
+    kind = document["document_type"].lower().replace("_", " ")
+    return f"{kind}, {document['language']}, {layout}, page 1 of {document['page_count']}", picture
+
+
+def _colour(field: str) -> Colour:
+    if field.startswith(("seller_", "buyer_")):
+        return LEGEND["parties"]
+    kind = load_taxonomy().field(field).type
+    return LEGEND.get(f"{kind}s", LEGEND["numbers and other fields"])
+
+
+def _render(content: bytes, scale: float) -> bytes:
+    import pypdfium2 as pdfium
+
+    document = pdfium.PdfDocument(content)
+    try:
+        stream = io.BytesIO()
+        document[0].render(scale=scale).to_pil().save(stream, format="PNG", compress_level=1)
+    finally:
+        document.close()
+    return stream.getvalue()
