@@ -1,18 +1,22 @@
-"""Stage 01, sources: raw exports of QorSync and public corpora, and the systems that they come from.
+"""Stage 01, sources: exports of QorSync, public corpora and SAP's API metadata, and the systems that they come from.
 
 Belongs here: assets that read from outside the house. Readers and truth are `sap_llm.sources`.
 """
 
 import dagster as dg
 
-from resources.columns import CORPUS_COLUMNS
+from resources.columns import CORPUS_COLUMNS, SERVICE_COLUMNS
 from resources.deployment import DeploymentResource
 from resources.partitions import corpus
 from resources.results import materialized
 from resources.retries import WHEN_SERVERS_FAIL
 from resources.stage_run import StageRunConfig
+from sap_llm.sources.knowledge import SapKnowledgeConfig, build_sap_knowledge
+from sap_llm.sources.knowledge_graph import write_knowledge_graph
 from sap_llm.sources.public import PublicDocsConfig, build_public_docs
 from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
+
+_KNOWLEDGE_HEADLINE = ("services", "entity_types", "properties", "labelled_share", "matched_share", "unmatched")
 
 qorsync_headers = dg.AssetSpec(
     "qorsync_headers", description="Headers of processed documents in QorSync's relational store.", kinds={"postgres"}
@@ -27,6 +31,11 @@ public_corpora = dg.AssetSpec(
     "public_corpora",
     description="Published document sets: SROIE, FUNSD, ZUGFeRD e-invoices, Order-X, invoice2data.",
     kinds={"huggingface"},
+)
+sap_api_metadata = dg.AssetSpec(
+    "sap_api_metadata",
+    description="What SAP's OData services say about themselves: $metadata documents (EDMX), V2 and V4.",
+    kinds={"sap"},
 )
 
 
@@ -59,3 +68,21 @@ def public_docs(
             folder=stage.deployment.documents_folder,
         )
         return materialized(stage, built, headline=("documents", "quarantined", "alignment_rate"))
+
+
+@dg.asset(deps=[sap_api_metadata], kinds={"sap", "neo4j"}, metadata=SERVICE_COLUMNS, retry_policy=WHEN_SERVERS_FAIL)
+def sap_knowledge(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """SAP's entity types, fields and labels as tables, texts and a graph; taxonomy fields without an SAP field."""
+    with deployment.open(context, config) as stage:
+        built = build_sap_knowledge(
+            stage.context,
+            config=stage.config(SapKnowledgeConfig),
+            home=stage.deployment.home,
+            documents=stage.deployment.documents_folder,
+            cache=stage.deployment.metadata_cache,
+        )
+        with stage.deployment.graph() as graph:
+            write_knowledge_graph(graph, built.dataset, progress=stage.context.progress)
+        return materialized(stage, built, headline=_KNOWLEDGE_HEADLINE, rows_of="services")

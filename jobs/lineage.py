@@ -13,6 +13,7 @@ from resources.partitions import release
 
 TIME_ZONE = "Europe/Berlin"
 EXPORT_SOURCES, READ_CORPORA, MAKE_SYNTHETIC = "export_sources", "read_corpora", "make_synthetic"
+LEARN_SAP = "learn_sap"
 BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_MODEL = (
     "build_corpus",
     "train_model",
@@ -32,6 +33,7 @@ def _job(name: str, description: str, *assets: str) -> Any:  # Dagster does not 
 
 export_sources = _job(EXPORT_SOURCES, "Export what is new in QorSync.", "raw_exports")
 read_corpora = _job(READ_CORPORA, "Read one public corpus (partition: corpus).", "public_docs")
+learn_sap = _job(LEARN_SAP, "Read what SAP's OData services say about their fields.", "sap_knowledge")
 make_synthetic = _job(
     MAKE_SYNTHETIC, "Invent and typeset worlds (partition: seed range).", "business_facts", "synthetic_docs"
 )
@@ -65,6 +67,7 @@ def weekly_refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
 JOBS = [
     export_sources,
     read_corpora,
+    learn_sap,
     make_synthetic,
     build_corpus,
     train_model,

@@ -1,6 +1,6 @@
-"""Column schemas of each dataset's `documents`, as definition metadata for the UI's Columns section.
+"""Column schemas of each dataset's main table, as definition metadata for the UI's Columns section.
 
-Belongs here: metadata made from the schemas in `sap_llm.schema`, and nothing else.
+Belongs here: metadata made from the schemas in `sap_llm`, and nothing else.
 """
 
 from collections.abc import Mapping
@@ -9,6 +9,7 @@ import dagster as dg
 import pyarrow as pa
 
 from sap_llm.schema import releases, tables
+from sap_llm.sources.knowledge_tables import SERVICES
 
 _LONGEST_TYPE = 60
 
@@ -37,4 +38,5 @@ def _type_name(kind: pa.DataType) -> str:
 CORPUS_COLUMNS: Metadata = {"dagster/column_schema": column_schema(tables.DOCUMENTS)}
 ANNOTATED_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.ANNOTATED_DOCUMENTS)}
 RELEASE_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.RELEASE_DOCUMENTS)}
+SERVICE_COLUMNS: Metadata = {"dagster/column_schema": column_schema(SERVICES)}
 TRAINING_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.TRAINING_DOCUMENTS)}

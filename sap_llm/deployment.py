@@ -133,6 +133,11 @@ class Deployment:
         return folder if folder.is_dir() else None
 
     @property
+    def metadata_cache(self) -> Path:
+        """Folder of downloaded `$metadata` documents; whoever downloads makes it."""
+        return self.home / self.settings.work / "sap_metadata"
+
+    @property
     def mlflow_uri(self) -> str:
         """MLflow tracking URI with an absolute SQLite path."""
         scheme, separator, rest = self.settings.mlflow.partition(":///")

@@ -65,7 +65,7 @@ class Demo:
         console.print(
             f"profile {self.deployment.profile}; real documents: {', '.join(corpora) or 'none (DOCUMENTS=<folder>)'}"
         )
-        self._run(plan_sources(self.partitions, corpora=corpora))
+        self._run(plan_sources(self.partitions, corpora=corpora, has_sap_metadata=self._has_sap_metadata()))
         if not self.deployment.has_qorsync:
             self._seed_qorsync()
         self._run(plan_sources(self.partitions, has_exports=True)[-1:])
@@ -94,6 +94,12 @@ class Demo:
         folder = self.deployment.documents_folder
         found = available_corpora(folder) if folder is not None else []
         return [name for name in self.partitions.corpora if name in found]
+
+    def _has_sap_metadata(self) -> bool:
+        from sap_llm.sources.knowledge import available_metadata
+
+        folder = self.deployment.documents_folder
+        return folder is not None and bool(available_metadata(folder))
 
     def _seed_qorsync(self) -> None:
         """A QorSync source of our own making, from the first worlds, since a newcomer has none."""

@@ -56,10 +56,15 @@ class PlannedRun:
 
 
 def plan_sources(
-    partitions: PartitionsConfig, *, corpora: Sequence[str] = (), has_exports: bool = False
+    partitions: PartitionsConfig,
+    *,
+    corpora: Sequence[str] = (),
+    has_exports: bool = False,
+    has_sap_metadata: bool = False,
 ) -> list[PlannedRun]:
-    """The runs that read and make documents: `corpora` that are there to be read, seed ranges, the QorSync export."""
+    """The runs that read and make: what is there to be read, seed ranges, the QorSync export."""
     return [
+        *([PlannedRun(job=names.LEARN_SAP)] if has_sap_metadata else []),
         *(PlannedRun(job=names.READ_CORPORA, partition=corpus) for corpus in corpora),
         *(PlannedRun(job=names.MAKE_SYNTHETIC, partition=seeds) for seeds in partitions.seed_ranges),
         *([PlannedRun(job=names.EXPORT_SOURCES)] if has_exports else []),

@@ -12,7 +12,7 @@ from sap_llm.evaluation import stage as evaluation
 from sap_llm.learning import promotion
 from sap_llm.pmg import snapshot
 from sap_llm.preparation import stage as preparation
-from sap_llm.sources import public, qorsync
+from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
@@ -23,6 +23,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
     {
         "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),
         "public_docs": (public.STAGE_VERSION, public.PublicDocsConfig),
+        "sap_knowledge": (knowledge.STAGE_VERSION, knowledge.SapKnowledgeConfig),
         "business_facts": (facts.STAGE_VERSION, facts.BusinessFactsConfig),
         "synthetic_docs": (synthetic.STAGE_VERSION, synthetic.SyntheticDocsConfig),
         "annotated_docs": (annotation.STAGE_VERSION, annotation.AnnotatedDocsConfig),

@@ -4,7 +4,8 @@ Belongs here: resolving refs from the store's `current` pointers and calling the
 assets. Doors hold here as well: a closed gate refuses, whoever asks.
 """
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -28,7 +29,7 @@ def register(app: typer.Typer) -> None:
 commands = typer.Typer(
     no_args_is_help=True,
     help="Make dataset versions: corpus, training_set, model, evaluation, quantized, in this order. What exists for "
-    "the same inputs, code and configuration is reused.",
+    "the same inputs, code and configuration is reused. sap-knowledge stands by itself.",
 )
 Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all that is made from it")]
 
@@ -148,6 +149,33 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: Literal["int8"] = "in
             variant=variant,
         ),
     )
+
+
+@commands.command()
+def sap_knowledge(
+    folder: Annotated[Path | None, typer.Option(help="$metadata files (.edmx, .xml)")] = None,
+    url: Annotated[list[str] | None, typer.Option(help="address of a $metadata document; may be repeated")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="take addresses from the cache alone")] = False,
+) -> None:
+    """Read what SAP's OData services say about their fields, into tables, texts, a report and the graph."""
+    from sap_llm.sources.knowledge import SapKnowledgeConfig, build_sap_knowledge
+    from sap_llm.sources.knowledge_graph import write_knowledge_graph
+
+    deployment = Deployment.load()
+    named: dict[str, Any] = {"folder": str(folder.resolve()) if folder else None, "urls": url or None}
+    overrides = {key: value for key, value in named.items() if value is not None}
+    if offline:
+        overrides["fetch.is_offline"] = True
+    built = build_sap_knowledge(
+        deployment.context(_progress),
+        config=deployment.config(SapKnowledgeConfig, "sap_knowledge", overrides),
+        home=deployment.home,
+        documents=deployment.documents_folder,
+        cache=deployment.metadata_cache,
+    )
+    _say(built)
+    with deployment.graph() as graph:
+        write_knowledge_graph(graph, built.dataset, progress=_progress)
 
 
 def _public(deployment: Deployment) -> dict[str, DatasetRef]:

@@ -1,9 +1,12 @@
-"""The folder of real documents, where it lies beside the checkout."""
+"""The folder of real documents, where it lies beside the checkout, and a server of SAP metadata."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.metadata_site import Server, serve
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +16,10 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real documents at {folder}; set SAP_LLM_SHARED")
     return folder
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve() as server:
+        yield server
