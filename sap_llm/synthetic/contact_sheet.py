@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from sap_llm.evaluation.pictures import paint
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
-from sap_llm.synthetic.request import FactRow, Request, facts_of_worlds, in_order
+from sap_llm.synthetic.request import FactRow, Request, facts_of_worlds
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.stage import typeset_fact
+from sap_llm.synthetic.workers import in_order
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -20,10 +20,11 @@ import numpy.typing as npt
 from pydantic import BaseModel
 
 from sap_llm.storage.build import Progress, silent
-from sap_llm.synthetic.request import FactRow, Request, in_order, wanted_facts
+from sap_llm.synthetic.request import FactRow, Request, wanted_facts
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.stage import make_draft, typeset_fact
 from sap_llm.synthetic.style import Style, labels
+from sap_llm.synthetic.workers import in_order
 
 CONCEPTS = (
     "order_reference", "order_date", "due_date", "delivery_date", "delivery_note_number", "customer_number",

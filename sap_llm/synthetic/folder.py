@@ -22,9 +22,10 @@ from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.storage.build import Progress, silent
 from sap_llm.synthetic import facts as facts_stage
 from sap_llm.synthetic import stage as documents_stage
-from sap_llm.synthetic.request import FactRow, Request, in_order, wanted_facts
+from sap_llm.synthetic.request import FactRow, Request, wanted_facts
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.stage import SyntheticDocsConfig, typeset_fact
+from sap_llm.synthetic.workers import in_order
 
 INDEX, REQUEST = "index.jsonl", "request.json"
 _PARTIAL = ".partial"

@@ -1,18 +1,13 @@
-"""Documents on demand: which facts of the closed worlds a request means, and work on them in processes, in order.
+"""Documents on demand: which facts of the closed worlds a request means.
 
-Choosing facts by class and language and running the workers belongs here; what becomes of the documents does not
-(`folder`, `contact_sheet`, `diversity`), nor the stage that fills the corpus (`stage`). What is made does not depend on
-the number of workers.
+Choosing facts by class and language belongs here; what becomes of the documents does not (`folder`, `contact_sheet`,
+`diversity`), nor the stage that fills the corpus (`stage`).
 """
 
 import json
-import signal
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, count
-from multiprocessing import get_context
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
@@ -20,14 +15,11 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
 from sap_llm.synthetic.pools import LANGUAGE_OF
 from sap_llm.synthetic.stage import SyntheticDocsConfig, issuer_style
-from sap_llm.synthetic.workers import become_worker
 
-T = TypeVar("T")
 FactRow = Mapping[str, Any]
 
 DOCUMENT_TYPES = ("PURCHASE_ORDER", "SALES_ORDER", "GOODS_RECEIPT", "SUPPLIER_INVOICE")
 LANGUAGES = tuple(sorted(set(LANGUAGE_OF.values())))
-_AHEAD = 8  # documents a worker may be ahead of the one that is waited for
 
 
 class Request(BaseModel):
@@ -85,32 +77,3 @@ def _is_wanted(fact: FactRow, request: Request) -> bool:
         return False
     style = issuer_style(fact, json.loads(fact["payload"]), request.documents)
     return style.language in request.languages
-
-
-def in_order(work: Callable[[FactRow], T], facts: Iterable[FactRow], *, workers: int) -> Generator[T]:
-    """`work` on every fact, in the order of the facts; closing the iterator gives up what was begun ahead.
-
-    Args:
-        work: A function that a process can be sent: of a module, or `functools.partial` of one.
-        facts: May be endless.
-        workers: Processes; with one, the work is done here.
-    """
-    if workers == 1:
-        yield from map(work, facts)
-        return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_become_worker) as pool:
-        waiting: deque[Future[T]] = deque()
-        try:
-            for fact in facts:
-                waiting.append(pool.submit(work, fact))
-                if len(waiting) >= workers * _AHEAD:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _become_worker() -> None:
-    become_worker()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, after what is in work

@@ -8,9 +8,8 @@ import json
 import random
 import tempfile
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
-from functools import lru_cache
-from multiprocessing import get_context
+from contextlib import closing
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from sap_llm.synthetic.layouts import compose
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
-from sap_llm.synthetic.workers import become_worker
+from sap_llm.synthetic.workers import in_order
 
 STAGE_VERSION = "2"
 _DOCUMENTS_A_PART = 64
@@ -97,18 +96,11 @@ def _metrics(documents: pa.Table, counts: Mapping[str, int]) -> dict[str, Any]:
 
 def _run(parts: list[pa.Table], config: SyntheticDocsConfig, folder: Path) -> Iterator[int]:
     """Typeset all parts into files of `folder`; yields the number of finished parts."""
-    if config.workers == 1 or len(parts) < 2:
-        for index, part in enumerate(parts):
-            typeset_part(part.to_pylist(), config, folder, index)
-            yield index + 1
-        return
-    with ProcessPoolExecutor(config.workers, mp_context=get_context("spawn"), initializer=become_worker) as pool:
-        futures: list[Future[None]] = [
-            pool.submit(typeset_part, part.to_pylist(), config, folder, index) for index, part in enumerate(parts)
-        ]
-        for index, future in enumerate(futures):
-            future.result()
-            yield index + 1
+    work = partial(typeset_part, config=config, folder=folder)
+    numbered = ((index, part.to_pylist()) for index, part in enumerate(parts))
+    with closing(in_order(work, numbered, workers=min(config.workers, max(1, len(parts))))) as finished:
+        for done, _ in enumerate(finished, start=1):
+            yield done
 
 
 def _read(folder: Path, name: str) -> Iterator[pa.Table]:
@@ -116,8 +108,9 @@ def _read(folder: Path, name: str) -> Iterator[pa.Table]:
         yield feather.read_table(path, memory_map=False)
 
 
-def typeset_part(facts: list[dict[str, Any]], config: SyntheticDocsConfig, folder: Path, index: int) -> None:
-    """Typeset some documents into one file a table (runs in a worker process)."""
+def typeset_part(part: tuple[int, list[dict[str, Any]]], *, config: SyntheticDocsConfig, folder: Path) -> None:
+    """Typeset the facts of a numbered part into one file a table (runs in a worker process)."""
+    index, facts = part
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in CORPUS}
     for fact in facts:
         for name, rows in typeset_fact(fact, config).items():
