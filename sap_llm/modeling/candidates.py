@@ -109,9 +109,9 @@ def candidates(
         if field in _NAMES:
             spans = _distinct(_completed(scroll, probabilities, span) for span in spans)
         if field in WRAPPING:
-            spans = _joined(scroll, spans, probabilities)
+            spans = _joined(scroll, spans, probabilities, is_name=field in _NAMES)
         elif kind == "date":
-            spans += _joined(scroll, spans, probabilities)
+            spans += _joined(scroll, spans, probabilities, is_name=False)
     best: dict[str, Candidate] = {}
     for span in spans:
         found = _read(scroll, probabilities, span, field=field, kind=kind, manner=manner)
@@ -201,7 +201,7 @@ def _distinct(spans: Iterable[list[int]]) -> list[list[int]]:
     return kept
 
 
-def _joined(scroll: Scroll, spans: list[list[int]], probabilities: Array) -> list[list[int]]:
+def _joined(scroll: Scroll, spans: list[list[int]], probabilities: Array, *, is_name: bool) -> list[list[int]]:
     """Join a span with the one right below it that is about as likely, unless that says the same again."""
     joined: list[list[int]] = []
     for span in spans:
@@ -210,7 +210,7 @@ def _joined(scroll: Scroll, spans: list[list[int]], probabilities: Array) -> lis
                 other
                 for other in reversed(joined)
                 if _is_alike(probabilities[other].max(), probabilities[span].max(), share=_ALIKE_LINES)
-                and _continues(scroll, other, span)
+                and _continues(scroll, other, span, is_name=is_name)
             ),
             None,
         )
@@ -226,14 +226,14 @@ def _is_alike(one: float, other: float, *, share: float = _ALIKE) -> bool:
     return min(one, other) >= share * max(one, other)
 
 
-def _continues(scroll: Scroll, above: list[int], below: list[int]) -> bool:
+def _continues(scroll: Scroll, above: list[int], below: list[int], *, is_name: bool) -> bool:
     first, second = above[-1], below[0]
     if scroll.pages[first] != scroll.pages[second] or scroll.lines[second] <= scroll.lines[first]:
         return False
     texts = [" ".join(scroll.words[place] for place in span).casefold() for span in (above, below)]
     if texts[1] in texts[0] or texts[0] in texts[1]:
         return False
-    if _ENDS_A_NAME.search(texts[0]) and not texts[1].startswith(_GOES_ON):
+    if is_name and _ENDS_A_NAME.search(texts[0]) and not texts[1].startswith(_GOES_ON):
         return False
     upper, lower = scroll.boxes[above], scroll.boxes[below]
     last = upper[upper[:, 3] >= upper[:, 3].max() - 1.0]

@@ -131,6 +131,12 @@ def test_a_person_below_a_company_is_not_its_name() -> None:
     assert decoded(page, buyer_name={0: 0.9, 1: 0.9, 2: 0.3, 3: 0.3})["buyer_name"].value == "Acme Works"
 
 
+def test_terms_may_go_on_below_a_word_that_ends_company_names() -> None:
+    page = lay_out([(50, "El importe total se")], [(50, "abona en 30 dias")])
+    places = dict.fromkeys(range(8), 0.9)
+    assert decoded(page, payment_terms=places)["payment_terms"].value == "El importe total se abona en 30 dias"
+
+
 def test_a_label_glued_to_its_value_is_cut_off() -> None:
     page = lay_out([(0, "Nr.:4711")], [(0, "USt-IdNr.:DE136695976")])
     found = decoded(page, document_number={0: 0.9}, seller_vat_id={1: 0.9})
