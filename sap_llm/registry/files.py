@@ -3,13 +3,14 @@
 Belongs here: reading, listing and atomically replacing text files. Datasets are `storage`, not this.
 """
 
-import os
 import tempfile
 import uuid
 from pathlib import Path
 from typing import Any
 
 import fsspec
+
+from sap_llm.storage.whole import write_whole
 
 
 class RegistryFiles:
@@ -35,14 +36,7 @@ class RegistryFiles:
         if not self.is_local:
             self.filesystem.pipe_file(target, text.encode())
             return
-        path = Path(target)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-        with scratch.open("w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
+        write_whole(Path(target), text.encode())
 
     def exists(self, relative: str) -> bool:
         """Whether a file or folder is there."""

@@ -5,12 +5,11 @@ Belongs here: files on disk and nothing else. Asking servers is `metadata_fetch`
 
 import hashlib
 import json
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
 from sap_llm.sources.corpus import sha256
+from sap_llm.storage.whole import write_whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +54,8 @@ class MetadataCache:
         """Keep a document; the entry appears after its content."""
         digest = sha256(content)
         entry = {"url": url, "sha256": digest, "etag": etag, "last_modified": last_modified}
-        self._write(self._content(digest), content)
-        self._write(self._entry(url), json.dumps(entry, sort_keys=True).encode())
+        write_whole(self._content(digest), content)
+        write_whole(self._entry(url), json.dumps(entry, sort_keys=True).encode())
         return Cached(url=url, path=self._content(digest), sha256=digest, etag=etag, last_modified=last_modified)
 
     def _entry(self, url: str) -> Path:
@@ -64,9 +63,3 @@ class MetadataCache:
 
     def _content(self, digest: str) -> Path:
         return self._folder / f"{digest}.edmx"
-
-    def _write(self, path: Path, content: bytes) -> None:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.{os.getpid()}.{uuid.uuid4().hex}")
-        scratch.write_bytes(content)
-        scratch.replace(path)

@@ -5,12 +5,12 @@ Belongs here: the plan's form and where its folders lie. Making one from dataset
 """
 
 import json
-import os
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from sap_llm.storage.whole import write_whole
 from sap_llm.training.config import DocumentModelConfig
 
 PLAN = "plan.json"
@@ -47,12 +47,8 @@ class TrainingPlan(BaseModel):
 
     def write(self) -> Path:
         """Write plan.json into the work folder and return its path."""
-        folder = Path(self.work)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / PLAN
-        scratch = folder / f".{PLAN}.{os.getpid()}"
-        scratch.write_text(self.model_dump_json(indent=2))
-        scratch.replace(path)
+        path = Path(self.work) / PLAN
+        write_whole(path, self.model_dump_json(indent=2).encode())
         return path
 
     @classmethod
