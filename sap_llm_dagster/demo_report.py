@@ -56,7 +56,17 @@ def build_report(
 
 
 _STAGES = ("model_evaluation", "registered_model", "pmg_snapshot")
-_SHOWN = ("class_accuracy", "field_f1", "header_f1", "line_item_f1", "ece", "documents_", "groups_real", "test_version")
+_SHOWN = (
+    "class_accuracy",
+    "subtype_accuracy",
+    "field_f1",
+    "header_f1",
+    "line_item_f1",
+    "ece",
+    "documents_",
+    "groups_real",
+    "test_version",
+)
 
 
 def print_report(console: Console, report: dict[str, Any], *, where: str) -> None:
@@ -64,7 +74,8 @@ def print_report(console: Console, report: dict[str, Any], *, where: str) -> Non
     table = Table("what", "measured", "beside", title=f"release {report['release']}")
     sources = ", ".join(f"{source} {count:,}" for source, count in report["documents"].items())
     table.add_row("documents", sources, f"{report['quarantined']:,} rows quarantined with their reasons")
-    table.add_row("class accuracy, unseen layouts", _number(report, "class_accuracy"), "")
+    subtypes = f"of subtypes {_number(report, 'subtype_accuracy')}" if "subtype_accuracy" in report else ""
+    table.add_row("class accuracy, unseen layouts", _number(report, "class_accuracy"), subtypes)
     baseline = _number(report, "field_f1_baseline")
     table.add_row("field F1, unseen layouts", _number(report, "field_f1"), f"label-regex baseline {baseline}")
     if "header_f1_real" in report:

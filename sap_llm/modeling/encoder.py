@@ -34,7 +34,7 @@ _SHARES = {"x0": 0.22, "x1": 0.16, "y": 0.22, "line": 0.22, "order": 0.18}
 
 
 class LayoutEncoder(nn.Module):
-    """Words [batch, words] -> vectors [batch, words, width]."""
+    """Words [batch, words] -> local and contextual vectors, each [batch, words, width]."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
@@ -58,8 +58,8 @@ class LayoutEncoder(nn.Module):
         lines: Tensor,
         above: Tensor,
         mask: Tensor,
-    ) -> Tensor:
-        """Encode a padded batch.
+    ) -> tuple[Tensor, Tensor]:
+        """Encode a padded batch to each word with its neighbours, and each word in its document.
 
         Args:
             characters: int64 [batch, words, 16].
@@ -70,7 +70,7 @@ class LayoutEncoder(nn.Module):
             above: int64 [batch, words], index of the word above.
             mask: float32 [batch, words], 1 where there is a word.
         """
-        vectors = self.neighbours(self.embedding(characters, hashes, shapes, boxes), lines, above)
+        vectors = local = self.neighbours(self.embedding(characters, hashes, shapes, boxes), lines, above)
         order = torch.cumsum(mask, dim=1)
         middle = (boxes[..., 1] + boxes[..., 3]) / 2
         positions = torch.stack([boxes[..., 0], boxes[..., 2], middle, lines, order], dim=-1)
@@ -79,7 +79,7 @@ class LayoutEncoder(nn.Module):
         bias = (1.0 - mask)[:, None, None, :] * -1e4
         for block in self.blocks:
             vectors = block(vectors, cosine, sine, bias)
-        return self.norm(vectors)
+        return local, self.norm(vectors)
 
 
 class WordEmbedding(nn.Module):

@@ -29,6 +29,7 @@ HEADER_FIELDS: tuple[str, ...] = (
     "iban",
     "bic",
     "payment_terms",
+    "document_title",
 )
 """Header fields in order of precedence: a word that carries two of them is tagged with the first."""
 
@@ -111,6 +112,8 @@ def default_labels() -> LabelSet:
 def known_header_fields(source: str) -> tuple[int, ...]:
     """Indices of the header fields whose absence from a truth of `source` means that they are not on the page."""
     names = _PARTIAL_SOURCES.get(source, HEADER_FIELDS)
+    if source != "synthetic":  # exports and people name what is booked, never the title
+        names = tuple(name for name in names if name != "document_title")
     return tuple(HEADER_FIELDS.index(name) for name in names)
 
 

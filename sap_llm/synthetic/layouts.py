@@ -116,7 +116,7 @@ def _title(draft: Draft) -> tuple[str, bool]:
     style = draft.style
     words = title_words(draft)
     shape = style.pick("title", ("plain", "plain", "plain", "number", "number date", "colon number"))
-    parts = [text(words)] if words else []
+    parts = [draft.plain("document_title", words)] if words else []
     has_number = shape != "plain" and bool(words)
     if has_number:
         number = draft.plain("document_number", draft.facts["document_number"])
