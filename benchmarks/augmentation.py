@@ -110,11 +110,13 @@ def pages() -> tuple[list[Picture], list[Quads]]:
     from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
     from sap_llm.synthetic.stage import SyntheticDocsConfig, typeset_fact
 
-    facts_config, config = (
-        kind(**yaml.safe_load((ROOT / f"configs/tiny/{name}.yaml").read_text()))
-        for kind, name in ((BusinessFactsConfig, "business_facts"), (SyntheticDocsConfig, "synthetic_docs"))
-    )
-    pictures, quads = [], []
+    values = [
+        yaml.safe_load((ROOT / f"configs/tiny/{name}.yaml").read_text())
+        for name in ("business_facts", "synthetic_docs")
+    ]
+    facts_config, config = BusinessFactsConfig(**values[0]), SyntheticDocsConfig(**values[1])
+    pictures: list[Picture] = []
+    quads: list[Quads] = []
     for number in range(2 * PAGES):
         rows = typeset_fact(next(iter(fact_rows(number, facts_config))), config)
         if "pages" not in rows or len(pictures) == PAGES:

@@ -24,11 +24,12 @@ Mask = npt.NDArray[np.float32]
 _STAMP_COLOURS = ((30, 50, 150), (170, 25, 40), (40, 40, 45), (20, 110, 70))
 _PEN_COLOURS = ((25, 40, 140), (30, 30, 35), (180, 30, 40))
 _HIGHLIGHTERS = ((255, 240, 60), (170, 255, 90), (255, 170, 210))
+_STAMPS_OVER_PRINT = 0.6
 _FONT = ("mpl-data", "fonts", "ttf", "DejaVuSans-Bold.ttf")  # Pillow's own font has no umlauts
 
 
 def stamp(canvas: Canvas, strength: float) -> None:
-    """A framed word and a date, turned, unevenly inked, anywhere on the page: often over print."""
+    """A framed word and a date, turned, unevenly inked, more often over print than beside it."""
     import cv2
 
     rng = canvas.rng
@@ -40,9 +41,12 @@ def stamp(canvas: Canvas, strength: float) -> None:
     turn = cv2.getRotationMatrix2D((width / 2, height / 2), angle, 1.0)
     turn[:, 2] += (side / 2 - width / 2, side / 2 - height / 2)
     turned = np.asarray(cv2.warpAffine(mask, turn, (side, side)), dtype=np.float32)
-    left, top = rng.uniform(0.05, 0.7) * canvas.width, rng.uniform(0.1, 0.75) * canvas.height
+    middle = rng.uniform((0.2, 0.2), (0.85, 0.85)) * (canvas.width, canvas.height)
+    if rng.random() < _STAMPS_OVER_PRINT and len(canvas.words):
+        middle = canvas.words[rng.integers(len(canvas.words))].mean(axis=0)
+    left, top = (int(place - side / 2) for place in middle)
     colour = _STAMP_COLOURS[rng.integers(len(_STAMP_COLOURS))]
-    canvas.lay_ink(turned * np.float32(strength), int(left), int(top), canvas.colour(*colour))
+    canvas.lay_ink(turned * np.float32(strength), left, top, canvas.colour(*colour))
 
 
 def highlighter(canvas: Canvas, strength: float) -> None:

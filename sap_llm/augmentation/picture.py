@@ -17,8 +17,11 @@ from sap_llm.augmentation.geometry import Picture, Warp, draw, draw_warp, quads_
 from sap_llm.augmentation.light import relight
 from sap_llm.schema.page import Quads
 
-LEAST_LIKENESS = 0.45
-"""Correlation of a word's pixels with those of the undamaged word below which it counts as illegible."""
+LEAST_LIKENESS = 0.5
+"""Correlation of a word's pixels with those of the undamaged word below which it counts as illegible.
+
+Of words between 0.4 and 0.5 Tesseract reads one in three nearly right, of those above 0.6 six in seven.
+"""
 
 _ON_THE_SHEET = (
     ("texture", paper.texture),

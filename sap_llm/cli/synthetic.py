@@ -78,16 +78,23 @@ def preview(
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
     count: Annotated[int, typer.Option(help="number of documents", min=1, max=60)] = 12,
+    damage: Annotated[
+        str | None,
+        typer.Option(help="preset of `sap-llm augment` that happens to the pages", show_default=False),
+    ] = None,
+    severity: Annotated[int, typer.Option(help="of the damage", min=1, max=5)] = 3,
     workers: Workers = None,
 ) -> None:
     """Draw first pages with the true boxes of their fields on one sheet."""
+    from sap_llm.augmentation.config import load_preset
     from sap_llm.synthetic.contact_sheet import contact_sheet
 
     request = _request(types, languages, seed, workers)
+    config = load_preset(damage, severity) if damage else None
     scratch = out.with_name(f"{out.name}.partial")
     try:
         scratch.touch()  # before the work: a wrong path should fail at once
-        scratch.write_bytes(contact_sheet(request, count=count))
+        scratch.write_bytes(contact_sheet(request, count=count, damage=config))
         scratch.replace(out)
     except OSError as error:
         raise ConfigurationError(

@@ -2,14 +2,17 @@
 
 import math
 import re
+from difflib import SequenceMatcher
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from sap_llm.augmentation.canvas import Canvas
 from sap_llm.augmentation.config import Capture, DamageConfig, Effect, Geometry, Light, Paper, load_preset, preset_names
 from sap_llm.augmentation.geometry import Picture, boxes_to_quads
 from sap_llm.augmentation.picture import LEAST_LIKENESS, damage_picture, likeness, seeded, to_gray
+from sap_llm.reading.image import has_ocr, ocr_page
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.page import Quads
 from tests.support.inked_pages import SCALE, samples
@@ -123,6 +126,29 @@ def test_a_black_bar_makes_words_illegible_and_pale_print_does_not() -> None:
     pale = damage_picture(picture, quads, DamageConfig(), seeded(1), scale=SCALE)
     pale.pixels[...] = 200 + pale.pixels // 8
     assert np.median(likeness(picture, pale, quads)) > 0.95
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not has_ocr(), reason="Tesseract or its language data are not installed")
+def test_words_called_illegible_are_read_less_often_than_others() -> None:
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for sample in samples(3):
+        picture, words = sample.pictures[0], sample.pages[0].words
+        quads = boxes_to_quads(sample.pages[0].boxes * SCALE)
+        done = damage_picture(
+            picture, quads, load_preset("fax", 5), seeded(sample.document["document_id"]), scale=SCALE
+        )
+        read = ocr_page(Image.fromarray(done.pixels), page_number=1, dpi=150)
+        middles = done.warp.quads(quads).mean(axis=1) / SCALE
+        legible = likeness(picture, done, quads) >= LEAST_LIKENESS
+        for word, middle, is_legible in zip(words, middles, legible.tolist(), strict=True):
+            near = (np.abs(read.boxes.reshape(-1, 2, 2).mean(axis=1) - middle) <= (40, 6)).all(axis=1)
+            texts = [read.words[index] for index in np.flatnonzero(near)]
+            alike = max((SequenceMatcher(None, word, text).ratio() for text in texts), default=0.0)
+            if len(word) > 2:
+                found[is_legible].append(alike)
+    assert len(found[False]) >= 5
+    assert np.mean(np.array(found[True]) >= 0.7) > 1.3 * np.mean(np.array(found[False]) >= 0.7)
 
 
 def test_sheets_that_leave_the_picture_show_the_surface() -> None:
