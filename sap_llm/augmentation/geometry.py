@@ -88,15 +88,19 @@ class Warp:
         return self.points(np.stack([upper, lower], axis=1))
 
     def _inverse_maps(self, inverse: Matrix) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Source columns and rows of all target pixels, for the middles of pixels."""
-        width, height = self.size
-        x = np.arange(width, dtype=np.float32)[None, :]
-        y = np.arange(height, dtype=np.float32)[:, None] - self._rise(x + 0.5).astype(np.float32)
-        a = inverse.astype(np.float32)
-        across, down = a[0, 0] * x + a[0, 1] * y + a[0, 2], a[1, 0] * x + a[1, 1] * y + a[1, 2]
-        if a[2, 0] or a[2, 1]:
-            depth = a[2, 0] * x + a[2, 1] * y + a[2, 2]
-            across, down = across / depth, down / depth
+        """Source columns and rows of all target pixels, for the middles of pixels.
+
+        Each is a sum of one term a column and one a row, since the curl depends on the column alone.
+        """
+        x = np.arange(self.size[0], dtype=np.float64)
+        rise, y = self._rise(x + 0.5), np.arange(self.size[1], dtype=np.float64)
+        by_column = (inverse[:, 0:1] * x - inverse[:, 1:2] * rise + inverse[:, 2:3]).astype(np.float32)
+        by_row = (inverse[:, 1:2] * y).astype(np.float32)
+        across, down = (by_row[axis, :, None] + by_column[axis, None, :] for axis in (0, 1))
+        if inverse[2, 0] or inverse[2, 1]:
+            nearness = np.float32(1.0) / (by_row[2, :, None] + by_column[2, None, :])
+            across *= nearness
+            down *= nearness
         return across, down
 
 
