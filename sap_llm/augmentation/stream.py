@@ -26,6 +26,8 @@ from sap_llm.schema.page import Page, Quads
 
 LEAST_VISIBLE = 0.5
 """Share of a word's box that must be on the page for the word to be there."""
+WHOLLY_VISIBLE = 0.999
+"""Below this share a word counts as cut; the rest is rounding."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,6 +42,7 @@ class Sample:
         original_id: Document id of what this is a copy of; None for an original.
         damages: What was done to each page.
         is_legible: bool [n] for the words of each page of a copy: whether they can still be recognised.
+        is_cut: The same for words of which the page's edge took a part.
         lost: Fields that are labels of the original and cannot be read here.
     """
 
@@ -50,6 +53,7 @@ class Sample:
     original_id: str | None = None
     damages: tuple[tuple[str, ...], ...] = ()
     is_legible: tuple[npt.NDArray[np.bool_], ...] = ()
+    is_cut: tuple[npt.NDArray[np.bool_], ...] = ()
     lost: tuple[Mapping[str, Any], ...] = ()
 
 
@@ -127,6 +131,7 @@ def damaged_copy(sample: Sample, config: DamageConfig, *, seed: int, copy: int) 
         original_id=original_id,
         damages=tuple(sheet.result.damages for sheet in sheets),
         is_legible=tuple(reading.is_legible for reading in readings),
+        is_cut=tuple(reading.is_cut for reading in readings),
         lost=tuple(lost),
     )
 
@@ -163,6 +168,7 @@ class _Read:
     page: Page
     alignment: Alignment
     is_legible: npt.NDArray[np.bool_]
+    is_cut: npt.NDArray[np.bool_]
 
 
 def _read(sheet: DamagedSheet, config: DamageConfig) -> _Read:
@@ -170,8 +176,13 @@ def _read(sheet: DamagedSheet, config: DamageConfig) -> _Read:
     warped = replace(sheet.page, boxes=quads_to_boxes(moved), quads=moved, image_sha256=None, reader="ocr")
     page, alignment = misread(warped, config.ocr, sheet.rng, unseen=visible < LEAST_VISIBLE)
     is_clear = likeness(sheet.picture, sheet.result, sheet.words) >= LEAST_LIKENESS
-    legible = np.array([is_clear[list(origin)].all() for origin in alignment.origins], dtype=np.bool_)
-    return _Read(page=page, alignment=alignment, is_legible=legible)
+    is_cut = visible < WHOLLY_VISIBLE
+    return _Read(
+        page=page,
+        alignment=alignment,
+        is_legible=np.array([is_clear[list(origin)].all() for origin in alignment.origins], dtype=np.bool_),
+        is_cut=np.array([is_cut[list(origin)].any() for origin in alignment.origins], dtype=np.bool_),
+    )
 
 
 def _placed(annotation: Mapping[str, Any], sheets: Mapping[int, DamagedSheet]) -> Row:

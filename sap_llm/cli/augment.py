@@ -39,6 +39,6 @@ def augment(
 
     request = DamageRequest(preset=preset, severity=severity, copies=copies, seed=seed, dots_per_inch=dots_per_inch)
     with progress_bar() as progress:
-        done = damage_folder(source, out, request, workers=workers or len(os.sched_getaffinity(0)), progress=progress)
+        done = damage_folder(source, out, request, workers=workers or os.cpu_count() or 1, progress=progress)
     console.print(f"{done.made + done.kept} copies, {done.made} made now, {done.kept} kept", highlight=False)
     typer.echo(out / INDEX)

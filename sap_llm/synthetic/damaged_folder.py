@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sap_llm.augmentation.config import DamageConfig, load_preset
 from sap_llm.augmentation.geometry import Picture, boxes_to_quads, clip_quads, quads_to_boxes
 from sap_llm.augmentation.picture import LEAST_LIKENESS, DamagedPicture, likeness
-from sap_llm.augmentation.stream import LEAST_VISIBLE, DamagedSheet, copy_id, damaged_pages
+from sap_llm.augmentation.stream import LEAST_VISIBLE, WHOLLY_VISIBLE, DamagedSheet, copy_id, damaged_pages
 from sap_llm.reading.pdf import raster_pages, read_pdf
 from sap_llm.schema.damaged import DamagedForm, DamagedPageForm
 from sap_llm.schema.document import DocumentForm, PageForm
@@ -239,7 +239,13 @@ class _Places:
         moved, boxes, visible = self._move(quads)
         clear = likeness(self.picture, self.damaged, quads) >= LEAST_LIKENESS
         return [
-            {"text": text, "bbox": box, "quad": quad, "is_cut": bool(seen < 1.0 - 1e-3), "is_legible": bool(legible)}
+            {
+                "text": text,
+                "bbox": box,
+                "quad": quad,
+                "is_cut": bool(seen < WHOLLY_VISIBLE),
+                "is_legible": bool(legible),
+            }
             for text, box, quad, seen, legible in zip(texts, boxes, moved, visible, clear, strict=True)
             if seen >= LEAST_VISIBLE
         ]

@@ -97,6 +97,11 @@ def test_words_that_leave_the_page_take_their_labels_along() -> None:
     before, after = sum(len(page.words) for page in sample.pages), sum(len(page.words) for page in copy.pages)
     assert after < before
     assert copy.lost
+    for page, is_cut in zip(copy.pages, copy.is_cut, strict=True):
+        assert is_cut.shape == (len(page.words),)
+        edges = np.array([0, 0, page.width, page.height], dtype=np.float32)
+        touches = (np.abs(page.boxes - edges) < 1e-3).any(axis=1)
+        assert not (is_cut & ~touches).any()
     assert len(copy.lost) + count(copy) == count(sample)
 
 
