@@ -4,19 +4,17 @@ Belongs here: options, progress and printing. The documents come from the same f
 `synthetic_docs`, with the profile's values and the seed that is given; nothing goes into the store.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress as Bar
 from rich.table import Table
 
+from sap_llm.cli.progress import progress_bar
 from sap_llm.deployment import Deployment
 from sap_llm.schema.errors import ConfigurationError
-from sap_llm.storage.build import Progress
 
 if TYPE_CHECKING:
     from sap_llm.synthetic.diversity import DiversityReport
@@ -65,7 +63,7 @@ def generate(
     from sap_llm.synthetic.folder import INDEX, write_documents
 
     request = _request(types, languages, seed, workers, test_layout_share=1.0 if test_layouts else 0.0)
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         written = write_documents(out, request, count=count, progress=progress)
     console.print(f"{count} documents, {written.made} made now, {written.kept} kept", highlight=False)
     if written.refused:
@@ -80,16 +78,23 @@ def preview(
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
     count: Annotated[int, typer.Option(help="number of documents", min=1, max=60)] = 12,
+    damage: Annotated[
+        str | None,
+        typer.Option(help="preset of `sap-llm augment` that happens to the pages", show_default=False),
+    ] = None,
+    severity: Annotated[int, typer.Option(help="of the damage", min=1, max=5)] = 3,
     workers: Workers = None,
 ) -> None:
     """Draw first pages with the true boxes of their fields on one sheet."""
+    from sap_llm.augmentation.config import load_preset
     from sap_llm.synthetic.contact_sheet import contact_sheet
 
     request = _request(types, languages, seed, workers)
+    config = load_preset(damage, severity) if damage else None
     scratch = out.with_name(f"{out.name}.partial")
     try:
         scratch.touch()  # before the work: a wrong path should fail at once
-        scratch.write_bytes(contact_sheet(request, count=count))
+        scratch.write_bytes(contact_sheet(request, count=count, damage=config))
         scratch.replace(out)
     except OSError as error:
         raise ConfigurationError(
@@ -111,7 +116,7 @@ def diversity(
     from sap_llm.synthetic.diversity import measure_diversity
 
     request = _request(types, languages, seed, workers)
-    with _progress_bar() as progress:
+    with progress_bar() as progress:
         report = measure_diversity(request, count=count, progress=progress)
     if as_json:
         typer.echo(report.model_dump_json(indent=2))
@@ -144,19 +149,6 @@ def _request(
         document_types=document_types,
         languages=spoken,
     )
-
-
-@contextmanager
-def _progress_bar() -> Iterator[Progress]:
-    """A bar on standard error, so that standard output stays clean for what is asked for."""
-    errors = Console(stderr=True)
-    with Bar(console=errors, transient=True, disable=not errors.is_terminal) as bar:
-        task = bar.add_task("starting", total=None)
-
-        def report(message: str, *, done: int = 0, total: int = 0) -> None:
-            bar.update(task, description=message, completed=done, total=total or None)
-
-        yield report
 
 
 def _print(report: "DiversityReport") -> None:

@@ -9,6 +9,8 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+import numpy.typing as npt
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
@@ -124,17 +126,33 @@ def render_page(
                 remedy=f"The file has {len(document)} pages.",
             )
         page = document[page_number - 1]
-        width, height = page.get_size()
-        if width * height * scale * scale > MAX_RASTER_PIXELS:
-            raise UnreadableDocumentError(
-                f"page {page_number} would have more than {MAX_RASTER_PIXELS} pixels",
-                where=name,
-                remedy="Use a smaller scale.",
-            )
+        _refuse_too_large(page.get_size(), page_number, name, scale)
         image = page.render(scale=scale).to_pil()
     stream = io.BytesIO()
     image.save(stream, format="PNG", compress_level=1)
     return stream.getvalue()
+
+
+def raster_pages(content: bytes, *, name: str, scale: float) -> Iterator[npt.NDArray[np.uint8]]:
+    """Pixels of all pages in order, uint8 RGB [height, width, 3]; `scale` 1 is 72 dots per inch.
+
+    Raises:
+        UnreadableDocumentError: The file cannot be read, or a picture would be too large.
+    """
+    with open_pdf(content, name=name) as document:
+        for index in range(len(document)):
+            page = document[index]
+            _refuse_too_large(page.get_size(), index + 1, name, scale)
+            yield np.ascontiguousarray(page.render(scale=scale, rev_byteorder=True).to_numpy()[..., :3])
+
+
+def _refuse_too_large(size: tuple[float, float], number: int, name: str, scale: float) -> None:
+    if size[0] * size[1] * scale * scale > MAX_RASTER_PIXELS:
+        raise UnreadableDocumentError(
+            f"page {number} would have more than {MAX_RASTER_PIXELS} pixels",
+            where=name,
+            remedy="Use a smaller scale.",
+        )
 
 
 def _read(document: pdfium.PdfDocument, index: int, name: str, reader: str) -> Page:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 Boxes = npt.NDArray[np.float32]
 Lines = npt.NDArray[np.int32]
+Quads = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -29,6 +30,9 @@ class Page:
         reader: text_layer | ocr | typeset | source.
         quality: 0..1, how far the reading can be trusted.
         image_sha256: Blob of the page's picture, where there is one.
+        quads: float32 [n, 4, 2], corners x, y of each word on a warped page from its upper left on, clockwise; the
+            boxes are the smallest upright ones around them. None on an upright page. The table has no column for them:
+            damaged pages are made on demand and not stored.
     """
 
     page_number: int
@@ -40,11 +44,14 @@ class Page:
     reader: str
     quality: float = 1.0
     image_sha256: str | None = None
+    quads: Quads | None = None
 
     def __post_init__(self) -> None:
         count = len(self.words)
         if self.boxes.shape != (count, 4) or self.lines.shape != (count,):
             raise ValueError(f"{count} words, boxes {self.boxes.shape}, lines {self.lines.shape}")
+        if self.quads is not None and self.quads.shape != (count, 4, 2):
+            raise ValueError(f"{count} words, quads {self.quads.shape}")
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> "Page":

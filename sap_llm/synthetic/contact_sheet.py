@@ -1,7 +1,8 @@
 """A contact sheet: first pages of generated documents in one picture, with the true boxes of their fields.
 
 Choosing the pages and laying out the sheet belongs here; drawing one page does not (`evaluation.pictures`), nor making
-it (`stage`). Every document comes from a world of its own, so that a small sheet shows many layouts.
+it (`stage`) or damaging it (`augmentation`). Every document comes from a world of its own, so that a small sheet shows
+many layouts.
 """
 
 import io
@@ -12,7 +13,13 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from sap_llm.augmentation.config import DamageConfig
+from sap_llm.augmentation.geometry import boxes_to_quads
+from sap_llm.augmentation.picture import damage_picture, seeded
 from sap_llm.evaluation.pictures import paint
+from sap_llm.reading.pdf import raster_pages, render_page
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.synthetic.request import FactRow, Request, facts_of_worlds
@@ -33,16 +40,23 @@ LEGEND: dict[str, Colour] = {
 }
 _ACROSS = 4
 _SCALE = 1.0  # pixels per point of a page 595 points wide; other sizes are shown equally wide
+_DAMAGED_SCALE = 150 / 72  # noise and dots are those of a scan only at its resolution; the sheet shows it smaller
 _WIDTH_POINTS = 595.28
 _HEIGHT_POINTS = 841.89
 _GAP, _LINE = 14, 20  # pixels between pages, and of a line of text
 
 
-def contact_sheet(request: Request, *, count: int) -> bytes:
-    """A PNG with the first pages of `count` documents, four in a row, under a legend of the colours."""
+def contact_sheet(request: Request, *, count: int, damage: DamageConfig | None = None) -> bytes:
+    """A PNG with the first pages of `count` documents, four in a row, under a legend of the colours.
+
+    Args:
+        request: Which documents.
+        count: How many.
+        damage: What happens to the pages; None shows them as they are typeset, grown pale under their boxes.
+    """
     from PIL import Image, ImageDraw, ImageFont
 
-    pages = list(_pages(request, count))
+    pages = list(_pages(request, count, damage))
     across = min(_ACROSS, count)
     cell = (round(_WIDTH_POINTS * _SCALE) + _GAP, round(_HEIGHT_POINTS * _SCALE) + _LINE + _GAP)
     rows = -(-count // across)
@@ -64,10 +78,11 @@ def contact_sheet(request: Request, *, count: int) -> bytes:
     return stream.getvalue()
 
 
-def _pages(request: Request, count: int) -> Iterator[tuple[str, "Image"]]:
+def _pages(request: Request, count: int, damage: DamageConfig | None) -> Iterator[tuple[str, "Image"]]:
     work = partial(typeset_fact, config=request.documents)
     with closing(in_order(work, _one_a_world(request), workers=request.documents.workers)) as documents:
-        yield from (_first_page(rows) for rows in islice((rows for rows in documents if "pages" in rows), count))
+        for rows in islice((rows for rows in documents if "pages" in rows), count):
+            yield _caption(rows), _first_page(rows, request, damage)
 
 
 def _one_a_world(request: Request) -> Iterator[FactRow]:
@@ -76,21 +91,46 @@ def _one_a_world(request: Request) -> Iterator[FactRow]:
             yield random.Random(f"preview/{request.documents.seed}/{number}").choice(facts)
 
 
-def _first_page(rows: dict[str, list[Row]]) -> tuple[str, "Image"]:
-    (document,), (annotation,) = rows["documents"], rows["annotations"]
-    page = Page.from_row(rows["pages"][0])
-    fields = [("", field["box"], _colour(field["field"])) for field in annotation["fields"] if field["page"] == 1]
-    fields += [
-        ("", field["box"], LEGEND["line items"])
+def _caption(rows: dict[str, list[Row]]) -> str:
+    (document,) = rows["documents"]
+    layout = document["layout"] if document["is_test_layout"] else document["layout"].split("/")[1]
+    kind = document["document_type"].lower().replace("_", " ")
+    return f"{kind}, {document['language']}, {layout}, page 1 of {document['page_count']}"
+
+
+def _first_page(rows: dict[str, list[Row]], request: Request, damage: DamageConfig | None) -> "Image":
+    (annotation,) = rows["annotations"]
+    page, content = Page.from_row(rows["pages"][0]), rows["blobs"][0]["content"]
+    places = [(field["box"], _colour(field["field"])) for field in annotation["fields"] if field["page"] == 1]
+    places += [
+        (field["box"], LEGEND["line items"])
         for item in annotation["line_items"]
         for field in item["fields"]
         if field["page"] == 1
     ]
+    if damage is not None:
+        return _damaged_page(page, content, places, damage, f"{request.documents.seed}/{annotation['document_id']}")
     scale = _SCALE * _WIDTH_POINTS / page.width
-    picture = paint(page, fields, scale, _render(rows["blobs"][0]["content"], scale))
-    layout = document["layout"] if document["is_test_layout"] else document["layout"].split("/")[1]
-    kind = document["document_type"].lower().replace("_", " ")
-    return f"{kind}, {document['language']}, {layout}, page 1 of {document['page_count']}", picture
+    fields = [("", box, colour) for box, colour in places]
+    return paint(page, fields, scale, render_page(content, scale=scale))
+
+
+def _damaged_page(
+    page: Page, content: bytes, places: list[tuple[list[float], Colour]], damage: DamageConfig, key: str
+) -> "Image":
+    """The page at 150 dpi after the damage, with its fields as quads."""
+    from PIL import Image, ImageDraw
+
+    scale = _DAMAGED_SCALE * _WIDTH_POINTS / page.width
+    picture = next(raster_pages(content, name="page", scale=scale))
+    words = boxes_to_quads(page.boxes * scale)
+    done = damage_picture(picture, words, damage, seeded(key), scale=scale)
+    image = Image.fromarray(done.pixels).convert("RGB")
+    draw = ImageDraw.Draw(image)
+    quads = done.warp.quads(boxes_to_quads(np.array([box for box, _ in places]) * scale))
+    for quad, (_, colour) in zip(quads.tolist(), places, strict=True):
+        draw.polygon([tuple(corner) for corner in quad], outline=colour, width=2)
+    return image
 
 
 def _colour(field: str) -> Colour:
@@ -98,15 +138,3 @@ def _colour(field: str) -> Colour:
         return LEGEND["parties"]
     kind = load_taxonomy().field(field).type
     return LEGEND.get(f"{kind}s", LEGEND["numbers and other fields"])
-
-
-def _render(content: bytes, scale: float) -> bytes:
-    import pypdfium2 as pdfium
-
-    document = pdfium.PdfDocument(content)
-    try:
-        stream = io.BytesIO()
-        document[0].render(scale=scale).to_pil().save(stream, format="PNG", compress_level=1)
-    finally:
-        document.close()
-    return stream.getvalue()

@@ -7,8 +7,7 @@ comes last: a folder with an index is complete.
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from sap_llm.schema.document import DocumentForm
-from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.storage.build import Progress, silent
 from sap_llm.synthetic import facts as facts_stage
@@ -25,10 +23,10 @@ from sap_llm.synthetic import stage as documents_stage
 from sap_llm.synthetic.request import FactRow, Request, wanted_facts
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.stage import SyntheticDocsConfig, typeset_fact
+from sap_llm.synthetic.whole_files import claim, writable, write_whole
 from sap_llm.synthetic.workers import in_order
 
-INDEX, REQUEST = "index.jsonl", "request.json"
-_PARTIAL = ".partial"
+INDEX = "index.jsonl"
 _REFUSED_AT_LEAST = 50  # documents that may fail before the generator is taken for broken; about 1 % do
 
 
@@ -58,9 +56,8 @@ def write_documents(folder: Path, request: Request, *, count: int, progress: Pro
     Raises:
         ConfigurationError: The folder cannot be written, or holds something else.
     """
-    with _writable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        _claim(folder, request, count)
+    with writable(folder):
+        claim(folder, _asked(request, count))
         entries: list[Row] = []
         made = refused = 0
         work = partial(_document, config=request.documents, folder=folder)
@@ -79,25 +76,13 @@ def write_documents(folder: Path, request: Request, *, count: int, progress: Pro
                 if len(entries) == count:
                     break
         lines = [json.dumps(entry, ensure_ascii=False) + "\n" for entry in entries]
-        _write(folder / INDEX, "".join(lines).encode())
+        write_whole(folder / INDEX, "".join(lines).encode())
     return Written(made=made, kept=count - made, refused=refused)
 
 
-@contextmanager
-def _writable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ConfigurationError(
-            f"documents cannot be written here ({error.strerror or error})",
-            where=str(folder),
-            remedy="Name a folder that you may write to, on a disk with room.",
-        ) from error
-
-
-def _claim(folder: Path, request: Request, count: int) -> None:
-    """Write down what the folder is for, or check that it is for the same."""
-    asked = json.dumps(
+def _asked(request: Request, count: int) -> str:
+    """What the folder is for."""
+    return json.dumps(
         {
             "count": count,
             "code": f"{facts_stage.STAGE_VERSION}+{documents_stage.STAGE_VERSION}",
@@ -106,21 +91,6 @@ def _claim(folder: Path, request: Request, count: int) -> None:
         },
         indent=2,
     )
-    file = folder / REQUEST
-    if not file.exists():
-        if any(path.suffix != _PARTIAL for path in folder.iterdir()):
-            raise ConfigurationError(
-                "the folder holds other files", where=str(folder), remedy="Name an empty or a new folder."
-            )
-        _write(file, asked.encode())
-    elif file.read_text(encoding="utf-8") != asked:
-        raise ConfigurationError(
-            "the folder holds documents that were made with other arguments, configuration or version",
-            where=str(file),
-            remedy="Repeat those arguments to continue, or name another folder.",
-        )
-    for leftover in folder.glob(f"*{_PARTIAL}"):
-        leftover.unlink()
 
 
 def _document(fact: FactRow, *, config: SyntheticDocsConfig, folder: Path) -> _Document | None:
@@ -173,11 +143,5 @@ def _entry(form: DocumentForm) -> Row:
 def _save(folder: Path, document: _Document) -> None:
     assert document.content is not None
     text = json.dumps(document.form.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    _write(folder / f"{document.form.document_id}.pdf", document.content)
-    _write(folder / f"{document.form.document_id}.json", text.encode())
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial_path = path.with_name(path.name + _PARTIAL)
-    partial_path.write_bytes(content)
-    partial_path.replace(path)
+    write_whole(folder / f"{document.form.document_id}.pdf", document.content)
+    write_whole(folder / f"{document.form.document_id}.json", text.encode())

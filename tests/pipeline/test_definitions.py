@@ -18,7 +18,10 @@ from sap_llm_dagster.build import STAGES, build_defs
 from sap_llm_dagster.stages import STAGE_CODE
 
 REPOSITORY = Path(__file__).parents[2]
-HEAVY = ("torch", "transformers", "pyspark", "great_expectations", "mlflow", "deepspeed", "cv2", "onnxruntime", "typst")
+HEAVY = (
+    "torch", "transformers", "pyspark", "great_expectations", "mlflow", "deepspeed", "cv2", "albumentations",
+    "onnxruntime", "typst",
+)  # fmt: skip
 LONGEST_NAME = 18  # the graph cuts longer ones
 
 _LOAD = """

@@ -197,6 +197,19 @@ def test_preview_draws_pages_with_boxes_in_all_colours(tmp_path: Path) -> None:
     assert sorted(files(tmp_path)) == ["again.png", "sheet.png"]
 
 
+def test_preview_shows_damaged_pages_with_their_fields_where_they_are_now(tmp_path: Path) -> None:
+    arguments = ("preview", "--count", 2, "--type", "supplier_invoice", "--workers", 1)
+    for name, *more in (("plain",), ("photo", "--damage", "phone_photo"), ("again", "--damage", "phone_photo")):
+        assert call(*arguments, *more, "--out", tmp_path / f"{name}.png").exit_code == 0
+    plain, photo, again = ((tmp_path / f"{name}.png").read_bytes() for name in ("plain", "photo", "again"))
+    assert photo == again != plain
+    pixels = np.asarray(Image.open(io.BytesIO(photo)).convert("RGB"))[50:].astype(int)
+    assert (pixels.max(axis=2) < 110).mean() > 0.02  # the desk
+    with pytest.raises(ConfigurationError, match="no preset"):
+        call(*arguments, "--damage", "coffee", "--out", tmp_path / "new.png")
+    assert not (tmp_path / "new.png").exists()
+
+
 def test_preview_refuses_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     for out in (tmp_path, tmp_path / "none" / "sheet.png"):
         with pytest.raises(ConfigurationError, match="cannot be written"):

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-ROOMS = "schema storage graph registry reading evaluation modeling pmg sources synthetic preparation training".split()
+ROOMS = (
+    "schema storage graph registry reading augmentation evaluation modeling pmg sources synthetic preparation training"
+).split()
 PACKAGES = ("sap_llm_dagster", "sensors", "jobs", "assets", "resources", "spark_jobs")
 GOOD = {
     "sap_llm/deployment.py": "from sap_llm.training import a\n",
@@ -50,6 +52,8 @@ def test_the_skeleton_keeps_the_contract(skeleton: Path) -> None:
     [
         ("sap_llm/storage/a.py", "from sap_llm.training import a"),
         ("sap_llm/sources/a.py", "from sap_llm.synthetic import a"),
+        ("sap_llm/augmentation/a.py", "from sap_llm.reading import a"),
+        ("sap_llm/augmentation/a.py", "from sap_llm.synthetic import a"),
         ("sap_llm/modeling/a.py", "import dagster"),
         ("spark_jobs/a.py", "import dagster"),
         ("sap_llm/registry/a.py", "from sap_llm import deployment"),
