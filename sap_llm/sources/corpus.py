@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -109,17 +109,9 @@ class SourceDocument:
         }
 
     def unprinted(self) -> Iterator[dict[str, Any]]:
-        """True values that no words show, so that nobody scores a model by them."""
-        lines = [(item["line_number"], entry) for item in self.aligned.line_items for entry in item["fields"]]
-        for line, entry in [*((None, entry) for entry in self.aligned.fields), *lines]:
-            if entry["printed"] is None:
-                yield {
-                    "document_id": self.document_id,
-                    "name": self.name,
-                    "line": line,
-                    "field": entry["field"],
-                    "value": entry["value"],
-                }
+        """True values that no words show and why, so that nobody scores a model by them."""
+        for entry in self.aligned.unprinted:
+            yield {"document_id": self.document_id, "name": self.name, **asdict(entry)}
 
 
 @dataclass(frozen=True, kw_only=True)

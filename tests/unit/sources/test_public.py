@@ -10,6 +10,8 @@ import pypdfium2 as pdfium
 import pytest
 from PIL import Image
 
+from sap_llm.evaluation.fields import HEADER_FIELDS
+from sap_llm.evaluation.line_items import LINE_FIELDS
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.schema.tables import CORPUS
 from sap_llm.sources.hub import HUB_CORPORA
@@ -164,8 +166,10 @@ def test_real_e_invoices_and_orders_are_aligned(context: StageContext, shared_da
     assert (orders.manifest.rows["documents"], orders.manifest.rows["quarantine"]) == (20, 0)
     for name, least in (("document_number", 0.93), ("total_amount", 1.0), ("seller_vat_id", 1.0), ("iban", 1.0)):
         assert invoices.manifest.metrics[f"printed_{name}"] >= least
-    assert invoices.manifest.metrics["alignment_rate"] >= 0.9
-    assert orders.manifest.metrics["alignment_rate"] >= 0.97
+    assert invoices.manifest.metrics["alignment_rate"] >= 0.88
+    assert orders.manifest.metrics["alignment_rate"] >= 0.96
+    assert _scored(invoices) == (1170, 1290)  # of the fields that models are scored on
+    assert _scored(orders) == (561, 561)
     types = Counter(row["document_type"] for row in orders.dataset.table("documents").to_pylist())
     assert types == {"ORDER_RESPONSE": 14, "PURCHASE_ORDER": 4, "ORDER_CHANGE": 2}
     groups = Counter(row["split_group"] for row in invoices.dataset.table("documents").to_pylist())
@@ -192,13 +196,24 @@ def test_real_receipts_forms_and_samples(context: StageContext, shared_data: Pat
     assert set(available_corpora(shared_data)) == {"zugferd", "order-x", "invoice2data", "funsd", "sroie"}
 
 
+def _scored(built: BuildResult) -> tuple[int, int]:
+    """How many true values of scored fields are printed, and how many there are."""
+    fields = {*HEADER_FIELDS, *LINE_FIELDS, "line_number"}
+    rows = built.dataset.table("annotations").to_pylist()
+    found = [field for row in rows for field in _all_fields(row) if field["field"] in fields]
+    return sum(field["printed"] is not None for field in found), len(found)
+
+
+def _all_fields(annotation: dict[str, Any]) -> list[dict[str, Any]]:
+    return annotation["fields"] + [field for item in annotation["line_items"] for field in item["fields"]]
+
+
 def _check_places(built: BuildResult) -> None:
     """Every printed text stands at its words, inside the page."""
     assert built.dataset.manifest.rows.keys() == CORPUS.keys()
     pages = {(row["document_id"], row["page_number"]): row for row in built.dataset.table("pages").to_pylist()}
     for row in built.dataset.table("annotations").to_pylist():
-        fields = row["fields"] + [field for item in row["line_items"] for field in item["fields"]]
-        for field in fields:
+        for field in _all_fields(row):
             if field["printed"] is None:
                 assert field["box"] is None
                 continue
