@@ -149,13 +149,15 @@ class CorpusMetrics:
     printed: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     pages: int = 0
     words: int = 0
+    without_pages: int = 0
 
     def add(self, document: SourceDocument) -> None:
         """Count one document."""
         self.documents[document.truth.document_type] += 1
         self.pages += len(document.pages)
         self.words += sum(len(page.words) for page in document.pages)
-        for name, (printed, stated) in document.aligned.found.items():
+        self.without_pages += not document.pages
+        for name, (printed, stated) in document.aligned.found.items() if document.pages else ():
             self.printed[name][0] += printed
             self.printed[name][1] += stated
 
@@ -167,6 +169,7 @@ class CorpusMetrics:
             "pages": self.pages,
             "words": self.words,
             "quarantined": sum(self.quarantined.values()),
+            "documents_without_pages": self.without_pages,
             **(
                 {"alignment_rate": round(printed / stated, 4)} if stated else {}
             ),  # a corpus of classes states no values
@@ -242,14 +245,11 @@ def write_corpus(writer: DatasetWriter, records: Iterable[SourceDocument | Fault
     True values that no words show are listed in the file `UNPRINTED`, one JSON object a line.
     """
     metrics = CorpusMetrics()
-    seen: dict[str, str] = {}
     with Spool() as spool, writer.path(UNPRINTED).open("w", encoding="utf-8") as unprinted:
-        for record in records:
-            fault = record if isinstance(record, Fault) else _duplicate(record, seen)
-            if fault is not None or isinstance(record, Fault):
-                assert fault is not None
-                spool.add("quarantine", fault.row())
-                metrics.quarantined[fault.reason] += 1
+        for record in without_duplicates(records):
+            if isinstance(record, Fault):
+                spool.add("quarantine", record.row())
+                metrics.quarantined[record.reason] += 1
                 continue
             spool.add("documents", record.row(ingest_time=now))
             spool.add("annotations", record.annotation(created_at=now))
@@ -262,6 +262,14 @@ def write_corpus(writer: DatasetWriter, records: Iterable[SourceDocument | Fault
             unprinted.writelines(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in record.unprinted())
         spool.write(writer)
     return metrics
+
+
+def without_duplicates(records: Iterable[SourceDocument | Fault]) -> Iterator[SourceDocument | Fault]:
+    """The records, each document whose id was met before replaced by a fault that says where."""
+    seen: dict[str, str] = {}
+    for record in records:
+        fault = None if isinstance(record, Fault) else _duplicate(record, seen)
+        yield fault or record
 
 
 def document_id(source: str, key: str) -> str:

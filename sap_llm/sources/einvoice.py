@@ -4,13 +4,14 @@ Belongs here: applying the paths of `einvoice_table` to an XML and what the stan
 values stand on the page is `alignment`.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
 
 from lxml import etree
 
-from sap_llm.schema.errors import SourceError
+from sap_llm.schema.errors import SapLlmError, SourceError
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.schema.values import canonical
 from sap_llm.sources.einvoice_table import Syntax, compiled, document_class, syntax_of
@@ -29,6 +30,10 @@ _TAX_RATE = "tax_rate"
 _GOODS = frozenset({"line_description", "line_material_number", "line_quantity", "line_net_amount"})
 
 
+class UnknownSyntaxError(SourceError):
+    """An XML that is no document that the path table knows."""
+
+
 def choose_attachment(attachments: dict[str, bytes]) -> bytes | None:
     """The invoice or order XML among a PDF's attachments; None if there is none."""
     by_name = {name.lower(): content for name, content in attachments.items()}
@@ -42,12 +47,13 @@ def read_truth(xml: bytes, *, name: str) -> Truth:
     several values takes the first; a tax rate only where there is a single one. Lines that hold but a remark are none.
 
     Raises:
-        SourceError: Not well-formed, or not a known syntax.
+        SourceError: Not well-formed.
+        UnknownSyntaxError: Not a known syntax.
     """
     root = _parse(xml, name)
     syntax = syntax_of(root)
     if syntax is None:
-        raise SourceError(
+        raise UnknownSyntaxError(
             f"unknown XML root {etree.QName(root).text}",
             where=name,
             remedy="Known: CII, ZUGFeRD 1, Order-X, and UBL invoices, orders, despatch and receipt advices.",
@@ -60,6 +66,24 @@ def read_truth(xml: bytes, *, name: str) -> Truth:
     return Truth(
         document_type=kind, header=header, lines=tuple(line for line in lines if _GOODS & line.keys()), source="xml"
     )
+
+
+def content_digest(xml: bytes, *, name: str) -> str:
+    """Digest of the canonical form: equal for files that differ in encoding, byte order mark or attribute order only.
+
+    Raises:
+        SourceError: Not well-formed.
+    """
+    return hashlib.sha256(etree.tostring(_parse(xml, name), method="c14n")).hexdigest()
+
+
+def fault_reason(error: SapLlmError) -> str:
+    """Quarantine reason of a file whose page or XML could not be read."""
+    return {
+        "UnreadableDocumentError": "unreadable",
+        "MissingToolError": "needs_ocr",
+        "UnknownSyntaxError": "no_mapping",
+    }.get(type(error).__name__, "bad_xml")
 
 
 def _mend(header: dict[str, str], root: Any, syntax: Syntax, kind: str) -> None:

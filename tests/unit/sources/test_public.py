@@ -14,8 +14,9 @@ from sap_llm.evaluation.fields import HEADER_FIELDS
 from sap_llm.evaluation.line_items import LINE_FIELDS
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.schema.tables import CORPUS
+from sap_llm.sources.catalogue import catalogue
 from sap_llm.sources.hub import HUB_CORPORA
-from sap_llm.sources.public import CORPORA, PublicDocsConfig, available_corpora, build_public_docs, fingerprint
+from sap_llm.sources.public import READERS, PublicDocsConfig, available_corpora, build_public_docs, fingerprint
 from sap_llm.sources.sroie import page_of_lines, parse_lines, split_line
 from sap_llm.storage.build import BuildResult, StageContext
 from sap_llm.storage.store import DatasetStore
@@ -115,11 +116,14 @@ def test_wrong_names_and_folders_are_named(context: StageContext, tmp_path: Path
 
 
 def test_roles_are_those_of_the_architecture() -> None:
-    roles = {name: corpus.role for name, corpus in CORPORA.items()}
-    assert {name for name, role in roles.items() if role == "test_only"} == {
-        "zugferd", "order-x", "invoice2data", "funsd", "hub-funsd",
-    }  # fmt: skip
-    assert roles["sroie"] == "train"
+    roles = {name: facts.role for name, facts in catalogue().items()}
+    assert {name for name, role in roles.items() if role == "train"} == {
+        "sroie",
+        "hub-sroie",
+        "hub-cord",
+        "hub-rvl-cdip",
+    }
+    assert roles.keys() == READERS.keys()
 
 
 def test_a_receipt_line_becomes_words_in_proportion() -> None:
