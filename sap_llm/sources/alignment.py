@@ -51,7 +51,7 @@ class Aligned:
         fields: Rows of `tables.FIELD`.
         line_items: Rows of `tables.LINE_ITEM`.
         found: Field name to (printed, stated) counts, header and lines together; codes, never searched, left out.
-        unprinted: Values that no words show, each with the reason.
+        unprinted: Values that no words show, each with the reason; none where there is no page.
     """
 
     fields: list[dict[str, Any]]
@@ -66,8 +66,8 @@ class Unprinted:
 
     Attributes:
         line: Number of the line item; None for a header field.
-        reason: `code` (of the XML alone, never searched), `no_page`, `elsewhere` (on a page, but not with its item),
-            `other_form` (a good part of it stands on a page) or `not_printed`.
+        reason: `code` (of the XML alone, never searched), `elsewhere` (on a page, but not with its item), `other_form`
+            (a good part of it stands on a page) or `not_printed`.
     """
 
     line: int | None
@@ -116,6 +116,8 @@ def align(pages: Sequence[Page], truth: Truth, *, language: str | None) -> Align
 def _unprinted(
     index: PrintedIndex, fields: list[dict[str, Any]], line_items: list[dict[str, Any]]
 ) -> Iterator[Unprinted]:
+    if not index.pages:
+        return
     stated = [(None, field) for field in fields]
     stated += [(item["line_number"], field) for item in line_items for field in item["fields"]]
     for line, field in stated:
@@ -126,8 +128,6 @@ def _unprinted(
 
 def _reason(index: PrintedIndex, name: str, value: str) -> str:
     kind = load_taxonomy().field(name).type
-    if not index.pages:
-        return "no_page"
     if name in code_fields():
         return "code"
     if index.find(value, kind):

@@ -13,6 +13,7 @@ from sap_llm.sources.catalogue import CorpusFacts
 from sap_llm.sources.corpus import UNPRINTED, Fault, SourceDocument
 
 PAGES = "pages.png"
+PICTURE_HEADING = "## Pages as they were read"
 _MOST_LISTED = 40
 _MOST_PAGES, _ACROSS = 6, 3
 _CELL = (210, 280)  # pixels of one page on the sheet
@@ -21,7 +22,14 @@ _LEVELS = 8  # grays of the sheet: small enough to stand inside the UI's report
 _QUALITY_STEPS = (0.0, 0.5, 0.8, 0.95, 1.0)
 
 
-def card(name: str, facts: CorpusFacts, documents: Sequence[SourceDocument], faults: Sequence[Fault]) -> str:
+def card(
+    name: str,
+    facts: CorpusFacts,
+    documents: Sequence[SourceDocument],
+    faults: Sequence[Fault],
+    *,
+    near_duplicates: Sequence[int],
+) -> str:
     """The card as Markdown; it refers to the picture `PAGES` where a document has a page.
 
     Args:
@@ -29,12 +37,13 @@ def card(name: str, facts: CorpusFacts, documents: Sequence[SourceDocument], fau
         facts: Its entry in the catalogue.
         documents: Those that were kept.
         faults: Those that were not.
+        near_duplicates: Sizes of the groups that texts alone make.
     """
     shown = [document for document in documents if document.pages]
     parts = [
         f"# {name}\n\n{facts.title}.",
         f"Licence: **{facts.licence}** ({facts.terms}). Role: **{facts.role}**. Origin: {facts.origin}.",
-        _table(("measure", "value"), _counts(documents, faults).items()),
+        _table(("measure", "value"), {**_counts(documents, faults), **_groups(documents, near_duplicates)}.items()),
         "## Classes and languages\n\n"
         + _table(("class", "documents"), _by(doc.truth.document_type for doc in documents)),
         _table(("language", "documents"), _by(doc.language or "unknown" for doc in documents)),
@@ -42,7 +51,7 @@ def card(name: str, facts: CorpusFacts, documents: Sequence[SourceDocument], fau
         _fields(documents),
         _unprinted(shown),
         _refused(faults),
-        f"## Pages as they were read\n\n![pages]({PAGES})" if shown else "",
+        f"{PICTURE_HEADING}\n\n![pages]({PAGES})" if shown else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -76,7 +85,6 @@ def picture(documents: Sequence[SourceDocument]) -> bytes | None:
 
 def _counts(documents: Sequence[SourceDocument], faults: Sequence[Fault]) -> dict[str, object]:
     printed, stated = _printed(documents)
-    groups = Counter(document.split_group for document in documents)
     return {
         "read": len(documents) + len(faults),
         "kept": len(documents),
@@ -85,8 +93,15 @@ def _counts(documents: Sequence[SourceDocument], faults: Sequence[Fault]) -> dic
         "pages": sum(len(document.pages) for document in documents),
         "words": f"{sum(len(page.words) for document in documents for page in document.pages):,}",
         "true values that words show": f"{printed:,} of {stated:,}" + (f" ({printed / stated:.1%})" if stated else ""),
+    }
+
+
+def _groups(documents: Sequence[SourceDocument], near_duplicates: Sequence[int]) -> dict[str, object]:
+    groups = Counter(document.split_group for document in documents)
+    return {
         "groups that no split divides": len(groups),
         "documents in the largest group": max(groups.values(), default=0),
+        "near-duplicate groups": f"{len(near_duplicates)}, with {sum(near_duplicates)} documents",
     }
 
 

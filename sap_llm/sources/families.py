@@ -5,7 +5,7 @@ does not name them. Near-duplicates among training data of any source are `prepa
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -80,6 +80,15 @@ def families(members: Sequence[Member], matrix: Signatures, *, prefix: str) -> l
         )
         for index in range(len(members))
     ]
+
+
+def near_duplicate_groups(matrix: Signatures) -> list[int]:
+    """Sizes of the groups of two and more that texts alone make, the largest first."""
+    groups = Union(len(matrix))
+    for left, right in near_pairs(matrix):
+        groups.join(left, right)
+    sizes = Counter(groups.find(index) for index in range(len(matrix)))
+    return sorted((size for size in sizes.values() if size > 1), reverse=True)
 
 
 def vendor_key(name: str | None) -> str:

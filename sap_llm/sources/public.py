@@ -19,7 +19,7 @@ from sap_llm.sources.card import PAGES, card, picture
 from sap_llm.sources.catalogue import CorpusFacts, catalogue
 from sap_llm.sources.corpus import Fault, SourceDocument, document_id, without_duplicates, write_corpus
 from sap_llm.sources.einvoice_files import read_xml_folder
-from sap_llm.sources.families import Member, families, hash_text
+from sap_llm.sources.families import Member, families, hash_text, near_duplicate_groups
 from sap_llm.sources.filters import DocumentFilters, refusal
 from sap_llm.sources.funsd import read_funsd
 from sap_llm.sources.hub import HUB_CORPORA, read_hub
@@ -210,8 +210,10 @@ def _describe(
 ) -> None:
     """What stands beside the tables: signatures for comparisons with other corpora, and the card with its picture."""
     ids = [document.document_id for document in documents]
-    write_signatures(writer.path(SIGNATURES), ids, _signatures(documents))
-    writer.path(REPORT).write_text(card(corpus, facts, documents, faults), encoding="utf-8")
+    matrix = _signatures(documents)
+    write_signatures(writer.path(SIGNATURES), ids, matrix)
+    text = card(corpus, facts, documents, faults, near_duplicates=near_duplicate_groups(matrix))
+    writer.path(REPORT).write_text(text, encoding="utf-8")
     if sheet := picture(documents):
         writer.path(PAGES).write_bytes(sheet)
 
