@@ -4,8 +4,8 @@ Belongs here: choosing among the places that `printed` finds, for header fields 
 items by rows that hold several of their values. A value that no words show keeps `printed` null: it does not count.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sap_llm.schema.page import Page
@@ -16,6 +16,7 @@ from sap_llm.sources.labels import LABELS
 from sap_llm.sources.printed import PrintedIndex, Span
 from sap_llm.sources.truth import Truth
 
+NOT_PRINTED = "not_printed"
 _LEFT_WORDS = 6
 _LABEL_LEFT, _LABEL_ABOVE = 3.0, 2.0
 _WEIGHTS = {
@@ -51,13 +52,21 @@ class Aligned:
         fields: Rows of `tables.FIELD`.
         line_items: Rows of `tables.LINE_ITEM`.
         found: Field name to (printed, stated) counts, header and lines together; codes, never searched, left out.
-        unprinted: Values that no words show, each with the reason; none where there is no page.
+        reasons: Why no words show a value, by line number (None: header) and field.
     """
 
     fields: list[dict[str, Any]]
     line_items: list[dict[str, Any]]
     found: dict[str, tuple[int, int]]
-    unprinted: tuple["Unprinted", ...] = ()
+    reasons: Mapping[tuple[int | None, str], str] = field(default_factory=dict)
+
+    def unprinted(self) -> Iterator["Unprinted"]:
+        """Values that no words show, each with the reason."""
+        for line, entry in stated(self.fields, self.line_items):
+            if entry["printed"] is None:
+                name = entry["field"]
+                reason = self.reasons.get((line, name), NOT_PRINTED)
+                yield Unprinted(line=line, field=name, value=entry["value"], reason=reason)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,26 +113,25 @@ def align(pages: Sequence[Page], truth: Truth, *, language: str | None) -> Align
         for number, (line, item) in enumerate(zip(lines, items, strict=True), start=1)
     ]
     found: dict[str, tuple[int, int]] = {}
-    stated_fields = [*fields, *(field for item in line_items for field in item["fields"])]
-    for field in (field for field in stated_fields if field["field"] not in code_fields()):
-        printed, stated = found.get(field["field"], (0, 0))
-        found[field["field"]] = (printed + (field["printed"] is not None), stated + 1)
-    return Aligned(
-        fields=fields, line_items=line_items, found=found, unprinted=tuple(_unprinted(index, fields, line_items))
-    )
+    for _, entry in stated(fields, line_items):
+        name = entry["field"]
+        if name not in code_fields():
+            printed, count = found.get(name, (0, 0))
+            found[name] = (printed + (entry["printed"] is not None), count + 1)
+    reasons = {
+        (line, entry["field"]): _reason(index, entry["field"], entry["value"])
+        for line, entry in stated(fields, line_items)
+        if entry["printed"] is None and pages
+    }
+    return Aligned(fields=fields, line_items=line_items, found=found, reasons=reasons)
 
 
-def _unprinted(
-    index: PrintedIndex, fields: list[dict[str, Any]], line_items: list[dict[str, Any]]
-) -> Iterator[Unprinted]:
-    if not index.pages:
-        return
-    stated = [(None, field) for field in fields]
-    stated += [(item["line_number"], field) for item in line_items for field in item["fields"]]
-    for line, field in stated:
-        if field["printed"] is None:
-            reason = _reason(index, field["field"], field["value"])
-            yield Unprinted(line=line, field=field["field"], value=field["value"], reason=reason)
+def stated(
+    fields: Sequence[dict[str, Any]], line_items: Sequence[dict[str, Any]]
+) -> list[tuple[int | None, dict[str, Any]]]:
+    """Rows of `tables.FIELD` of header and lines, each with the number of its line item (None: header)."""
+    lines = [(item["line_number"], entry) for item in line_items for entry in item["fields"]]
+    return [*((None, entry) for entry in fields), *lines]
 
 
 def _reason(index: PrintedIndex, name: str, value: str) -> str:
@@ -132,7 +140,7 @@ def _reason(index: PrintedIndex, name: str, value: str) -> str:
         return "code"
     if index.find(value, kind):
         return "elsewhere"
-    return "other_form" if index.resembles(value, kind) else "not_printed"
+    return "other_form" if index.resembles(value, kind) else NOT_PRINTED
 
 
 def _with_printed_signs(index: PrintedIndex, truth: Truth) -> Truth:

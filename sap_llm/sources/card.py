@@ -139,7 +139,7 @@ def _fields(documents: Sequence[SourceDocument]) -> str:
 
 
 def _unprinted(documents: Sequence[SourceDocument]) -> str:
-    entries = [(document.name, entry) for document in documents for entry in document.aligned.unprinted]
+    entries = [(document.name, entry) for document in documents for entry in document.aligned.unprinted()]
     listed = [(name, entry) for name, entry in entries if entry.reason != "code"]
     if not entries:
         return ""

@@ -110,7 +110,7 @@ class SourceDocument:
 
     def unprinted(self) -> Iterator[dict[str, Any]]:
         """True values that no words show and why, so that nobody scores a model by them."""
-        for entry in self.aligned.unprinted:
+        for entry in self.aligned.unprinted() if self.pages else ():  # without a page nothing could be printed
             yield {"document_id": self.document_id, "name": self.name, **asdict(entry)}
 
 

@@ -151,7 +151,7 @@ def picture_quality(image: "Image") -> float:
     laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * middle
     edges = np.sort(np.abs(laplacian), axis=None)[-max(1, laplacian.size // 1000) :]  # text covers little of a page
     sharpness, contrast = float(edges.mean()) / _SHARP, float(light - dark) / _CONTRAST
-    return round(min(1.0, sharpness, contrast, min(gray.shape) / _SHORT_SIDE), 4)
+    return round(float(min(1.0, sharpness, contrast, min(gray.shape) / _SHORT_SIDE)), 4)
 
 
 def _page(words: list[tuple[str, list[float]]], size: tuple[int, int], image_sha256: str) -> Page:

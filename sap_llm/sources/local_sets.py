@@ -61,7 +61,7 @@ def _through_datasets(facts: CorpusFacts, folder: Path) -> Iterator[Record]:
     except Exception as error:
         raise SourceError(
             f"the dataset cannot be opened ({type(error).__name__}: {error}).",
-            where=facts.repository if folder == Path() else str(folder),
+            where=str(facts.repository if folder == Path() else folder),
             remedy="Check the network, or give a folder: Parquet files, the files as published, or `save_to_disk`.",
         ) from error
     yield from loaded

