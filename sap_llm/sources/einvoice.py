@@ -27,7 +27,12 @@ ATTACHMENT_NAMES = (
 _NUMBER_LINE = re.compile(r":|\d{5}")
 _SUBJECT = re.compile(r"^#[A-Z]{2,3}#")  # EN 16931-3-2 writes the subject code (BT-21) in front of a UBL note
 _TAX_RATE = "tax_rate"
-_GOODS = frozenset({"line_description", "line_material_number", "line_quantity", "line_net_amount"})
+_GOODS = frozenset(
+    {
+        *("line_description", "line_material_number", "line_quantity", "line_net_amount"),
+        *("line_short_quantity", "line_rejected_quantity", "line_open_quantity"),
+    }
+)
 
 
 class UnknownSyntaxError(SourceError):

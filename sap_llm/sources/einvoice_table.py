@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import product
 from typing import Any
 
 import yaml
@@ -17,7 +16,7 @@ from lxml import etree
 
 from sap_llm.schema.taxonomy import FieldSpec, load_taxonomy
 
-_NAME = re.compile(r"\b(?P<prefix>rsm|ram|udt|qdt|cbc|cac):(?P<name>\w+)")
+_NAME = re.compile(r"\b(?:rsm|ram|udt|qdt|cbc|cac):(?P<name>\w+)")
 _UBL = "urn:oasis:names:specification:ubl"
 
 
@@ -79,12 +78,11 @@ def _syntax(name: str) -> Syntax:
         own: str | None = getattr(spec, column)
         found = [*([own] if own else []), *more.get(spec.name, [])]
         if found:
-            renamed = (variant for path in found for variant in _renamed(path, rename))
-            paths[_level(spec)][spec.name] = tuple(dict.fromkeys(renamed))
+            paths[_level(spec)][spec.name] = tuple(dict.fromkeys(_renamed(path, rename) for path in found))
     return Syntax(
         name=name,
-        type_code=_renamed(entry["type_code"], rename)[0],
-        line_items=tuple(variant for path in entry["lines"] for variant in _renamed(path, rename)),
+        type_code=_renamed(entry["type_code"], rename),
+        line_items=tuple(_renamed(path, rename) for path in entry["lines"]),
         header=paths["header"],
         lines=paths["line"],
     )
@@ -105,17 +103,8 @@ def _level(spec: FieldSpec) -> str:
     return "line" if spec.level == "line" else "header"
 
 
-def _renamed(path: str, rename: Mapping[str, list[str]]) -> list[str]:
-    """The path with every renamed element replaced; several, in order, where an element has several names."""
-    met = sorted({match["name"] for match in _NAME.finditer(path)} & rename.keys())
-    return [
-        _with_names(path, dict(zip(met, names, strict=True)))
-        for names in product(*(rename[element] for element in met))
-    ]
-
-
-def _with_names(path: str, names: Mapping[str, str]) -> str:
-    return _NAME.sub(lambda match: f"{match['prefix']}:{names.get(match['name'], match['name'])}", path)
+def _renamed(path: str, rename: Mapping[str, str]) -> str:
+    return _NAME.sub(lambda match: rename.get(match["name"], match[0]), path)
 
 
 @cache

@@ -127,7 +127,7 @@ _UBL = """<{root} xmlns="urn:oasis:names:specification:ubl:schema:xsd:{root}-2" 
             ("<c:OrderResponseCode>AP</c:OrderResponseCode><a:OrderReference><c:ID>O1</c:ID></a:OrderReference>"
             "<a:OrderLine><a:LineItem><c:Quantity>3</c:Quantity></a:LineItem></a:OrderLine>"),
             "ORDER_RESPONSE",
-            {"document_number": "7", "order_reference": "O1"},
+            {"document_number": "7", "document_status": "AP", "order_reference": "O1"},
             {"line_quantity": "3", "line_confirmed_quantity": "3"},
         ),
         ("OrderCancellation", "", "ORDER_CHANGE", {"document_number": "7"}, None),
@@ -158,6 +158,23 @@ def test_ubl_documents_by_their_root(
     truth = read_truth(_UBL.format(root=root, body=body).encode(), name="x.xml")
     assert (truth.document_type, truth.header) == (kind, header)
     assert truth.lines == ((line,) if line else ())
+
+
+def test_a_party_is_one_party_in_all_its_fields() -> None:
+    """The seller has a name only; the sender's address is not the seller's."""
+    city = "<a:PostalAddress><c:CityName>Leeds</c:CityName></a:PostalAddress>"
+    sender, seller = (
+        f"<a:{role}><a:Party><a:PartyName><c:Name>{name}</c:Name></a:PartyName>{address}</a:Party></a:{role}>"
+        for role, name, address in (("DespatchSupplierParty", "Sender", city), ("SellerSupplierParty", "Seller", ""))
+    )
+    alone, both = (
+        read_truth(_UBL.format(root="DespatchAdvice", body=body).encode(), name="x.xml").header
+        for body in (sender, sender + seller)
+    )
+    assert (alone["seller_name"], alone["seller_city"]) == ("Sender", "Leeds")
+    assert both["seller_name"] == "Seller"
+    assert "seller_city" not in both
+    assert both["ship_from_name"] == "Sender"
 
 
 def test_an_account_that_is_no_iban_stays_an_account_number() -> None:
