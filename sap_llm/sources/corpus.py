@@ -164,6 +164,7 @@ class CorpusMetrics:
     def as_dict(self) -> dict[str, Any]:
         """Flat numbers: totals, per class, per quarantine reason, and per field the share that is printed."""
         printed, stated = (sum(counts[part] for counts in self.printed.values()) for part in (0, 1))
+        by_stated = sorted(self.printed.items(), key=lambda entry: (-entry[1][1], entry[0]))  # the UI plots the first
         return {
             "documents": sum(self.documents.values()),
             "pages": self.pages,
@@ -175,7 +176,7 @@ class CorpusMetrics:
             ),  # a corpus of classes states no values
             **{f"documents_{name}": count for name, count in sorted(self.documents.items())},
             **{f"quarantined_{reason}": count for reason, count in sorted(self.quarantined.items())},
-            **{f"printed_{name}": round(hits / all_, 4) for name, (hits, all_) in sorted(self.printed.items())},
+            **{f"printed_{name}": round(hits / all_, 4) for name, (hits, all_) in by_stated},
         }
 
 
