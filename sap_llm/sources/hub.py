@@ -69,7 +69,7 @@ def _cord(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[Wo
 
 def _rvl_cdip(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[Word]]:
     del size
-    return Truth(document_type=_RVL_CLASSES[record["label"]]), []
+    return Truth(document_type=dict(enumerate(_RVL_CLASSES))[record["label"]]), []
 
 
 HUB_CORPORA: dict[str, Interpreter] = {
