@@ -30,8 +30,9 @@ def corpus_release(
             annotated=annotated,
             corpora=stage.inputs_of(annotated),
             release=stage.release,
+            knowledge=stage.find("sap_knowledge"),
         )
-        return materialized(stage, built, headline=("documents",))
+        return materialized(stage, built, headline=("documents", "sap_texts", "largest_gap_to_target"))
 
 
 @dg.asset(partitions_def=release, deps=["corpus_release"], kinds={"spark", "parquet"}, metadata=TRAINING_COLUMNS)

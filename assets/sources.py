@@ -29,7 +29,7 @@ qorsync_patterns = dg.AssetSpec(
 )
 public_corpora = dg.AssetSpec(
     "public_corpora",
-    description="Published document sets: SROIE, FUNSD, ZUGFeRD e-invoices, Order-X, invoice2data.",
+    description="Published document sets: e-invoices and e-orders (ZUGFeRD, Order-X, Peppol), receipts, forms.",
     kinds={"huggingface"},
 )
 sap_api_metadata = dg.AssetSpec(

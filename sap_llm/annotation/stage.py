@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from sap_llm.annotation.groups import join_groups
 from sap_llm.evaluation.corpus import documents_with_pages
 from sap_llm.evaluation.fields import HEADER_FIELDS, FieldScores, score_fields
 from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, Predictor
@@ -23,7 +24,7 @@ from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "1"
+STAGE_VERSION = "2"
 _BUCKETS = 10_000
 
 
@@ -56,6 +57,8 @@ def build_annotated_docs(
 ) -> BuildResult:
     """Bring truths and pre-annotations of all corpora together.
 
+    Documents without a page stay in their corpora. Near-duplicates of different corpora become one group.
+
     Tables: `documents` (`releases.ANNOTATED_DOCUMENTS`), `annotations` (truths as they came, pre-annotations with
     source `model`), `quarantine`. Pages and blobs stay in the corpora.
 
@@ -72,6 +75,10 @@ def build_annotated_docs(
 
     def produce(writer: DatasetWriter) -> dict[str, Any]:
         documents, quarantine = collect_documents(context, corpora)
+        # An XML without a page has a truth, but nothing to learn from or to be tested on.
+        paged = documents.filter(pc.greater(documents.column("page_count"), 0))
+        without_pages = documents.num_rows - paged.num_rows
+        documents, groups_joined = join_groups(context.store, corpora, paged)
         truths = _truths(context, corpora, documents)
         documents = _with_truth(documents, truths)
         chosen = _to_pre_annotate(documents, config)
@@ -89,6 +96,8 @@ def build_annotated_docs(
         return _metrics(documents, truths, guesses, config) | {
             "annotator": annotator,
             "documents_quarantined": len(quarantine),
+            "documents_without_pages": without_pages,
+            "groups_joined": groups_joined,
         }
 
     return build(

@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
 commands = typer.Typer(
     no_args_is_help=True,
     help="Make dataset versions: corpus, training_set, model, evaluation, quantized, in this order. What exists for "
-    "the same inputs, code and configuration is reused. sap-knowledge stands by itself.",
+    "the same inputs, code and configuration is reused. public-docs and sap-knowledge stand by themselves.",
 )
 Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all that is made from it")]
 
@@ -66,6 +66,7 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
             annotated=annotated,
             corpora=corpora,
             release=release,
+            knowledge=store.current("sap_knowledge") if "sap_knowledge" in store.names() else None,
         ),
     )
 
@@ -178,19 +179,42 @@ def sap_knowledge(
         write_knowledge_graph(graph, built.dataset, progress=_progress)
 
 
+@commands.command()
+def public_docs(
+    corpus: Annotated[list[str] | None, typer.Argument(help="names of corpora; all that lie here by default")] = None,
+) -> None:
+    """Read public corpora and print the card of each: counts, licence, fields, what was refused and why."""
+    from rich.markdown import Markdown
+
+    from sap_llm.sources.card import PICTURE_HEADING
+    from sap_llm.sources.public import REPORT
+
+    deployment = Deployment.load()
+    for name in corpus or _available(deployment):
+        built = _corpus(deployment, name)
+        _say(built)
+        text = built.dataset.path(REPORT).read_text(encoding="utf-8")
+        console.print(Markdown(text.partition(PICTURE_HEADING)[0]))
+
+
 def _public(deployment: Deployment) -> dict[str, DatasetRef]:
-    from sap_llm.sources.public import PublicDocsConfig, available_corpora, build_public_docs
+    known = deployment.config(PartitionsConfig, PARTITIONS).corpora
+    return {f"public_docs/{name}": _say(_corpus(deployment, name)) for name in _available(deployment) if name in known}
+
+
+def _available(deployment: Deployment) -> list[str]:
+    from sap_llm.sources.public import available_corpora
 
     folder = deployment.documents_folder
+    return available_corpora(folder) if folder is not None else []
+
+
+def _corpus(deployment: Deployment, name: str) -> BuildResult:
+    from sap_llm.sources.public import PublicDocsConfig, build_public_docs
+
     config = deployment.config(PublicDocsConfig, "public_docs")
-    known = deployment.config(PartitionsConfig, PARTITIONS).corpora
-    return {
-        f"public_docs/{name}": _say(
-            build_public_docs(deployment.context(_progress), config=config, corpus=name, folder=folder)
-        )
-        for name in (available_corpora(folder) if folder is not None else [])
-        if name in known
-    }
+    folder = deployment.documents_folder
+    return build_public_docs(deployment.context(_progress), config=config, corpus=name, folder=folder)
 
 
 def _synthetic(deployment: Deployment) -> dict[str, DatasetRef]:

@@ -11,20 +11,24 @@ from typing import Any
 import pyarrow as pa
 from pydantic import Field
 
+from sap_llm.preparation.composition import CHART, Gap, chart, gaps, report
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.releases import RELEASE_DOCUMENTS
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-RELEASE_VERSION = "1"
+RELEASE_VERSION = "2"
+REPORT = "report.md"
+TEXTS = "corpus"  # table of `sap_knowledge` with one text per entity type
 OTHERS = "OTHERS"
 
 
 class CorpusReleaseConfig(StageConfig):
     """`configs/<profile>/corpus_release.yaml`. Source of the targets: roadmap, month 2."""
 
-    target_sources: dict[str, float] = Field(description="share by kind of input dataset; sums to 1")
+    target_sources: dict[str, int] = Field(description="documents by kind of input dataset")
+    target_texts: int = Field(default=0, description="SAP documentation texts; they are no documents", ge=0)
     target_types: dict[str, float] = Field(description=f"share by class, {OTHERS} for the rest; sums to 1")
 
 
@@ -35,6 +39,7 @@ def build_corpus_release(
     annotated: DatasetRef,
     corpora: Mapping[str, DatasetRef],
     release: str,
+    knowledge: DatasetRef | None = None,
 ) -> BuildResult:
     """Freeze everything that goes into a training set, and compare its composition with the target.
 
@@ -44,6 +49,8 @@ def build_corpus_release(
         annotated: `annotated_docs/<release>`.
         corpora: Input datasets by name; they hold the pages and blobs of the annotated documents.
         release: Name such as `r1`.
+        knowledge: `sap_knowledge`, whose texts are counted. It is part of the identity, but no input: nobody takes
+            pages from it.
 
     Raises:
         SapLlmError: An annotated document comes from a dataset that is not among `corpora`.
@@ -59,7 +66,8 @@ def build_corpus_release(
                 remedy="Pass the same corpora to annotated_docs and corpus_release.",
             )
         writer.write_table("documents", documents, RELEASE_DOCUMENTS)
-        return composition(documents, config)
+        texts = context.store.open(knowledge).manifest.rows[TEXTS] if knowledge else 0
+        return _compare(writer, documents, texts, config, release)
 
     return build(
         context,
@@ -67,22 +75,40 @@ def build_corpus_release(
         stage_version=RELEASE_VERSION,
         config=config,
         inputs={annotated.name: annotated, **corpora},
+        fingerprint={knowledge.name: str(knowledge)} if knowledge else None,
         produce=produce,
     )
 
 
-def composition(documents: pa.Table, config: CorpusReleaseConfig) -> dict[str, Any]:
-    """Actual shares beside the targets, and the largest difference (percentage points / 100)."""
+def _compare(
+    writer: DatasetWriter, documents: pa.Table, texts: int, config: CorpusReleaseConfig, release: str
+) -> dict[str, Any]:
+    """Numbers for the UI's plots, and the report with its chart."""
+    sources, types = composition(documents, config)
+    knowledge = gaps({"sap documentation text": config.target_texts}, {"sap documentation text": texts})
+    parts = [
+        ("Sources", sources, "documents"),
+        ("SAP documentation", knowledge, "texts"),
+        ("Classes", types, "documents"),
+    ]
+    writer.path(REPORT).write_text(report(f"Composition of {release}", parts), encoding="utf-8")
+    writer.path(CHART).write_text(chart([*sources, *types]), encoding="utf-8")
+    metrics: dict[str, Any] = {"documents": documents.num_rows, "sap_texts": texts}
+    for prefix, found in (("source", sources), ("type", types)):
+        for gap in found:
+            metrics[f"{prefix}_share_{gap.name}"] = round(gap.share, 4)
+            metrics[f"{prefix}_target_{gap.name}"] = round(gap.target, 4)
+    worst = max((abs(gap.share - gap.target) for gap in [*sources, *types]), default=0.0)
+    lacking = {f"lacking_{gap.name}": gap.lacking for gap in [*sources, *types]}
+    return metrics | {"largest_gap_to_target": round(worst, 4), **lacking}
+
+
+def composition(documents: pa.Table, config: CorpusReleaseConfig) -> tuple[list[Gap], list[Gap]]:
+    """The documents against the targets, by source and by class; a class' goal is its share of all target documents."""
     kinds = Counter(name.partition("/")[0] for name in documents.column("input").to_pylist())
     types = Counter(
         name if name in config.target_types else OTHERS for name in documents.column("document_type").to_pylist()
     )
-    metrics: dict[str, Any] = {"documents": documents.num_rows}
-    worst = 0.0
-    for prefix, target, actual in (("source", config.target_sources, kinds), ("type", config.target_types, types)):
-        for name in sorted(target.keys() | actual.keys()):
-            share = actual[name] / max(1, documents.num_rows)
-            metrics[f"{prefix}_share_{name}"] = round(share, 4)
-            metrics[f"{prefix}_target_{name}"] = target.get(name, 0.0)
-            worst = max(worst, abs(share - target.get(name, 0.0)))
-    return metrics | {"largest_gap_to_target": round(worst, 4)}
+    total = sum(config.target_sources.values())
+    goals = {name: round(share * total) for name, share in config.target_types.items()}
+    return gaps(config.target_sources, kinds), gaps(goals, types)

@@ -31,6 +31,7 @@ CURRENCY_SYMBOLS = {
     "RS": "INR",
     "RS.": "INR",
     "RM": "MYR",
+    "RP": "IDR",
     "FR.": "CHF",
     "SFR": "CHF",
     "SFR.": "CHF",
@@ -49,7 +50,7 @@ LEGAL_FORM = (
 )
 """Ends of company names, as a regular expression for text without case."""
 
-_MONEY_SIGN = r"(?:US\$|C\$|A\$|[€$£¥₹]|EUROS?|RS\.?|RM|S?FR\.?|ZŁ|KČ|KR\.?|[A-Z]{3})"
+_MONEY_SIGN = r"(?:US\$|C\$|A\$|[€$£¥₹]|EUROS?|R[SP]\.?|RM|S?FR\.?|ZŁ|KČ|KR\.?|[A-Z]{3})"
 _NUMBER = re.compile(
     rf"^(?P<open>\()?\s*(?P<sign>[+-])?\s*(?:{_MONEY_SIGN}\s*)?(?P<sign2>[+-])?\s*"
     rf"(?P<digits>\d[\d.,{_GROUPING}]*|[.,]\d+)(?:(?<=[.,])-{{1,2}}(?=\s|$))?(?P<close>\))?\s*(?P<tail>.*)$",

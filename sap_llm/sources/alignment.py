@@ -4,17 +4,19 @@ Belongs here: choosing among the places that `printed` finds, for header fields 
 items by rows that hold several of their values. A value that no words show keeps `printed` null: it does not count.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.schema.values import canonical
+from sap_llm.sources.einvoice_table import code_fields
 from sap_llm.sources.labels import LABELS
 from sap_llm.sources.printed import PrintedIndex, Span
 from sap_llm.sources.truth import Truth
 
+NOT_PRINTED = "not_printed"
 _LEFT_WORDS = 6
 _LABEL_LEFT, _LABEL_ABOVE = 3.0, 2.0
 _WEIGHTS = {
@@ -25,9 +27,20 @@ _WEIGHTS = {
     "line_quantity": 1.0,
     "line_unit": 0.5,
     "line_number": 0.5,
-}  # in this order fields of one line choose their words; specific ones first
+}  # in this order fields of one line choose their words; specific ones first, then all others by name
+_DEDUCTIONS = ("allowance_amount", "prepaid_amount", "discount_amount")
 _MIN_ROW_SCORE = 3.0  # a row shows a line item when it holds the description or two numbers
+_NEIGHBOUR_ROWS = 2  # an item often wraps: what stands on the next lines speaks for the row too
+_NEIGHBOUR_SHARE = 0.5
 _MAX_ROWS_APART = 6
+_SAME_WORDS = {
+    "line_supplier_material_number": "line_material_number",
+    "line_buyer_material_number": "line_material_number",
+    "line_gtin": "line_material_number",
+    "line_confirmed_quantity": "line_quantity",
+    "line_delivered_quantity": "line_quantity",
+    "line_received_quantity": "line_quantity",
+}  # the line's number or quantity under the name that it has in this document: printed once, true for both
 _FROM_RIGHT = ("line_net_amount", "line_unit_price")
 
 
@@ -38,12 +51,38 @@ class Aligned:
     Attributes:
         fields: Rows of `tables.FIELD`.
         line_items: Rows of `tables.LINE_ITEM`.
-        found: Field name to (printed, stated) counts, header and lines together.
+        found: Field name to (printed, stated) counts, header and lines together; codes, never searched, left out.
+        reasons: Why no words show a value, by line number (None: header) and field.
     """
 
     fields: list[dict[str, Any]]
     line_items: list[dict[str, Any]]
     found: dict[str, tuple[int, int]]
+    reasons: Mapping[tuple[int | None, str], str] = field(default_factory=dict)
+
+    def unprinted(self) -> Iterator["Unprinted"]:
+        """Values that no words show, each with the reason."""
+        for line, entry in stated(self.fields, self.line_items):
+            if entry["printed"] is None:
+                name = entry["field"]
+                reason = self.reasons.get((line, name), NOT_PRINTED)
+                yield Unprinted(line=line, field=name, value=entry["value"], reason=reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unprinted:
+    """A true value that no words show.
+
+    Attributes:
+        line: Number of the line item; None for a header field.
+        reason: `code` (of the XML alone, never searched), `elsewhere` (on a page, but not with its item), `other_form`
+            (a good part of it stands on a page) or `not_printed`.
+    """
+
+    line: int | None
+    field: str
+    value: str
+    reason: str
 
 
 def align(pages: Sequence[Page], truth: Truth, *, language: str | None) -> Aligned:
@@ -57,7 +96,13 @@ def align(pages: Sequence[Page], truth: Truth, *, language: str | None) -> Align
     index = PrintedIndex(pages, language=language)
     truth = _with_printed_signs(index, truth)
     items = _align_lines(index, truth)
-    used = {(span.page, word) for item in items for span in item.values() if span for word in span.words}
+    used = {
+        (span.page, word)
+        for item in items
+        for name, span in item.items()
+        if span and name in _WEIGHTS
+        for word in span.words
+    }
     fields = [
         _field(index, name, value, _choose(index, name, value, used), truth.source)
         for name, value in _canonical(truth.header).items()
@@ -68,10 +113,34 @@ def align(pages: Sequence[Page], truth: Truth, *, language: str | None) -> Align
         for number, (line, item) in enumerate(zip(lines, items, strict=True), start=1)
     ]
     found: dict[str, tuple[int, int]] = {}
-    for field in [*fields, *(field for item in line_items for field in item["fields"])]:
-        printed, stated = found.get(field["field"], (0, 0))
-        found[field["field"]] = (printed + (field["printed"] is not None), stated + 1)
-    return Aligned(fields=fields, line_items=line_items, found=found)
+    for _, entry in stated(fields, line_items):
+        name = entry["field"]
+        if name not in code_fields():
+            printed, count = found.get(name, (0, 0))
+            found[name] = (printed + (entry["printed"] is not None), count + 1)
+    reasons = {
+        (line, entry["field"]): _reason(index, entry["field"], entry["value"])
+        for line, entry in stated(fields, line_items)
+        if entry["printed"] is None and pages
+    }
+    return Aligned(fields=fields, line_items=line_items, found=found, reasons=reasons)
+
+
+def stated(
+    fields: Sequence[dict[str, Any]], line_items: Sequence[dict[str, Any]]
+) -> list[tuple[int | None, dict[str, Any]]]:
+    """Rows of `tables.FIELD` of header and lines, each with the number of its line item (None: header)."""
+    lines = [(item["line_number"], entry) for item in line_items for entry in item["fields"]]
+    return [*((None, entry) for entry in fields), *lines]
+
+
+def _reason(index: PrintedIndex, name: str, value: str) -> str:
+    kind = load_taxonomy().field(name).type
+    if name in code_fields():
+        return "code"
+    if index.find(value, kind):
+        return "elsewhere"
+    return "other_form" if index.resembles(value, kind) else NOT_PRINTED
 
 
 def _with_printed_signs(index: PrintedIndex, truth: Truth) -> Truth:
@@ -101,7 +170,9 @@ def _canonical(values: dict[str, str]) -> dict[str, str]:
 def _choose(index: PrintedIndex, name: str, value: str, used: set[tuple[int, int]]) -> Span | None:
     """The place that carries the field's label; without one the last for amounts, the first for all else."""
     kind = load_taxonomy().field(name).type
-    spans = index.find(value, kind)
+    spans = index.find(value, kind) if name not in code_fields() else []
+    if name in _DEDUCTIONS:  # stated without a sign, often printed with a minus
+        spans = spans or index.find(f"-{value}", kind)
     if not spans:
         return None
     is_amount = kind == "amount"
@@ -143,35 +214,66 @@ def _align_lines(index: PrintedIndex, truth: Truth) -> list[dict[str, Span | Non
     """For each line item the words of each field."""
     taxonomy = load_taxonomy()
     candidates = [
-        {name: index.find(value, taxonomy.field(name).type) for name, value in _canonical(line).items()}
+        {
+            name: index.find(value, taxonomy.field(name).type)
+            for name, value in _canonical(line).items()
+            if name not in code_fields()
+        }
         for line in truth.lines
     ]
-    rows = _rows(candidates, len(index.lines))
+    scores = [_row_scores(fields, len(index.lines)) for fields in candidates]
+    rows = _with_stragglers(_rows(scores), scores)
     chosen: list[dict[str, Span | None]] = []
-    for number, (fields, row) in enumerate(zip(candidates, rows, strict=True)):
+    for fields, row in zip(candidates, rows, strict=True):
         if row is None:
             chosen.append({})
             continue
-        before = max((other for other in rows[:number] if other is not None), default=-1)
-        after = min((other for other in rows[number + 1 :] if other is not None), default=len(index.lines))
+        before = max((other for other in rows if other is not None and other < row), default=-1)
+        after = min((other for other in rows if other is not None and other > row), default=len(index.lines))
         low, high = max(before + 1, row - _MAX_ROWS_APART), min(after - 1, row + _MAX_ROWS_APART)
         chosen.append(_choose_in_row(index, fields, row, low, high))
     return chosen
 
 
-def _rows(candidates: list[dict[str, list[Span]]], count: int) -> list[int | None]:
-    """One visual line for each item, in order, so that the sum of weighted hits is greatest (dynamic programming)."""
+def _row_scores(fields: dict[str, list[Span]], count: int) -> list[float]:
+    """For each visual line how much of an item it shows; 0 where it shows too little to be its row.
+
+    What only neighbouring lines show counts a share, so that of two rows with the same values that one wins whose
+    neighbours agree.
+    """
+    own, shared = [0.0] * count, [0.0] * count
+    for name, weight in _WEIGHTS.items():
+        lines = {span.line for span in fields.get(name, ())}
+        for line in lines:
+            own[line] += weight
+        steps = range(-_NEIGHBOUR_ROWS, _NEIGHBOUR_ROWS + 1)
+        for line in {line + step for line in lines for step in steps} - lines:
+            if 0 <= line < count:
+                shared[line] += weight * _NEIGHBOUR_SHARE
+    return [score + more if score >= _MIN_ROW_SCORE else 0.0 for score, more in zip(own, shared, strict=True)]
+
+
+def _with_stragglers(rows: list[int | None], scores: list[list[float]]) -> list[int | None]:
+    """Items that the source lists in another order than the page: each on its best line that no other item has."""
+    placed = list(rows)
+    for number, row in enumerate(rows):
+        free = [line for line in range(len(scores[number])) if line not in placed]
+        if row is None and free:
+            best = max(free, key=lambda line: scores[number][line])
+            placed[number] = best if scores[number][best] else None
+    return placed
+
+
+def _rows(items: list[list[float]]) -> list[int | None]:
+    """One visual line for each item, in order, so that the sum of scores is greatest (dynamic programming)."""
+    count = len(items[0]) if items else 0
     best = [0.0] * (count + 1)  # best[l]: using only lines before l
     history: list[list[int | None]] = []
-    for fields in candidates:
-        scores = [0.0] * count
-        for name, spans in fields.items():
-            for line in {span.line for span in spans}:
-                scores[line] += _WEIGHTS.get(name, 0.0)
+    for scores in items:
         following, picks = best.copy(), [None] * (count + 1)  # skipping the item costs nothing
         chosen: list[int | None] = list(picks)
         for line in range(count):
-            taken = best[line] + scores[line] if scores[line] >= _MIN_ROW_SCORE else 0.0
+            taken = best[line] + scores[line] if scores[line] else 0.0
             following[line + 1], chosen[line + 1] = best[line + 1], None
             if taken > following[line + 1]:
                 following[line + 1], chosen[line + 1] = taken, line
@@ -193,17 +295,16 @@ def _choose_in_row(
 ) -> dict[str, Span | None]:
     taken: set[tuple[int, int]] = set()
     chosen: dict[str, Span | None] = {}
-    for name in sorted(fields, key=list(_WEIGHTS).index):
-        free = [
-            span
-            for span in fields[name]
-            if low <= span.line <= high and not any((span.page, word) in taken for word in span.words)
-        ]
+    for name in [*(name for name in _WEIGHTS if name in fields), *sorted(fields.keys() - _WEIGHTS.keys())]:
+        near = [span for span in fields[name] if low <= span.line <= high]
+        free = [span for span in near if not any((span.page, word) in taken for word in span.words)]
         side = -1.0 if name in _FROM_RIGHT else 1.0
         best = min(free, key=lambda span: (abs(span.line - row), side * index.box(span)[0]), default=None)
-        chosen[name] = best
-        if best:
-            taken.update((best.page, word) for word in best.words)
+        shared = chosen.get(_SAME_WORDS.get(name, ""))
+        place = shared if shared in near else best
+        chosen[name] = place
+        if place:
+            taken.update((place.page, word) for word in place.words)
     return chosen
 
 

@@ -10,7 +10,7 @@ import tempfile
 import uuid
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -109,17 +109,9 @@ class SourceDocument:
         }
 
     def unprinted(self) -> Iterator[dict[str, Any]]:
-        """True values that no words show, so that nobody scores a model by them."""
-        lines = [(item["line_number"], entry) for item in self.aligned.line_items for entry in item["fields"]]
-        for line, entry in [*((None, entry) for entry in self.aligned.fields), *lines]:
-            if entry["printed"] is None:
-                yield {
-                    "document_id": self.document_id,
-                    "name": self.name,
-                    "line": line,
-                    "field": entry["field"],
-                    "value": entry["value"],
-                }
+        """True values that no words show and why, so that nobody scores a model by them."""
+        for entry in self.aligned.unprinted() if self.pages else ():  # without a page nothing could be printed
+            yield {"document_id": self.document_id, "name": self.name, **asdict(entry)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,30 +149,34 @@ class CorpusMetrics:
     printed: dict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     pages: int = 0
     words: int = 0
+    without_pages: int = 0
 
     def add(self, document: SourceDocument) -> None:
         """Count one document."""
         self.documents[document.truth.document_type] += 1
         self.pages += len(document.pages)
         self.words += sum(len(page.words) for page in document.pages)
-        for name, (printed, stated) in document.aligned.found.items():
+        self.without_pages += not document.pages
+        for name, (printed, stated) in document.aligned.found.items() if document.pages else ():
             self.printed[name][0] += printed
             self.printed[name][1] += stated
 
     def as_dict(self) -> dict[str, Any]:
         """Flat numbers: totals, per class, per quarantine reason, and per field the share that is printed."""
         printed, stated = (sum(counts[part] for counts in self.printed.values()) for part in (0, 1))
+        by_stated = sorted(self.printed.items(), key=lambda entry: (-entry[1][1], entry[0]))  # the UI plots the first
         return {
             "documents": sum(self.documents.values()),
             "pages": self.pages,
             "words": self.words,
             "quarantined": sum(self.quarantined.values()),
+            "documents_without_pages": self.without_pages,
             **(
                 {"alignment_rate": round(printed / stated, 4)} if stated else {}
             ),  # a corpus of classes states no values
             **{f"documents_{name}": count for name, count in sorted(self.documents.items())},
             **{f"quarantined_{reason}": count for reason, count in sorted(self.quarantined.items())},
-            **{f"printed_{name}": round(hits / all_, 4) for name, (hits, all_) in sorted(self.printed.items())},
+            **{f"printed_{name}": round(hits / all_, 4) for name, (hits, all_) in by_stated},
         }
 
 
@@ -250,14 +246,11 @@ def write_corpus(writer: DatasetWriter, records: Iterable[SourceDocument | Fault
     True values that no words show are listed in the file `UNPRINTED`, one JSON object a line.
     """
     metrics = CorpusMetrics()
-    seen: dict[str, str] = {}
     with Spool() as spool, writer.path(UNPRINTED).open("w", encoding="utf-8") as unprinted:
-        for record in records:
-            fault = record if isinstance(record, Fault) else _duplicate(record, seen)
-            if fault is not None or isinstance(record, Fault):
-                assert fault is not None
-                spool.add("quarantine", fault.row())
-                metrics.quarantined[fault.reason] += 1
+        for record in without_duplicates(records):
+            if isinstance(record, Fault):
+                spool.add("quarantine", record.row())
+                metrics.quarantined[record.reason] += 1
                 continue
             spool.add("documents", record.row(ingest_time=now))
             spool.add("annotations", record.annotation(created_at=now))
@@ -270,6 +263,14 @@ def write_corpus(writer: DatasetWriter, records: Iterable[SourceDocument | Fault
             unprinted.writelines(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in record.unprinted())
         spool.write(writer)
     return metrics
+
+
+def without_duplicates(records: Iterable[SourceDocument | Fault]) -> Iterator[SourceDocument | Fault]:
+    """The records, each document whose id was met before replaced by a fault that says where."""
+    seen: dict[str, str] = {}
+    for record in records:
+        fault = None if isinstance(record, Fault) else _duplicate(record, seen)
+        yield fault or record
 
 
 def document_id(source: str, key: str) -> str:

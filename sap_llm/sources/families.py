@@ -5,18 +5,19 @@ does not name them. Near-duplicates among training data of any source are `prepa
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from sap_llm.schema.page import Page
+from sap_llm.sources.near_duplicates import Signatures, near_pairs, triples
 
 _LEGAL = re.compile(
     r"\b(?:gmbh|ag|kg|co|mbh|ohg|ug|e ?k|inc|ltd|llc|plc|corp|sarl|sas|sa|sl|bv|b v|nv|sdn|bhd|sdn bhd|spa|srl|a ?g)\b"
 )
-_SAME_TEXT = 0.5  # share of shingles in common, of the smaller document
+_SAME_TEXT = 0.5  # share of word triples in common, of the smaller document
 _SAME_TEMPLATE = 0.6
 _COMMON = 80  # what more documents share says nothing about two of them, and pairs grow with the square
 _GRID = 12  # cells a page side, for the places of labels
@@ -35,30 +36,59 @@ class Family:
     template: str
 
 
-def families(documents: Sequence[tuple[str, str | None, Page]], *, prefix: str) -> list[Family]:
-    """Group documents given as (id, vendor, first page).
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """What is known of a document to be grouped.
 
-    Two documents are in one group when their vendors' names agree (case, punctuation and legal form aside) or half of
-    the word triples of the smaller one are in the other; groups are closed under both.
+    Attributes:
+        name: Names the group and the template if it is their first.
+        vendor: Who issued it.
+        page: Its first page; None where it has none.
     """
-    count = len(documents)
-    groups, templates = _Union(count), _Union(count)
+
+    name: str
+    vendor: str | None = None
+    page: Page | None = None
+
+
+def families(members: Sequence[Member], matrix: Signatures, *, prefix: str) -> list[Family]:
+    """Group documents.
+
+    Two documents are in one group when their vendors' names agree (case, punctuation and legal form aside) or when
+    their texts are near-duplicates: half of the word triples of the smaller one are in the other (exact, but blind to
+    triples that very many share), or their signatures agree. Groups are closed under all of these.
+
+    Args:
+        members: The documents.
+        matrix: `near_duplicates.signatures` of their first pages.
+        prefix: Of the groups' names.
+    """
+    groups, templates = Union(len(members)), Union(len(members))
     vendors: dict[str, int] = {}
-    for index, (_, vendor, _) in enumerate(documents):
-        name = vendor_key(vendor)
+    for index, member in enumerate(members):
+        name = vendor_key(member.vendor)
         if name:
             groups.join(index, vendors.setdefault(name, index))
-    for left, right in _similar([_shingles(page) for _, _, page in documents], _SAME_TEXT):
+    for left, right in (*_similar([_triples(member.page) for member in members], _SAME_TEXT), *near_pairs(matrix)):
         groups.join(left, right)
-    for left, right in _similar([_skeleton(page) for _, _, page in documents], _SAME_TEMPLATE):
+    for left, right in _similar([_skeleton(member.page) for member in members], _SAME_TEMPLATE):
         templates.join(left, right)
     return [
         Family(
-            group=f"{prefix}:{_name(documents[groups.find(index)])}",
-            template=f"{prefix}-template:{documents[templates.find(index)][0]}",
+            group=f"{prefix}:{_name(members[groups.find(index)])}",
+            template=f"{prefix}-template:{members[templates.find(index)].name}",
         )
-        for index in range(count)
+        for index in range(len(members))
     ]
+
+
+def near_duplicate_groups(matrix: Signatures) -> list[int]:
+    """Sizes of the groups of two and more that texts alone make, the largest first."""
+    groups = Union(len(matrix))
+    for left, right in near_pairs(matrix):
+        groups.join(left, right)
+    sizes = Counter(groups.find(index) for index in range(len(matrix)))
+    return sorted((size for size in sizes.values() if size > 1), reverse=True)
 
 
 def vendor_key(name: str | None) -> str:
@@ -67,18 +97,18 @@ def vendor_key(name: str | None) -> str:
     return " ".join(_LEGAL.sub(" ", words).split())
 
 
-def _name(document: tuple[str, str | None, Page]) -> str:
-    identifier, vendor, _ = document
-    return vendor_key(vendor).replace(" ", "-") or identifier
+def _name(member: Member) -> str:
+    return vendor_key(member.vendor).replace(" ", "-") or member.name
 
 
-def _shingles(page: Page) -> set[int]:
-    words = [re.sub(r"\d", "0", word.casefold()) for word in page.words]
-    return {hash_text(" ".join(words[start : start + 3])) for start in range(max(1, len(words) - 2))}
+def _triples(page: Page | None) -> set[int]:
+    return {hash_text(triple) for triple in triples(page.words)} if page else set()
 
 
-def _skeleton(page: Page) -> set[int]:
+def _skeleton(page: Page | None) -> set[int]:
     """Words without digits and their cells: labels stand still while values change."""
+    if page is None:
+        return set()
     cells = (page.boxes[:, :2] / np.array([max(page.width, 1), max(page.height, 1)]) * _GRID).astype(int).tolist()
     return {
         hash_text(f"{word.casefold()} {column} {row}")
@@ -115,18 +145,20 @@ def _similar(sets: list[set[int]], threshold: float) -> list[tuple[int, int]]:
     ]
 
 
-class _Union:
+class Union:
     """Disjoint sets; the smallest index represents its set."""
 
     def __init__(self, count: int) -> None:
         self._parents = list(range(count))
 
     def find(self, index: int) -> int:
+        """The smallest index of the set."""
         while self._parents[index] != index:
             self._parents[index] = self._parents[self._parents[index]]
             index = self._parents[index]
         return index
 
     def join(self, left: int, right: int) -> None:
+        """Make one set of two."""
         first, second = sorted((self.find(left), self.find(right)))
         self._parents[second] = first

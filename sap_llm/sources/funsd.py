@@ -16,7 +16,6 @@ from sap_llm.sources.corpus import Fault, sha256
 from sap_llm.sources.reader import Read, ReaderContext
 from sap_llm.sources.truth import Truth
 
-LICENCE = "FUNSD, non-commercial research only"
 _LETTER_HEIGHT_POINTS = 792.0  # the scans are US letter pages
 
 
@@ -48,7 +47,6 @@ def _read(context: ReaderContext, path: Path) -> Read | Fault:
         pages=[page],
         truth=Truth(document_type="FORM", source="human"),
         language="en",
-        licence=LICENCE,
     )
 
 

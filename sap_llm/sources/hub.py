@@ -1,155 +1,117 @@
 """Reader of corpora from the Hugging Face hub (SROIE, CORD, FUNSD, RVL-CDIP), behind the same interface as folders.
 
-Belongs here: the features of these datasets. Without a folder the hub is asked; a folder is one written by
-`datasets.Dataset.save_to_disk`. The package `datasets` is an extra and only imported here, inside functions.
+Belongs here: the features of these datasets, from a record to truth, words and page. Where records come from is
+`local_sets`, CORD's annotation is `cord`.
 """
 
 import io
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sap_llm.reading.lines import order_words
-from sap_llm.schema.errors import MissingToolError, SapLlmError, SourceError
+from sap_llm.schema.errors import MissingToolError, SapLlmError
 from sap_llm.schema.page import Page
+from sap_llm.sources.catalogue import catalogue
+from sap_llm.sources.cord import Word, cord_truth, cord_words, read_annotation
 from sap_llm.sources.corpus import Fault, sha256
+from sap_llm.sources.local_sets import records
 from sap_llm.sources.reader import Read, ReaderContext
 from sap_llm.sources.truth import Truth
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _LETTER_HEIGHT_POINTS = 792.0
 _NORMALISED = 1000.0  # LayoutLM convention: boxes in thousandths of the page
 _SROIE = {"company": "seller_name", "date": "document_date", "total": "total_amount"}
-_RVL_CLASSES = {2: "FORM", 11: "SUPPLIER_INVOICE"}  # of its 16 classes those that the taxonomy has
+_RVL_CLASSES = (
+    "OTHER",  # letter
+    "FORM",
+    "OTHER",  # email
+    "OTHER",  # handwritten
+    "OTHER",  # advertisement
+    "OTHER",  # scientific report
+    "OTHER",  # scientific publication
+    "OTHER",  # specification
+    "OTHER",  # file folder
+    "OTHER",  # news article
+    "OTHER",  # budget
+    "SUPPLIER_INVOICE",  # invoice
+    "OTHER",  # presentation
+    "FORM",  # questionnaire
+    "OTHER",  # resume
+    "OTHER",  # memo
+)
+"""Our class of each of RVL-CDIP's 16, in the order of its labels."""
+_SHARP, _CONTRAST, _SHORT_SIDE = 60.0, 100.0, 500.0  # what a legible scan has at least; less lowers the quality
 
-Interpreter = Callable[[dict[str, Any], tuple[int, int]], tuple[Truth, list[tuple[str, list[float]]]]]
+Interpreter = Callable[[dict[str, Any], tuple[int, int]], tuple[Truth, list[Word]]]
 
 
-@dataclass(frozen=True, kw_only=True)
-class HubCorpus:
-    """A dataset of the hub.
-
-    Attributes:
-        repository: Owner and name on the hub.
-        split: Which part is read.
-        role: Role of its documents.
-        licence: As its card states.
-        interpret: From a record and the picture's size to truth and words with pixel boxes.
-    """
-
-    repository: str
-    split: str
-    role: str
-    licence: str
-    interpret: Interpreter
-
-
-def _sroie(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[tuple[str, list[float]]]]:
+def _sroie(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[Word]]:
     entities = record.get("entities") or {}
     header = {field: str(entities[name]) for name, field in _SROIE.items() if entities.get(name)}
     return Truth(document_type="RECEIPT", header=header), _scaled(record["words"], record["bboxes"], size)
 
 
-def _funsd(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[tuple[str, list[float]]]]:
+def _funsd(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[Word]]:
     return Truth(document_type="FORM"), _scaled(record.get("tokens") or record["words"], record["bboxes"], size)
 
 
-def _cord(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[tuple[str, list[float]]]]:
+def _cord(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[Word]]:
     del size  # CORD's quads are pixels already
-    truth = json.loads(record["ground_truth"])
-    words = []
-    for line in truth["valid_line"]:
-        for word in line["words"]:
-            quad = word["quad"]
-            xs, ys = ([float(quad[f"{axis}{corner}"]) for corner in range(1, 5)] for axis in "xy")
-            words.append((str(word["text"]), [min(xs), min(ys), max(xs), max(ys)]))
-    parse = truth.get("gt_parse", {})
-    total = _one(_one(parse.get("total")).get("total_price"))
-    tax = _one(_one(parse.get("sub_total")).get("tax_price"))
-    header = {name: value for name, value in (("total_amount", total), ("tax_amount", tax)) if isinstance(value, str)}
-    return Truth(document_type="RECEIPT", header=header), words
+    annotation = read_annotation(record["ground_truth"])
+    return cord_truth(annotation), cord_words(annotation)
 
 
-def _rvl_cdip(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[tuple[str, list[float]]]]:
+def _rvl_cdip(record: dict[str, Any], size: tuple[int, int]) -> tuple[Truth, list[Word]]:
     del size
-    name = _RVL_CLASSES.get(record["label"])
-    if name is None:
-        raise LookupError(f"class {record['label']} is not in the taxonomy")
-    return Truth(document_type=name), []
+    return Truth(document_type=dict(enumerate(_RVL_CLASSES))[record["label"]]), []
 
 
-HUB_CORPORA: dict[str, HubCorpus] = {
-    "hub-sroie": HubCorpus(
-        repository="darentang/sroie", split="train", role="train", licence="CC-BY-4.0", interpret=_sroie
-    ),
-    "hub-cord": HubCorpus(
-        repository="naver-clova-ix/cord-v2", split="train", role="train", licence="CC-BY-4.0", interpret=_cord
-    ),
-    "hub-funsd": HubCorpus(
-        repository="nielsr/funsd", split="train", role="test_only", licence="FUNSD, research only", interpret=_funsd
-    ),
-    "hub-rvl-cdip": HubCorpus(
-        repository="aharley/rvl_cdip", split="train", role="train", licence="unknown", interpret=_rvl_cdip
-    ),
+HUB_CORPORA: dict[str, Interpreter] = {
+    "hub-sroie": _sroie,
+    "hub-cord": _cord,
+    "hub-funsd": _funsd,
+    "hub-rvl-cdip": _rvl_cdip,
 }
+"""From a record and the picture's size to truth and words with pixel boxes; no words: OCR reads the picture."""
+_LANGUAGES = {"hub-sroie": "en", "hub-cord": "id", "hub-funsd": "en", "hub-rvl-cdip": "en"}
 
 
 def read_hub(name: str) -> Callable[[ReaderContext], Iterator[Read | Fault]]:
     """The reader of one of `HUB_CORPORA`."""
 
     def read(context: ReaderContext) -> Iterator[Read | Fault]:
-        corpus = HUB_CORPORA[name]
-        for index, record in enumerate(_records(corpus, context.folder)):
-            yield _read(context, corpus, record, f"{corpus.repository}/{corpus.split}/{index}")
+        facts = catalogue()[name]
+        for index, record in enumerate(records(facts, context.folder)):
+            yield _read(context, name, record, f"{facts.repository}/{facts.split}/{index}")
 
     return read
 
 
-def _records(corpus: HubCorpus, folder: Path) -> Iterator[dict[str, Any]]:
-    if find_spec("datasets") is None:
-        raise MissingToolError(
-            "reading the Hugging Face hub needs the package `datasets`.",
-            where=corpus.repository,
-            remedy="Install the extra: pip install 'sap-llm[hub]'.",
-        )
-    import datasets
-
+def _read(context: ReaderContext, corpus: str, record: dict[str, Any], name: str) -> Read | Fault:
     try:
-        if folder == Path():
-            loaded = datasets.load_dataset(corpus.repository, split=corpus.split, streaming=True)
-        else:
-            loaded = datasets.load_from_disk(str(folder))
-            loaded = loaded[corpus.split] if isinstance(loaded, datasets.DatasetDict) else loaded
-    except Exception as error:
-        raise SourceError(
-            f"the dataset cannot be opened ({type(error).__name__}: {error}).",
-            where=corpus.repository if folder == Path() else str(folder),
-            remedy="Check the network, or give a folder written by `save_to_disk`.",
-        ) from error
-    yield from loaded
-
-
-def _read(context: ReaderContext, corpus: HubCorpus, record: dict[str, Any], name: str) -> Read | Fault:
-    try:
-        image = record["image"]
+        image = _picture(record["image"])
         stream = io.BytesIO()
-        image.convert("RGB").save(stream, format="PNG", compress_level=1)
+        image.save(stream, format="PNG", compress_level=1)
         content = stream.getvalue()
-        truth, words = corpus.interpret(record, image.size)
+        quality = picture_quality(image)
+        truth, words = HUB_CORPORA[corpus](record, image.size)
         if words:
             pages = [_page(words, image.size, sha256(content))]
-            quality = 1.0
         else:  # pictures only
             read = context.sandbox.read(content, name=name, max_pages=1)
-            pages, quality = read.pages, read.quality
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
-        return Fault(record=name, source=corpus.repository, reason="bad_record", detail=f"{error!r}")
+            pages, quality = read.pages, min(quality, read.quality)
+    except (LookupError, ValueError, TypeError, AttributeError, OSError) as error:
+        return Fault(record=name, source=corpus, reason="bad_record", detail=f"{error!r}")
+    except MissingToolError as error:
+        return Fault(record=name, source=corpus, reason="needs_ocr", detail=str(error))
     except SapLlmError as error:
-        return Fault(record=name, source=corpus.repository, reason="unreadable", detail=str(error))
+        return Fault(record=name, source=corpus, reason="unreadable", detail=str(error))
     return Read(
         key=sha256(content),
         name=name,
@@ -158,8 +120,38 @@ def _read(context: ReaderContext, corpus: HubCorpus, record: dict[str, Any], nam
         pages=pages,
         truth=truth,
         quality=quality,
-        licence=corpus.licence,
+        language=_LANGUAGES[corpus],
     )
+
+
+def _picture(value: Any) -> "Image":
+    """The picture of a record: decoded already, a file, or bytes as Parquet holds them."""
+    from PIL import Image
+
+    if isinstance(value, Path):
+        value = {"bytes": value.read_bytes()}
+    if isinstance(value, dict):
+        with Image.open(io.BytesIO(value["bytes"])) as opened:
+            return opened.convert("RGB")
+    image: Image.Image = value.convert("RGB")
+    return image
+
+
+def picture_quality(image: "Image") -> float:
+    """How legible a picture is by its pixels alone, 0..1: the worst of sharpness, contrast and size.
+
+    Sharpness is the Laplacian at the strongest edges, contrast the distance between ink and paper; ink covers a
+    thousandth of the picture at least. Scanned and photographed text of usual size has 1.
+    """
+    gray = np.asarray(image.convert("L"), dtype=np.float32)
+    if min(gray.shape) < 3:
+        return 0.0
+    dark, light = np.percentile(gray, (0.1, 99))
+    middle = gray[1:-1, 1:-1]
+    laplacian = gray[:-2, 1:-1] + gray[2:, 1:-1] + gray[1:-1, :-2] + gray[1:-1, 2:] - 4 * middle
+    edges = np.sort(np.abs(laplacian), axis=None)[-max(1, laplacian.size // 1000) :]  # text covers little of a page
+    sharpness, contrast = float(edges.mean()) / _SHARP, float(light - dark) / _CONTRAST
+    return round(float(min(1.0, sharpness, contrast, min(gray.shape) / _SHORT_SIDE)), 4)
 
 
 def _page(words: list[tuple[str, list[float]]], size: tuple[int, int], image_sha256: str) -> Page:
@@ -187,10 +179,3 @@ def _scaled(words: list[str], boxes: list[list[float]], size: tuple[int, int]) -
         (word, [edge * factor for edge, factor in zip(box, factors, strict=True)])
         for word, box in zip(words, boxes, strict=True)
     ]
-
-
-def _one(value: Any) -> Any:
-    """CORD repeats a group as a list where it occurs more than once; the first counts."""
-    if isinstance(value, list):
-        value = value[0] if value else None
-    return {} if value is None else value

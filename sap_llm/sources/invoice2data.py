@@ -13,7 +13,6 @@ from sap_llm.sources.corpus import Fault, sha256
 from sap_llm.sources.reader import Read, ReaderContext
 from sap_llm.sources.truth import Truth
 
-LICENCE = "MIT"
 _HEADER = {
     "issuer": "seller_name",
     "invoice_number": "document_number",
@@ -73,7 +72,6 @@ def _read(context: ReaderContext, path: Path, document: Path) -> Read | Fault:
             document_type="SUPPLIER_INVOICE", header=header, lines=tuple(line for line in lines if line), source="human"
         ),
         quality=read.quality,
-        licence=LICENCE,
     )
 
 

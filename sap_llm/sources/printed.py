@@ -8,7 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -17,7 +17,10 @@ from sap_llm.schema.page import Page
 from sap_llm.schema.values import canonical
 
 _LONGEST = {"amount": 4, "percent": 3, "quantity": 3, "integer": 1, "date": 6, "currency": 1, "unit": 1}
-_KEYED = ("string", "vat_id", "iban", "bic", "country")
+_KEYED = ("string", "vat_id", "iban", "bic")
+_COUNTRY_LANGUAGES = ("de", "en", "es", "fr", "it", "nl")  # in which a page may name a country
+_NUMBERS = ("amount", "quantity", "percent")
+_MIN_DIGITS, _MIN_PART = 2, 4  # what is shorter stands on any page
 _GAP = 1.5  # heights of a line between words of one value
 _NEXT_LINE = 2.5  # heights between lines of one wrapped value
 _INDENT_POINTS = 12.0
@@ -68,11 +71,28 @@ class PrintedIndex:
         """Every place that shows the canonical `value` of type `kind`, in reading order."""
         if kind == "bic" and len(value) == 8:  # canonical form leaves out the main office
             return self._find_key(_key(value)) + self._find_key(_key(value + "XXX"))
+        if kind == "country":
+            return [span for name in _country_names(value) for span in self._find_key(_key(name))]
         if kind in _KEYED:
             return self._find_key(_key(value))
         if kind not in self._by_type:
             self._by_type[kind] = self._read(kind)
         return self._by_type[kind].get(value, [])
+
+    def resembles(self, value: str, kind: str) -> bool:
+        """Whether a good part of a value stands somewhere, so that the page may show it in another form.
+
+        Of numbers the digits without leading and trailing zeros, of texts half of the longer words; dates are written
+        in too many ways to tell.
+        """
+        if kind in _NUMBERS:
+            digits = _digits(value)
+            return len(digits) >= _MIN_DIGITS and any(
+                _digits(word) == digits for page in self.pages for word in page.words
+            )
+        parts = {key for part in value.split() if len(key := _key(part)) >= _MIN_PART}
+        shown = parts & {key for keys in (*self._keys, *self._tail_keys) for key in keys}
+        return kind == "string" and len(shown) * 2 >= len(parts) > 0
 
     def text(self, span: Span) -> str:
         """Words of the span joined by spaces, as printed."""
@@ -166,9 +186,9 @@ class PrintedIndex:
         for page, candidates in self.lines[line + 1 : line + 4]:
             if page != page_index or boxes[candidates[0], 1] - boxes[current, 3] > limit:
                 return
-            for index in candidates:
+            for position, index in enumerate(candidates):
                 if abs(float(boxes[index, 0] - boxes[first, 0])) < _INDENT_POINTS:
-                    yield index
+                    yield from candidates[position : position + 1 + (not self._keys[page_index][index])]  # past a dash
                     break
 
 
@@ -176,3 +196,16 @@ def _key(text: str) -> str:
     """Letters and digits only, without case and accents: `Lieferanten-Straße` and `LIEFERANTENSTRASSE` agree."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     return "".join(char for char in plain if char.isalnum())
+
+
+def _digits(text: str) -> str:
+    return re.sub(r"\D", "", text).strip("0")
+
+
+@cache
+def _country_names(code: str) -> tuple[str, ...]:
+    """A country's code and its names, the code last: two letters stand in many places."""
+    from babel import Locale
+
+    names = (Locale(language).territories.get(code.upper(), code) for language in _COUNTRY_LANGUAGES)
+    return tuple(dict.fromkeys([*names, code]))

@@ -1,75 +1,72 @@
 """The stage `public_docs`: public corpora of real documents as corpus tables, one dataset a corpus.
 
-Belongs here: which corpora there are, their roles, and what all readers share: joining truth to words, language,
-groups. How a corpus lies on disk is its reader's module; the Hugging Face hub is `hub`.
+Belongs here: which reader reads which corpus, and what all readers share: joining truth to words, language, groups,
+filters, the card. What is known of a corpus is `corpora.yaml`; how it lies on disk is its reader's module.
 """
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from sap_llm.reading.sandbox import Sandbox
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.sources.alignment import align
-from sap_llm.sources.corpus import Fault, SourceDocument, document_id, write_corpus
-from sap_llm.sources.families import families, hash_text
+from sap_llm.sources.card import PAGES, card, picture
+from sap_llm.sources.catalogue import CorpusFacts, catalogue
+from sap_llm.sources.corpus import Fault, SourceDocument, document_id, without_duplicates, write_corpus
+from sap_llm.sources.einvoice_files import read_xml_folder
+from sap_llm.sources.families import Member, families, hash_text, near_duplicate_groups
+from sap_llm.sources.filters import DocumentFilters, refusal
 from sap_llm.sources.funsd import read_funsd
 from sap_llm.sources.hub import HUB_CORPORA, read_hub
 from sap_llm.sources.invoice2data import read_invoice2data
 from sap_llm.sources.labels import guess_language
+from sap_llm.sources.near_duplicates import SIGNATURES, Signatures, signatures, write_signatures
 from sap_llm.sources.reader import Read, Reader, ReaderContext
 from sap_llm.sources.sroie import read_sroie
 from sap_llm.sources.zugferd import read_zugferd
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "3"
+STAGE_VERSION = "4"
+REPORT = "report.md"
 _PERCENT = 100
 
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """A corpus that the house knows.
-
-    Attributes:
-        reader: Yields its documents.
-        role: train or test_only; of a train corpus a share of the groups becomes develop.
-        folder: Name of its folder in a collection of corpora.
-    """
-
-    reader: Reader
-    role: str
-    folder: str
-
-
-CORPORA: dict[str, Corpus] = {
-    "zugferd": Corpus(reader=read_zugferd, role="test_only", folder="zugferd-corpus"),
-    "order-x": Corpus(reader=read_zugferd, role="test_only", folder="order-x"),
-    "invoice2data": Corpus(reader=read_invoice2data, role="test_only", folder="invoice2data"),
-    "funsd": Corpus(reader=read_funsd, role="test_only", folder="funsd"),
-    "sroie": Corpus(reader=read_sroie, role="train", folder="sroie"),
-    **{name: Corpus(reader=read_hub(name), role=entry.role, folder=name) for name, entry in HUB_CORPORA.items()},
+READERS: dict[str, Reader] = {
+    "zugferd": read_zugferd,
+    "order-x": read_zugferd,
+    "invoice2data": read_invoice2data,
+    "funsd": read_funsd,
+    "sroie": read_sroie,
+    "xrechnung": read_xml_folder,
+    "en16931": read_xml_folder,
+    "peppol-billing": read_xml_folder,
+    "peppol-ordering": read_xml_folder,
+    "peppol-logistics": read_xml_folder,
+    **{name: read_hub(name) for name in HUB_CORPORA},
 }
-"""Every corpus by the name that its dataset and `documents.source` carry."""
+"""The reader of every corpus of the catalogue."""
 
 
 class PublicDocsConfig(StageConfig):
     """Configuration of `public_docs`."""
 
     max_documents: int = 0  # of one corpus, 0 for all
-    max_pages: int = 20
+    max_pages: int = 20  # read of one document
     timeout_seconds: float = 60.0  # for reading one file
     memory_bytes: int = 4 * 2**30  # of the reader process
     exclude_folders: tuple[str, ...] = ("fail",)
-    min_printed_share: float = 0.5  # of header values; below, the truth is about another document
     develop_share: float = 0.2  # of the groups of a train corpus
+    filters: DocumentFilters = Field(default=DocumentFilters())
 
 
 def available_corpora(folder: Path) -> list[str]:
     """Corpora whose folder lies in `folder`, a collection such as the one that `make demo DOCUMENTS=` names."""
-    return [name for name, corpus in CORPORA.items() if name not in HUB_CORPORA and (folder / corpus.folder).is_dir()]
+    return [name for name, facts in catalogue().items() if (folder / facts.folder).is_dir()]
 
 
 def build_public_docs(
@@ -80,29 +77,31 @@ def build_public_docs(
     Args:
         context: Store, clock and progress.
         config: Limits and shares.
-        corpus: A key of `CORPORA`.
+        corpus: Name of a corpus of the catalogue.
         folder: The corpus' folder, or the collection that holds it. None lets a hub corpus download itself.
 
     Raises:
         ConfigurationError: No such corpus.
         SourceError: The folder does not exist or holds no document.
     """
-    entry = CORPORA.get(corpus)
-    if entry is None:
-        raise ConfigurationError(f"no corpus {corpus!r}.", where="public_docs", remedy=f"Known: {', '.join(CORPORA)}.")
-    place = _place(corpus, entry, folder)
+    facts = catalogue().get(corpus)
+    if facts is None:
+        raise ConfigurationError(f"no corpus {corpus!r}.", where="public_docs", remedy=f"Known: {', '.join(READERS)}.")
+    place = _place(corpus, facts, folder)
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
         with Sandbox(timeout_seconds=config.timeout_seconds, memory_bytes=config.memory_bytes) as sandbox:
             reader = ReaderContext(
                 folder=place, sandbox=sandbox, max_pages=config.max_pages, exclude_folders=config.exclude_folders
             )
-            records = list(_limited(entry.reader(reader), config.max_documents, context, corpus))
-        joined = _joined(records, corpus, entry.role, config)
-        metrics = write_corpus(writer, joined, now=context.clock.now()).as_dict()
-        if not metrics["documents"] and not metrics["quarantined"]:
+            records = list(_limited(READERS[corpus](reader), config.max_documents, context, corpus))
+        if not records:
             raise SourceError("no document found.", where=str(place), remedy=f"Check that it is the {corpus} corpus.")
-        return metrics
+        joined = list(without_duplicates(_joined(records, corpus, facts, config)))
+        metrics = write_corpus(writer, joined, now=context.clock.now()).as_dict()
+        documents = [record for record in joined if isinstance(record, SourceDocument)]
+        _describe(writer, corpus, facts, documents, [record for record in joined if isinstance(record, Fault)])
+        return {"read": len(joined), **metrics, "groups": len({document.split_group for document in documents})}
 
     return build(
         context,
@@ -124,14 +123,14 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
-def _place(corpus: str, entry: Corpus, folder: Path | None) -> Path:
+def _place(corpus: str, facts: CorpusFacts, folder: Path | None) -> Path:
     if folder is None:
         if corpus in HUB_CORPORA:
             return Path()
         raise SourceError(
             f"the corpus {corpus} needs a folder.", where="public_docs", remedy="Give DOCUMENTS=<folder>."
         )
-    inner = folder / entry.folder
+    inner = folder / facts.folder
     place = inner if inner.is_dir() else folder
     if not place.is_dir():
         raise SourceError("no such folder.", where=str(folder), remedy=f"Name the folder of the {corpus} corpus.")
@@ -150,31 +149,38 @@ def _limited(records: Iterator[Read | Fault], limit: int, context: StageContext,
 
 
 def _joined(
-    records: list[Read | Fault], corpus: str, role: str, config: PublicDocsConfig
+    records: list[Read | Fault], corpus: str, facts: CorpusFacts, config: PublicDocsConfig
 ) -> Iterable[SourceDocument | Fault]:
-    """Documents with aligned truth and groups; those that their truth does not describe become faults."""
+    """Documents with aligned truth and groups; those that a filter refuses become faults."""
     documents: list[SourceDocument] = []
     for record in records:
         if isinstance(record, Fault):
             yield record
             continue
-        document = _document(record, corpus)
-        fault = _mismatch(document, config.min_printed_share)
+        document = _document(record, corpus, facts)
+        fault = refusal(document, config.filters)
         if fault is None:
             documents.append(document)
         else:
             yield fault
-    found = families([(item.name, item.vendor, item.pages[0]) for item in documents], prefix=corpus)
-    for document, family in zip(documents, found, strict=True):
+    members = [
+        Member(
+            name=document.name,
+            vendor=document.vendor,
+            page=document.pages[0] if document.pages else None,
+        )
+        for document in documents
+    ]
+    for document, family in zip(documents, families(members, _signatures(documents), prefix=corpus), strict=True):
         yield replace(
             document,
             layout=family.template,
             split_group=family.group,
-            role=_role(role, family.group, config.develop_share),
+            role=_role(facts.role, family.group, config.develop_share),
         )
 
 
-def _document(read: Read, corpus: str) -> SourceDocument:
+def _document(read: Read, corpus: str, facts: CorpusFacts) -> SourceDocument:
     language = read.language or guess_language([word for page in read.pages for word in page.words])
     return SourceDocument(
         document_id=document_id(corpus, read.key),
@@ -189,24 +195,27 @@ def _document(read: Read, corpus: str) -> SourceDocument:
         language=language,
         quality=read.quality,
         vendor=read.vendor or read.truth.header.get("seller_name"),
-        licence=read.licence,
+        licence=facts.licence,
         event_time=read.event_time,
         blobs=read.blobs,
     )
 
 
-def _mismatch(document: SourceDocument, share: float) -> Fault | None:
-    fields = document.aligned.fields
-    printed = sum(field["printed"] is not None for field in fields)
-    if printed >= share * len(fields):
-        return None
-    return Fault(
-        record=document.document_id,
-        source=document.name,
-        reason="truth_mismatch",
-        detail=f"Only {printed} of {len(fields)} true header values are printed: the truth describes another document.",
-        payload=document.truth.header,
-    )
+def _signatures(documents: Iterable[SourceDocument]) -> Signatures:
+    return signatures([document.pages[0].words if document.pages else [] for document in documents])
+
+
+def _describe(
+    writer: DatasetWriter, corpus: str, facts: CorpusFacts, documents: list[SourceDocument], faults: list[Fault]
+) -> None:
+    """What stands beside the tables: signatures for comparisons with other corpora, and the card with its picture."""
+    ids = [document.document_id for document in documents]
+    matrix = _signatures(documents)
+    write_signatures(writer.path(SIGNATURES), ids, matrix)
+    text = card(corpus, facts, documents, faults, near_duplicates=near_duplicate_groups(matrix))
+    writer.path(REPORT).write_text(text, encoding="utf-8")
+    if sheet := picture(documents):
+        writer.path(PAGES).write_bytes(sheet)
 
 
 def _role(role: str, group: str, develop_share: float) -> str:

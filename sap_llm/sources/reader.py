@@ -36,7 +36,6 @@ class Read:
     quality: float = 1.0
     language: str | None = None
     vendor: str | None = None
-    licence: str | None = None
     event_time: datetime | None = None
     blobs: tuple[tuple[str, bytes], ...] = ()
 
@@ -65,6 +64,15 @@ class ReaderContext:
         """Whether a folder above the file is on the list of exclusions."""
         parents = path.relative_to(self.folder).parts[:-1]
         return any(word in part for part in parents for word in self.exclude_folders)
+
+    def excluded(self, path: Path) -> Fault:
+        """The quarantine record of a file in such a folder."""
+        return Fault(
+            record=self.name(path),
+            source=self.name(path),
+            reason="invalid_upstream",
+            detail="The corpus marks this file as breaking a business or PDF/A rule, so its XML is no truth.",
+        )
 
 
 Reader = Callable[[ReaderContext], Iterator[Read | Fault]]

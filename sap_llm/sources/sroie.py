@@ -17,7 +17,6 @@ from sap_llm.sources.corpus import Fault, sha256
 from sap_llm.sources.reader import Read, ReaderContext
 from sap_llm.sources.truth import Truth
 
-LICENCE = "CC-BY-4.0"
 _FIELDS = {"company": "seller_name", "date": "document_date", "total": "total_amount"}
 _LINE_POINTS = 10.0  # height of a printed receipt line; scans state no usable density, so it sets the scale
 _MARGIN_POINTS = 10.0
@@ -57,7 +56,6 @@ def _read(context: ReaderContext, part: Path, key: Path) -> Read | Fault:
         pages=[page],
         truth=Truth(document_type="RECEIPT", header=header, source="human"),
         language="en",
-        licence=LICENCE,
     )
 
 

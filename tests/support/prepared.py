@@ -16,7 +16,7 @@ from sap_llm.storage.store import Dataset
 from tests.support.toy_corpus import toy_document, write_corpus
 
 TARGETS = CorpusReleaseConfig(
-    target_sources={"synthetic_docs": 0.5, "public_docs": 0.5},
+    target_sources={"synthetic_docs": 5000, "public_docs": 5000},
     target_types={"PURCHASE_ORDER": 0.4, "SUPPLIER_INVOICE": 0.5, "OTHERS": 0.1},
 )
 

@@ -114,3 +114,14 @@ def test_confidence_of_a_document_is_its_weaker_part() -> None:
     assert document_confidence({"type_confidence": 0.95, "fields": fields}) == pytest.approx(0.7)
     assert document_confidence({"type_confidence": 0.4, "fields": fields}) == pytest.approx(0.4)
     assert document_confidence({"type_confidence": 0.95, "fields": []}) == 0
+
+
+def test_documents_without_a_page_stay_in_their_corpus(context: StageContext) -> None:
+    bare = toy_document("bare", page_count=0, text="", source="xrechnung", role="test_only", truth="xml")
+    paged = toy_document("paged", source="zugferd", role="test_only", truth="xml")
+    corpora = {"public_docs/zugferd": write_corpus(context, "public_docs/zugferd", [bare, paged])}
+    built = _build(context, corpora)
+    assert [row["document_id"] for row in built.dataset.table("documents").to_pylist()] == [identifier("paged")]
+    assert {row["document_id"] for row in built.dataset.table("annotations").to_pylist()} == {identifier("paged")}
+    assert built.manifest.metrics["documents_without_pages"] == 1
+    assert built.manifest.rows["quarantine"] == 0  # nothing is wrong with it

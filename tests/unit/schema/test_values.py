@@ -108,6 +108,8 @@ def test_dates_in_four_languages(printed: str, language: str | None, expected: s
         ("eur", "currency", "EUR"),
         ("US$", "currency", "USD"),
         ("RM", "currency", "MYR"),
+        ("Rp", "currency", "IDR"),
+        ("Rp 74,250", "amount", "74250.00"),
         ("DE 123.456.789", "vat_id", "DE123456789"),
         ("FR20 1242 1242 1242 1242 1242 124", "iban", "FR2012421242124212421242124"),
         ("IBAN: DE02 1203 0000 0000 2020 51", "iban", "DE02120300000000202051"),

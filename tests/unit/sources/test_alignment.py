@@ -123,3 +123,63 @@ def test_a_credit_note_counts_the_sign_that_is_printed() -> None:
     truth = Truth(document_type="CREDIT_NOTE", header={"total_amount": "233.47", "net_amount": "218.48"})
     aligned = align(_page("Total HT    218,48 €\nTotal TTC   -233,47 €\n"), truth, language="fr")
     assert [field["value"] for field in aligned.fields] == ["-233.47", "218.48"]
+
+
+def _lines(text: str, *lines: dict[str, str]) -> list[dict[str, str | None]]:
+    """What is printed of each field of each line item."""
+    aligned = align(_page(text), Truth(document_type="SUPPLIER_INVOICE", lines=lines), language="de")
+    return [{field["field"]: field["printed"] for field in item["fields"]} for item in aligned.line_items]
+
+
+def test_items_in_another_order_than_the_page_find_their_rows() -> None:
+    text = "1 Schraube M4 2,00 10,00\n1 Aufschlag 3,00 3,00\n2 Mutter M4 4,00 8,00\n"
+    items = [
+        {"line_description": "Schraube M4", "line_net_amount": "10.00"},
+        {"line_description": "Mutter M4", "line_net_amount": "8.00"},
+        {"line_description": "Aufschlag", "line_net_amount": "3.00"},
+    ]
+    shown = _lines(text, *items)
+    assert [line["line_net_amount"] for line in shown] == ["10,00", "8,00", "3,00"]
+
+
+def test_of_two_rows_alike_the_one_with_the_right_neighbours_is_the_item() -> None:
+    text = "Ware 5,00 10,00\nArtikel A-1\n\nLeer\nLeer\nWare 5,00 10,00\nArtikel B-2\n"
+    (shown,) = _lines(text, {"line_description": "Ware", "line_unit_price": "5.00", "line_material_number": "B-2"})
+    assert shown == {"line_description": "Ware", "line_unit_price": "5,00", "line_material_number": "B-2"}
+
+
+def test_a_number_printed_once_serves_both_names_of_it() -> None:
+    line = {"line_material_number": "4012345001235", "line_gtin": "4012345001235", "line_description": "Blatt A4"}
+    (shown,) = _lines("Blatt A4 4012345001235 9,90\n", line)
+    assert shown["line_gtin"] == shown["line_material_number"] == "4012345001235"
+
+
+def test_countries_are_found_by_name_and_deductions_with_their_minus() -> None:
+    pages = _page("Frankreich\nNachlass -14,73\n")
+    truth = Truth(document_type="SUPPLIER_INVOICE", header={"buyer_country": "FR", "allowance_amount": "14.73"})
+    aligned = align(pages, truth, language="de")
+    assert [(field["value"], field["printed"]) for field in aligned.fields] == [
+        ("FR", "Frankreich"),
+        ("14.73", "-14,73"),
+    ]
+
+
+def test_what_is_not_printed_has_a_reason() -> None:
+    header = {
+        "payment_method": "58",
+        "seller_name": "Nordwind Handel und Transport",
+        "net_amount": "-1.12",
+        "buyer_name": "Niemand",
+    }
+    lines = ({"line_description": "Ware", "line_net_amount": "7.00"},)
+    truth = Truth(document_type="SUPPLIER_INVOICE", header=header, lines=lines)
+    pages = _page("58\nNordwind Handel\n1,12\n7,00\n")
+    found = {(entry.line, entry.field): entry.reason for entry in align(pages, truth, language="de").unprinted()}
+    assert found == {
+        (None, "payment_method"): "code",
+        (None, "seller_name"): "other_form",
+        (None, "net_amount"): "other_form",
+        (None, "buyer_name"): "not_printed",
+        (1, "line_description"): "not_printed",
+        (1, "line_net_amount"): "elsewhere",
+    }
