@@ -186,12 +186,12 @@ def raw_exports(
 ) -> None:
     """Export months of QorSync; without --month all that hold rows. What did not change is taken over."""
     deployment = Deployment.load()
-    if not is_listing:
+    if not is_listing or not deployment.has_qorsync:
         _exports(deployment, [_month(text) for text in month or ()])
         return
     first = deployment.first_month
     for state in deployment.qorsync_months():
-        note = "" if state.month >= first else f"  before the profile's first month {first}"
+        note = "" if state.month >= first else f"; before {first}"
         console.print(f"{state.month}  {state.documents:,} headers, changed until {state.latest}{note}")
 
 

@@ -7,7 +7,7 @@ to be read), `qorsync_chunks` (reading it) and `qorsync_assembly` (putting it to
 import hashlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.sources.corpus import Fault
 from sap_llm.sources.qorsync_assembly import Assembly
 from sap_llm.sources.qorsync_census import Plan, Stores, take_census
-from sap_llm.sources.qorsync_chunks import ChunkReader, scratch_folder
+from sap_llm.sources.qorsync_chunks import ChunkReader, finished_chunks, scratch_folder
 from sap_llm.sources.qorsync_headers import Headers, HeaderSnapshot, MonthState, month_bounds
 from sap_llm.sources.qorsync_join import dangling_fault
 from sap_llm.sources.qorsync_quality import Quality
@@ -99,22 +99,28 @@ def build_raw_exports(context: StageContext, *, config: RawExportsConfig, source
     """
     code = hashlib.sha256(f"{code_version(STAGE_VERSION, config)}/{taxonomy_version()}".encode()).hexdigest()[:16]
     with scratch_folder(source.work, month, code) as folder, open_extractions(source.documents) as extractions:
-        failures = 0
+        troubles: list[SourceInterruptedError] = []  # since a range was finished
         while True:
-            finished = _finished(folder)
+            finished = finished_chunks(folder)
             try:
                 return _Export(context, config, source, extractions, month, folder).run()
             except SourceInterruptedError as error:
-                failures = 1 if _finished(folder) > finished else failures + 1
-                if failures >= config.tries:
-                    raise SourceError(
-                        f"{error.what} Given up after {failures} tries in a row.",
-                        where=error.where,
-                        remedy=f"{error.remedy} Export again: {_finished(folder)} finished ranges are kept.",
-                    ) from error
-                pause = config.backoff_seconds * 2 ** (failures - 1)
-                context.progress(f"{NAME}/{month}: {error} Try {failures + 1} of {config.tries} in {pause:g} s")
+                troubles = [error] if finished_chunks(folder) > finished else [*troubles, error]
+                if len(troubles) >= config.tries:
+                    raise _given_up(troubles, finished_chunks(folder)) from error
+                pause = config.backoff_seconds * 2 ** (len(troubles) - 1)
+                context.progress(f"{NAME}/{month}: {error} Try {len(troubles) + 1} of {config.tries} in {pause:g} s")
                 time.sleep(pause)
+
+
+def _given_up(troubles: Sequence[SourceInterruptedError], finished: int) -> SourceError:
+    first, last = troubles[0], troubles[-1]
+    repeated = f" The last one said: {last.what}" if last.what != first.what else ""
+    return SourceError(
+        f"{first.what} Given up after {len(troubles)} tries in a row.{repeated}",
+        where=first.where,
+        remedy=f"{last.remedy} Then export again: {finished} finished ranges are kept and not read again.",
+    )
 
 
 def late_months(changed: Iterable[MonthState], *, now: datetime, first_month: str) -> dict[str, str]:
@@ -140,7 +146,7 @@ class _Export:
     ) -> None:
         self._context, self._config, self._source, self._month = context, config, source, month
         self._stores = Stores(extractions, Blobs(source.blobs), Patterns(source.graph))
-        self._reader = ChunkReader(folder, self._stores, config, context.clock, context.progress)
+        self._folder = folder
         self._name = f"{NAME}/{month}"
 
     def run(self) -> BuildResult:
@@ -167,8 +173,9 @@ class _Export:
     def _produce(
         self, writer: DatasetWriter, snapshot: HeaderSnapshot, plan: Plan, previous: Dataset | None
     ) -> Mapping[str, Any]:
-        resumed = len(self._reader.finished(plan.ranges))
-        chunks = self._reader.read(snapshot, self._month, plan.ranges)
+        reader = ChunkReader(self._folder, snapshot, self._stores, self._config, self._context)
+        resumed = len(reader.finished(plan.ranges))
+        chunks = reader.read(self._month, plan.ranges)
         assembly = Assembly(previous, plan.dropped, chunks)
         quality = Quality(drift_from_contract(snapshot.columns))
         assembly.write(writer, self._dangling(plan), quality)
@@ -214,7 +221,3 @@ class _Export:
 
 def _columns_of(dataset: Dataset | None) -> dict[str, str]:
     return dict(dataset.manifest.metrics.get("columns", {})) if dataset is not None else {}
-
-
-def _finished(folder: Path) -> int:
-    return sum(1 for _ in folder.glob("[!.]*"))

@@ -6,6 +6,8 @@ kept. The join itself is `qorsync_join`, putting chunks together `qorsync_assemb
 """
 
 import fcntl
+import hashlib
+import json
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,7 +19,6 @@ from threading import Event
 from typing import Any, Protocol
 
 from sap_llm.reading.sandbox import Sandbox
-from sap_llm.schema.clock import Clock
 from sap_llm.schema.errors import SourceError
 from sap_llm.schema.tables import conform
 from sap_llm.sources.corpus import write_corpus
@@ -26,7 +27,7 @@ from sap_llm.sources.qorsync_headers import HeaderSnapshot
 from sap_llm.sources.qorsync_join import Joiner
 from sap_llm.sources.qorsync_records import RECORDS as SCHEMA
 from sap_llm.sources.qorsync_stores import SourceInterruptedError
-from sap_llm.storage.build import Progress
+from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetWriter
 
 
@@ -50,24 +51,33 @@ def scratch_folder(work: Path, month: str, code: str) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)  # freed by the kernel, even after a kill
         folder = home / code
         folder.mkdir(parents=True, exist_ok=True)
-        for half in folder.glob(".*"):  # of a killed process: nobody else is here
+        for half in folder.glob("*/.*"):  # of a killed process: nobody else is here
             shutil.rmtree(half)
         yield folder
         shutil.rmtree(home)
 
 
-class ChunkReader:
-    """Reads the ranges of one month that have no chunk yet."""
+def finished_chunks(folder: Path) -> int:
+    """How many chunks a scratch folder holds."""
+    return sum(1 for _ in folder.glob("*/[!.]*"))
 
-    def __init__(self, folder: Path, stores: Stores, config: ReadingConfig, clock: Clock, progress: Progress) -> None:
-        self._folder, self._stores, self._config = folder, stores, config
-        self._clock, self._progress = clock, progress
+
+class ChunkReader:
+    """Reads the ranges of one month that have no chunk yet, at one state of the source."""
+
+    def __init__(
+        self, folder: Path, snapshot: HeaderSnapshot, stores: Stores, config: ReadingConfig, context: StageContext
+    ) -> None:
+        self._snapshot, self._stores, self._config, self._context = snapshot, stores, config, context
+        columns = hashlib.sha256(json.dumps(snapshot.columns, sort_keys=True).encode()).hexdigest()
+        self._folder = folder / columns[:16]  # the same rows read from other columns are another chunk
+        self._folder.mkdir(exist_ok=True)
 
     def finished(self, ranges: Iterable[KeyRange]) -> list[KeyRange]:
         """Ranges whose chunk is there."""
         return [one for one in ranges if (self._folder / one.name).is_dir()]
 
-    def read(self, snapshot: HeaderSnapshot, month: str, ranges: Sequence[KeyRange]) -> list[Path]:
+    def read(self, month: str, ranges: Sequence[KeyRange]) -> list[Path]:
         """Chunk folders of all ranges, in their order.
 
         Raises:
@@ -83,18 +93,16 @@ class ChunkReader:
         workers = min(self._config.readers, waiting.qsize())
         if workers:
             with ThreadPoolExecutor(workers, thread_name_prefix="export") as pool:
-                tasks = [pool.submit(self._work, snapshot, month, waiting, stop, len(ranges)) for _ in range(workers)]
+                tasks = [pool.submit(self._work, month, waiting, stop, len(ranges)) for _ in range(workers)]
             for task in tasks:
                 task.result()
         return [self._folder / one.name for one in ranges]
 
-    def _work(
-        self, snapshot: HeaderSnapshot, month: str, waiting: "SimpleQueue[KeyRange]", stop: Event, total: int
-    ) -> None:
+    def _work(self, month: str, waiting: "SimpleQueue[KeyRange]", stop: Event, total: int) -> None:
         config = self._config
         try:
             with (
-                snapshot.another() as own,
+                self._snapshot.another() as own,
                 Sandbox(timeout_seconds=config.timeout_seconds, memory_bytes=config.memory_bytes) as sandbox,
             ):
                 while not stop.is_set():
@@ -103,7 +111,7 @@ class ChunkReader:
                     except Empty:
                         return
                     self._read_range(own, month, one, sandbox)
-                    self._progress(f"raw_exports/{month}: ranges", done=total - waiting.qsize(), total=total)
+                    self._context.progress(f"raw_exports/{month}: ranges", done=total - waiting.qsize(), total=total)
         except BaseException:
             stop.set()
             raise
@@ -117,7 +125,7 @@ class ChunkReader:
         half.mkdir()
         writer = DatasetWriter(half)
         try:
-            write_corpus(writer, joiner.join(_headers(snapshot, month, one)), now=self._clock.now())
+            write_corpus(writer, joiner.join(_headers(snapshot, month, one)), now=self._context.clock.now())
         except SourceError as error:
             raise type(error)(
                 f"{error.what} Met at documents {one.first} to {one.last}.", where=error.where, remedy=error.remedy

@@ -214,7 +214,7 @@ class HeaderSnapshot:
             return "CAST(NULL AS TEXT)"
         if self._is_server:
             pairs = ", ".join(f"{_quoted(name)}, q.{_name(name)}" for name in names)
-            return f"CAST(jsonb_build_object({pairs}) AS TEXT)"
+            return f"CAST(json_build_object({pairs}) AS TEXT)"
         value = "CASE typeof(q.{0}) WHEN 'blob' THEN hex(q.{0}) ELSE q.{0} END"
         return f"json_object({', '.join(f'{_quoted(name)}, {value.format(_name(name))}' for name in names)})"
 

@@ -94,7 +94,7 @@ class Quality:
             [
                 f"# QorSync export of {month}",
                 f"{self.rows:,} headers = {kept:,} documents + {duplicates:,} duplicates + {faulty:,} quarantined.",
-                f"Columns of the source against the contract: {self.drift or 'as expected'}.",
+                f"Columns of the source against the contract: {str(self.drift) or 'as expected'}.",
                 _table("referential gap", "records", self.gaps),
                 _table("in quarantine (lowest ids)", "records", reasons),
                 _table("column", "nulls", {name: self.nulls[name] for name in _NULL_SHOWN}),

@@ -213,7 +213,7 @@ def extended_json(record: Mapping[str, Any]) -> str:
     """A BSON record as canonical extended JSON, which keeps every type: Decimal128, dates, ObjectId, binary, int64."""
     from bson.json_util import CANONICAL_JSON_OPTIONS, dumps
 
-    return dumps(record, json_options=CANONICAL_JSON_OPTIONS, ensure_ascii=False)
+    return str(dumps(record, json_options=CANONICAL_JSON_OPTIONS, ensure_ascii=False))
 
 
 def _stamp(record: Mapping[str, Any]) -> Stamp:

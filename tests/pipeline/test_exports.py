@@ -49,8 +49,8 @@ def _late_row(house: Deployment) -> None:
     with sqlite3.connect(house.path(house.settings.relational)) as connection:
         connection.execute(
             "INSERT INTO qorsync_documents SELECT 'late', document_type, document_subtype, language, status, "
-            "vendor_number, process_number, document_number, total_amount, currency, 'none', media_type, received_at, processed_at, "
-            "'2025-03-09T10:00:00+00:00' FROM qorsync_documents ORDER BY processed_at LIMIT 1"
+            "vendor_number, process_number, document_number, total_amount, currency, 'none', media_type, received_at, "
+            "processed_at, '2025-03-09T10:00:00+00:00' FROM qorsync_documents ORDER BY processed_at LIMIT 1"
         )
 
 
@@ -99,7 +99,8 @@ def test_many_late_months_are_asked_for_in_bounded_batches(
         for number in range(1, 10):
             connection.execute(
                 "INSERT INTO qorsync_documents (document_id, document_type, status, file_sha256, media_type, "
-                f"processed_at, updated_at) VALUES ('m{number}', 'X', 'new', 'x', 'x', '2024-0{number}-01', '2025-04-0{number}'), "
+                "processed_at, updated_at) VALUES "
+                f"('m{number}', 'X', 'new', 'x', 'x', '2024-0{number}-01', '2025-04-0{number}'), "
                 f"('n{number}', 'X', 'new', 'x', 'x', '2025-0{number}-01', '2025-04-0{number}')"
             )
     asked: list[str] = []
