@@ -94,8 +94,11 @@ class ChunkReader:
         if workers:
             with ThreadPoolExecutor(workers, thread_name_prefix="export") as pool:
                 tasks = [pool.submit(self._work, month, waiting, stop, len(ranges)) for _ in range(workers)]
-            for task in tasks:
-                task.result()
+                try:
+                    for task in tasks:
+                        task.result()
+                finally:
+                    stop.set()  # Ctrl-C is raised here, not in the workers
         return [self._folder / one.name for one in ranges]
 
     def _work(self, month: str, waiting: "SimpleQueue[KeyRange]", stop: Event, total: int) -> None:

@@ -166,6 +166,22 @@ def test_a_connection_that_drops_inside_a_result_loses_nothing(
     assert built.manifest.data_version == undisturbed.manifest.data_version
 
 
+def test_a_document_store_whose_connections_drop_loses_nothing(source: Source, postgres: str, tmp_path: Path) -> None:
+    fill_postgres(postgres, source.headers.values())
+    undisturbed = _export(source, tmp_path / "undisturbed", relational=postgres)
+    with mongo_server(tmp_path) as mongo, cutting_proxy(_port(mongo)) as proxy:
+        fill_mongo(mongo, source.extractions.values())
+
+        def cut_twice(message: str, done: int) -> None:
+            if done in {2, 4}:
+                proxy.cut()
+
+        address = f"mongodb://127.0.0.1:{proxy.port}/qorsync"
+        built = _export(source, tmp_path / "cut", relational=postgres, documents=address, progress=cut_twice)
+        assert proxy.cuts >= 2
+    assert built.manifest.data_version == undisturbed.manifest.data_version
+
+
 def test_a_server_that_stays_away_is_named_with_range_and_remedy(
     source: Source, proxy: CuttingProxy, tmp_path: Path
 ) -> None:
