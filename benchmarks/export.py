@@ -1,9 +1,9 @@
 """How fast headers come out of PostgreSQL into a typed Parquet dataset, and in how much memory.
 
-Ours: the export's own snapshot, key ranges, readers and types, written as a dataset version with its hash. Rivals:
-`pandas.read_sql` + `to_parquet`, and Spark's JDBC reader with two partitions; neither makes a hash. Every side runs in
-a process of its own; the time is that of the work, after Spark's session is up; the memory is the peak of the process
-tree. Rows: SAP_LLM_BENCHMARK_ROWS, by default 1,000,000.
+Ours: the export's own snapshot, key ranges, readers and types, written as a dataset version with its hash. Rivals,
+which make no hash: `pandas.read_sql` + `to_parquet`, the usual way over SQLAlchemy and the fastest over ADBC, and Spark's
+JDBC reader with two partitions. Every side runs in a process of its own; the time is that of the work, after Spark's
+session is up; the memory is the peak of the process tree. Rows: SAP_LLM_BENCHMARK_ROWS, by default 1,000,000.
 """
 
 import json
@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pyarrow as pa
 
-from benchmarks.measure import Measure, higher_is_better, lower_is_better
+from benchmarks.measure import Measure, Timing, higher_is_better, lower_is_better
 from tests.integration.servers.postgres import postgres_server
 
 if TYPE_CHECKING:
@@ -35,7 +35,9 @@ RUNS = 3
 READERS, RANGE_ROWS = 2, 25_000
 MONTH = "2025-03"
 DRIVER = "org.postgresql:postgresql:42.7.4"
+PYTHON_DRIVER = "psycopg[binary]==3.2.*"
 CACHE = Path.home() / ".cache" / "sap_llm" / "postgresql-jdbc-42.7.4"
+PYTHON_CACHE = Path.home() / ".cache" / "sap_llm" / "psycopg-3.2"
 _POLL_SECONDS = 0.02
 _CHILD_SECONDS = 1800
 _TABLE = """
@@ -63,11 +65,11 @@ class Cost:
 
 
 def run() -> dict[str, Measure]:
-    """Rows a second and peak memory of three sides, in turns."""
+    """Rows a second and peak memory of all sides, in turns."""
     with postgres_server() as uri, tempfile.TemporaryDirectory() as folder:
         fill(uri, ROWS)
-        jar = jdbc_driver()
-        sides = ["ours", "pandas", *(["spark"] if jar else [])]
+        jar, driver = jdbc_driver(), python_driver()
+        sides = ["ours", "pandas_adbc", *(["pandas"] if driver else []), *(["spark"] if jar else [])]
         costs: dict[str, list[Cost]] = {side: [] for side in sides}
         for number in range(RUNS):
             for side in sides:
@@ -76,6 +78,9 @@ def run() -> dict[str, Measure]:
                 sys.stdout.write(
                     f"{side}: {ROWS / cost.seconds:,.0f} rows/s, peak {cost.peak_bytes / 2**20:,.0f} MiB\n"
                 )
+        for side, found in costs.items():
+            seconds = Timing(seconds=tuple(cost.seconds for cost in found))
+            sys.stdout.write(f"{side}: {seconds}\n")
         tenth = measured("ours", uri, Path(folder) / "tenth", jar, rows=ROWS // 10)
     return compared(costs) | {
         "export_peak_memory_of_a_tenth_of_the_rows": lower_is_better(
@@ -90,7 +95,11 @@ def run() -> dict[str, Measure]:
 
 def compared(costs: Mapping[str, list[Cost]]) -> dict[str, Measure]:
     """Ours beside each rival: medians."""
-    names = {"pandas": "pandas.read_sql (ADBC) + to_parquet", "spark": "Spark JDBC, 2 partitions, local[2]"}
+    names = {
+        "pandas": "pandas.read_sql (SQLAlchemy, psycopg) + to_parquet",
+        "pandas_adbc": "pandas.read_sql (ADBC) + to_parquet",
+        "spark": "Spark JDBC, 2 partitions, local[2]",
+    }
     found: dict[str, Measure] = {}
     for side in costs.keys() - {"ours"}:
         found[f"export_rows_vs_{side}"] = higher_is_better(
@@ -177,6 +186,19 @@ def jdbc_driver() -> Path | None:
     return next(CACHE.glob("postgresql-*.jar"))
 
 
+def python_driver() -> Path | None:
+    """The rival's database driver, which this project does not need, in a folder of its own; None without it."""
+    if (PYTHON_CACHE / "psycopg").is_dir():
+        return PYTHON_CACHE
+    command = [sys.executable, "-m", "uv", "pip", "install", "-q", "--target", str(PYTHON_CACHE), PYTHON_DRIVER]
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=300)
+    except (OSError, subprocess.SubprocessError) as error:
+        sys.stdout.write(f"pandas over SQLAlchemy is not compared: its driver cannot be fetched ({error})\n")
+        return None
+    return PYTHON_CACHE
+
+
 def export_ours(uri: str, target: Path, _: str, rows: int) -> tuple[Callable[[], int], None]:
     """Snapshot, key ranges by census, two readers, types, one dataset version."""
     from sap_llm.sources.qorsync_headers import Headers
@@ -226,7 +248,23 @@ def _ranges(snapshot: "HeaderSnapshot", rows: int) -> Iterator[tuple[str, str]]:
 
 
 def export_pandas(uri: str, target: Path, _: str, rows: int) -> tuple[Callable[[], int], None]:
-    """The usual way of a notebook, over the fastest connection that pandas knows."""
+    """The usual way of a notebook."""
+    sys.path.append(str(PYTHON_CACHE))
+    import pandas as pd
+    import sqlalchemy
+
+    def work() -> int:
+        target.mkdir()
+        engine = sqlalchemy.create_engine(uri.replace("postgresql://", "postgresql+psycopg://"))
+        table = pd.read_sql(f"SELECT * FROM qorsync_documents LIMIT {rows}", engine)
+        table.to_parquet(target / "headers.parquet", compression="zstd")
+        return len(table)
+
+    return work, None
+
+
+def export_pandas_adbc(uri: str, target: Path, _: str, rows: int) -> tuple[Callable[[], int], None]:
+    """The same over the fastest connection that pandas knows."""
     import pandas as pd
     from adbc_driver_postgresql import dbapi
 
@@ -269,7 +307,7 @@ def export_spark(uri: str, target: Path, jar: str, rows: int) -> tuple[Callable[
     return work, session.stop
 
 
-_SIDES = {"ours": export_ours, "pandas": export_pandas, "spark": export_spark}
+_SIDES = {"ours": export_ours, "pandas": export_pandas, "pandas_adbc": export_pandas_adbc, "spark": export_spark}
 
 
 def main(side: str, uri: str, target: str, jar: str, rows: str) -> None:
