@@ -1,9 +1,9 @@
 """How fast headers come out of PostgreSQL into a typed Parquet dataset, and in how much memory.
 
 Ours: the export's own snapshot, key ranges, readers and types, written as a dataset version with its hash. Rivals,
-which make no hash: `pandas.read_sql` + `to_parquet`, the usual way over SQLAlchemy and the fastest over ADBC, and Spark's
-JDBC reader with two partitions. Every side runs in a process of its own; the time is that of the work, after Spark's
-session is up; the memory is the peak of the process tree. Rows: SAP_LLM_BENCHMARK_ROWS, by default 1,000,000.
+which make no hash: `pandas.read_sql` + `to_parquet`, the usual way over SQLAlchemy and the fastest over ADBC, and
+Spark's JDBC reader with two partitions. Every side runs in a process of its own; the time is that of the work, after
+Spark's session is up; the memory is the peak of the process tree. Rows: SAP_LLM_BENCHMARK_ROWS, by default 1,000,000.
 """
 
 import json

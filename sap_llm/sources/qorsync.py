@@ -21,7 +21,7 @@ from sap_llm.sources.corpus import Fault
 from sap_llm.sources.qorsync_assembly import Assembly
 from sap_llm.sources.qorsync_census import Plan, Stores, take_census
 from sap_llm.sources.qorsync_chunks import ChunkReader, finished_chunks, scratch_folder
-from sap_llm.sources.qorsync_headers import Headers, HeaderSnapshot, MonthState, month_bounds
+from sap_llm.sources.qorsync_headers import MOST_ROWS, Headers, HeaderSnapshot, MonthState, month_bounds
 from sap_llm.sources.qorsync_join import dangling_fault
 from sap_llm.sources.qorsync_quality import Quality
 from sap_llm.sources.qorsync_records import drift_from_contract, drift_since
@@ -48,7 +48,7 @@ class RawExportsConfig(StageConfig):
     timeout_seconds: float = 60.0  # for reading one file
     memory_bytes: int = 4 * 2**30  # of a reader process
     batch_rows: int = 256  # headers joined at a time
-    chunk_rows: int = Field(default=1024, ge=1)  # headers of one key range: what a kill can cost at most, per reader
+    chunk_rows: int = Field(default=1024, ge=1, le=MOST_ROWS)  # headers of one range: what a kill costs a reader
     readers: int = Field(default=2, ge=1)  # threads, each with a connection and a reader process of its own
     tries: int = Field(default=5, ge=1)  # in a row without a finished range, when a server goes away
     backoff_seconds: float = 1.0  # before the second try; doubles

@@ -20,7 +20,8 @@ from sap_llm.sources.qorsync_stores import SourceInterruptedError, without_passw
 
 TABLE = "qorsync_documents"
 _TIMES = {"timestamp with time zone", "timestamp without time zone", "date"}
-_ROWS_A_BATCH = 65_536  # SQLite's driver guesses types from the first batch: it must not end before a text comes
+MOST_ROWS = 65_536
+"""Of one range: SQLite's driver guesses types from the first batch, which must not end before a text comes."""
 _COLUMNS = {
     True: "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'qorsync_documents' "
     "AND table_schema = ANY (current_schemas(false)) ORDER BY column_name",
@@ -248,7 +249,7 @@ class HeaderSnapshot:
     def _batches(self, sql: str) -> Iterator[pa.RecordBatch]:
         with self._headers._guarded(), self._connection.cursor() as cursor:  # noqa: SLF001 - the same store's other half
             if not self._is_server:
-                cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_ROWS_A_BATCH)})
+                cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(MOST_ROWS)})
             cursor.execute(sql)
             yield from cursor.fetch_record_batch()
 

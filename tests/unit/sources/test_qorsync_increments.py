@@ -1,6 +1,7 @@
 """Months of QorSync: what an incremental export reads, and that it says the same as a full one, whatever happened."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -73,6 +74,20 @@ def test_a_month_holds_what_was_processed_in_it_and_nothing_is_lost(source: Sour
         "2025-03": {"d0000003": "kept", "d0000004": "bad_time"},
     }
     assert _outcomes(_export(source, tmp_path / "store", "2025-04")) == {"d0000001": "kept"}
+
+
+def test_two_exports_of_one_month_at_once_make_one_version(source: Source, tmp_path: Path) -> None:
+    for number in range(6):
+        source.add(number)
+    source.write()
+    with ThreadPoolExecutor(2) as pool:
+        context = StageContext(store=DatasetStore(tmp_path / "store"))
+        stores = source.stores(tmp_path / "work")
+        config = RawExportsConfig(chunk_rows=2)
+        tasks = [pool.submit(build_raw_exports, context, config=config, source=stores, month=MONTH) for _ in range(2)]
+        first, second = (task.result() for task in tasks)
+    assert first.ref == second.ref
+    assert sorted([first.is_reused, second.is_reused]) == [False, True]
 
 
 def test_an_empty_month_is_a_complete_dataset(source: Source, tmp_path: Path) -> None:
