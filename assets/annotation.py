@@ -17,7 +17,7 @@ from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
 @dg.asset(
     partitions_def=release,
     deps=[
-        "raw_exports",
+        dg.AssetDep("raw_exports", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("public_docs", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("synthetic_docs", partition_mapping=dg.AllPartitionMapping()),
     ],

@@ -7,7 +7,7 @@ import dagster as dg
 
 from resources.columns import CORPUS_COLUMNS, SERVICE_COLUMNS
 from resources.deployment import DeploymentResource
-from resources.partitions import corpus
+from resources.partitions import corpus, month
 from resources.results import materialized
 from resources.retries import WHEN_SERVERS_FAIL
 from resources.stage_run import StageRunConfig
@@ -17,6 +17,11 @@ from sap_llm.sources.public import PublicDocsConfig, build_public_docs
 from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
 
 _KNOWLEDGE_HEADLINE = ("services", "entity_types", "properties", "labelled_share", "matched_share", "unmatched")
+
+_EXPORT_HEADLINE = (
+    *("documents", "quarantined", "duplicates", "late_rows", "rows_read", "rows_carried", "drift", "drift_since"),
+    *("headers_without_extraction", "extractions_without_header", "headers_without_file"),
+)
 
 qorsync_headers = dg.AssetSpec(
     "qorsync_headers", description="Headers of processed documents in QorSync's relational store.", kinds={"postgres"}
@@ -41,6 +46,7 @@ sap_api_metadata = dg.AssetSpec(
 
 @dg.asset(
     deps=[qorsync_headers, qorsync_extracts, qorsync_patterns],
+    partitions_def=month,
     kinds={"sap", "parquet"},
     metadata=CORPUS_COLUMNS,
     retry_policy=WHEN_SERVERS_FAIL,
@@ -48,11 +54,13 @@ sap_api_metadata = dg.AssetSpec(
 def raw_exports(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
-    """QorSync's headers, extractions, patterns and files as corpus tables; what cannot be joined is quarantined."""
+    """One month of QorSync's documents as corpus tables; what cannot be joined is quarantined and reported."""
     with deployment.open(context, config) as stage:
         with stage.deployment.qorsync() as source:
-            built = build_raw_exports(stage.context, config=stage.config(RawExportsConfig), **source)
-        return materialized(stage, built, headline=("documents", "quarantined"))
+            built = build_raw_exports(
+                stage.context, config=stage.config(RawExportsConfig), source=source, month=stage.partition
+            )
+        return materialized(stage, built, headline=_EXPORT_HEADLINE)
 
 
 @dg.asset(deps=[public_corpora], partitions_def=corpus, kinds={"pdf", "parquet"}, metadata=CORPUS_COLUMNS)

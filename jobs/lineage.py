@@ -4,6 +4,7 @@ Belongs here: selections by key. Assets are not imported; a name that does not e
 """
 
 from collections.abc import Iterator
+from datetime import UTC, timedelta
 from typing import Any
 
 import dagster as dg
@@ -31,7 +32,7 @@ def _job(name: str, description: str, *assets: str) -> Any:  # Dagster does not 
     return dg.define_asset_job(name, selection=selection, description=description)
 
 
-export_sources = _job(EXPORT_SOURCES, "Export what is new in QorSync.", "raw_exports")
+export_sources = _job(EXPORT_SOURCES, "Export what is new in a month of QorSync (partition: month).", "raw_exports")
 read_corpora = _job(READ_CORPORA, "Read one public corpus (partition: corpus).", "public_docs")
 learn_sap = _job(LEARN_SAP, "Read what SAP's OData services say about their fields.", "sap_knowledge")
 make_synthetic = _job(
@@ -51,9 +52,11 @@ retrain = _job(
 
 
 @dg.schedule(job=export_sources, cron_schedule="0 2 * * *", execution_timezone=TIME_ZONE)
-def daily_export(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Every night at two: what is new in QorSync."""
-    return dg.RunRequest(run_key=f"export-{context.scheduled_execution_time:%Y-%m-%d}")
+def daily_export(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest]:
+    """Every night at two: what is new in QorSync this month; on the first of a month what the last one ended with."""
+    now = context.scheduled_execution_time.astimezone(UTC)
+    for month in sorted({f"{now - timedelta(days=1):%Y-%m}", f"{now:%Y-%m}"}):
+        yield dg.RunRequest(run_key=f"export-{month}-{now:%Y-%m-%d}", partition_key=month)
 
 
 @dg.schedule(job=build_corpus, cron_schedule="0 4 * * 0", execution_timezone=TIME_ZONE)

@@ -1,6 +1,6 @@
 """The partitions of the lineage, as Dagster knows them.
 
-Belongs here: one definition per dimension. Which seed ranges and corpora a profile has is `configs/<profile>/
+Belongs here: one definition per dimension. Which seed ranges, corpora and months a profile has is `configs/<profile>/
 partitions.yaml`; `sap_llm_dagster.build` fills them in.
 """
 
@@ -20,6 +20,9 @@ seed_range = dg.StaticPartitionsDefinition([])
 corpus = dg.StaticPartitionsDefinition(["sroie"])
 """Public corpora; filled likewise."""
 
+month = dg.MonthlyPartitionsDefinition(start_date="2025-01", fmt="%Y-%m", end_offset=1)
+"""Months of processing in QorSync, in UTC, the running one included; begins with the profile's first month."""
+
 release_variant = dg.MultiPartitionsDefinition({RELEASE: release, VARIANT: dg.StaticPartitionsDefinition(["int8"])})
 """Compressed variants of each release's model; filled likewise."""
 
@@ -29,6 +32,7 @@ def with_profile(spec: dg.AssetSpec, partitions: PartitionsConfig) -> dg.AssetSp
     filled: dict[int, dg.PartitionsDefinition] = {
         id(seed_range): dg.StaticPartitionsDefinition(list(partitions.seed_ranges)),
         id(corpus): dg.StaticPartitionsDefinition(list(partitions.corpora)),
+        id(month): dg.MonthlyPartitionsDefinition(start_date=partitions.first_month, fmt="%Y-%m", end_offset=1),
         id(release_variant): dg.MultiPartitionsDefinition(
             {RELEASE: release, VARIANT: dg.StaticPartitionsDefinition(list(partitions.variants))}
         ),

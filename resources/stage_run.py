@@ -131,9 +131,9 @@ class StageRun:
 
     def corpora(self) -> dict[str, DatasetRef]:
         """Every corpus that was read or made so far, by dataset name: exports, public corpora, synthetic documents."""
-        exports = self.find("raw_exports")
+        months = self.dagster.instance.get_materialized_partitions(dg.AssetKey("raw_exports"))
         return {
-            **({"raw_exports": exports} if exports else {}),
+            **self.refs("raw_exports", tuple(sorted(months))),
             **self.refs("public_docs", self.partitions.corpora),
             **self.refs("synthetic_docs", self.partitions.seed_ranges),
         }

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from sap_llm.schema.clock import Clock, SystemClock
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.storage.build import Progress, StageConfig, StageContext, silent
+from sap_llm.storage.partitions import PARTITIONS, PartitionsConfig
 from sap_llm.storage.store import DatasetStore
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from sap_llm.graph.client import GraphClient
     from sap_llm.registry.mlflow_registry import ModelRegistry
     from sap_llm.registry.verdicts import VerdictStore
+    from sap_llm.sources.qorsync import QorSync
+    from sap_llm.sources.qorsync_headers import MonthState
 
 Config = TypeVar("Config", bound=StageConfig)
 
@@ -165,17 +168,34 @@ class Deployment:
         location = self.settings.relational
         return "://" in location or (self.home / location).is_file()
 
+    @property
+    def first_month(self) -> str:
+        """First month of QorSync that is exported."""
+        return self.config(PartitionsConfig, PARTITIONS).first_month
+
+    def qorsync_months(self, changed_after: str | None = None) -> "list[MonthState]":
+        """Months of QorSync that hold rows (with a watermark: changes after it), in order; asks no other store."""
+        from sap_llm.sources.qorsync_headers import Headers
+
+        headers = Headers(self.path(self.settings.relational), first_month=self.first_month)
+        with headers.snapshot() as snapshot:
+            return snapshot.months(changed_after)
+
     @contextmanager
-    def qorsync(self) -> Iterator[dict[str, Any]]:
-        """What `sources.qorsync.build_raw_exports` takes: places of the stores and a client of the graph."""
+    def qorsync(self) -> Iterator["QorSync"]:
+        """What `sources.qorsync.build_raw_exports` reads; the graph is closed at the end."""
+        from sap_llm.sources.qorsync import QorSync
+
         settings = self.settings
         with self.graph() as graph:
-            yield {
-                "relational": self.path(settings.relational),
-                "documents": self.path(settings.documents),
-                "blobs": self.path(settings.blobs),
-                "graph": graph,
-            }
+            yield QorSync(
+                relational=self.path(settings.relational),
+                documents=self.path(settings.documents),
+                blobs=self.path(settings.blobs),
+                graph=graph,
+                first_month=self.first_month,
+                work=self.work_folder,
+            )
 
     def vectors(self) -> "QdrantClient":
         """A Qdrant client; local mode locks its folder, so close it after use."""

@@ -58,6 +58,7 @@ class Demo:
 
     def run(self, started: float) -> None:
         """All runs in order, then the report as JSON and as a table."""
+        from jobs.lineage import EXPORT_SOURCES
         from sap_llm_dagster.demo_report import build_report, print_report
         from sap_llm_dagster.local_run import PlannedRun, plan_release, plan_sources
 
@@ -68,7 +69,7 @@ class Demo:
         self._run(plan_sources(self.partitions, corpora=corpora, has_sap_metadata=self._has_sap_metadata()))
         if not self.deployment.has_qorsync:
             self._seed_qorsync()
-        self._run(plan_sources(self.partitions, has_exports=True)[-1:])
+        self._run([PlannedRun(job=EXPORT_SOURCES, partition=month) for month in self._months()])
         release = self._release_name()
         self._run(plan_release(self.partitions, release))
         self._run([PlannedRun(job="commit_to_dvc")])
@@ -107,6 +108,11 @@ class Demo:
 
         console.print("[bold]seed[/bold] a local QorSync (SQLite, BSON dump, graph) from worlds of its own")
         console.print(f"  {describe(seed_source(self.deployment))}")
+
+    def _months(self) -> list[str]:
+        """Months of QorSync that hold rows; the seeded ones are long finished."""
+        months = self.deployment.qorsync_months()
+        return [state.month for state in months if state.month >= self.partitions.first_month]
 
     def _release_name(self) -> str:
         """Named after what goes into it: the same documents are the same release, others open another."""

@@ -59,15 +59,15 @@ def plan_sources(
     partitions: PartitionsConfig,
     *,
     corpora: Sequence[str] = (),
-    has_exports: bool = False,
+    months: Sequence[str] = (),
     has_sap_metadata: bool = False,
 ) -> list[PlannedRun]:
-    """The runs that read and make: what is there to be read, seed ranges, the QorSync export."""
+    """The runs that read and make: what is there to be read, seed ranges, months of QorSync."""
     return [
         *([PlannedRun(job=names.LEARN_SAP)] if has_sap_metadata else []),
         *(PlannedRun(job=names.READ_CORPORA, partition=corpus) for corpus in corpora),
         *(PlannedRun(job=names.MAKE_SYNTHETIC, partition=seeds) for seeds in partitions.seed_ranges),
-        *([PlannedRun(job=names.EXPORT_SOURCES)] if has_exports else []),
+        *(PlannedRun(job=names.EXPORT_SOURCES, partition=month) for month in months),
     ]
 
 

@@ -7,9 +7,16 @@ The policies are in `sap_llm.learning`.
 import dagster as dg
 
 from sensors.automation import automation
+from sensors.exports import late_rows_sensor
 from sensors.outcomes import dvc_follows_release, run_failures
 from sensors.retraining import retraining_sensor
 
-SENSORS: list[dg.SensorDefinition] = [automation, dvc_follows_release, retraining_sensor, run_failures]
+SENSORS: list[dg.SensorDefinition] = [
+    automation,
+    dvc_follows_release,
+    late_rows_sensor,
+    retraining_sensor,
+    run_failures,
+]
 
 __all__ = ["SENSORS"]

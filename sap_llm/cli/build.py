@@ -4,6 +4,7 @@ Belongs here: resolving refs from the store's `current` pointers and calling the
 assets. Doors hold here as well: a closed gate refuses, whoever asks.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,10 +13,10 @@ from rich.console import Console
 
 from sap_llm.deployment import Deployment
 from sap_llm.registry.gates import require_gates
-from sap_llm.schema.errors import DatasetNotFoundError
+from sap_llm.schema.errors import ConfigurationError, DatasetNotFoundError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult
-from sap_llm.storage.partitions import PARTITIONS, PartitionsConfig
+from sap_llm.storage.partitions import MONTH, PARTITIONS, PartitionsConfig
 
 console = Console()
 DEFAULT_RELEASE = "dvc"
@@ -29,7 +30,8 @@ def register(app: typer.Typer) -> None:
 commands = typer.Typer(
     no_args_is_help=True,
     help="Make dataset versions: corpus, training_set, model, evaluation, quantized, in this order. What exists for "
-    "the same inputs, code and configuration is reused. public-docs and sap-knowledge stand by themselves.",
+    "the same inputs, code and configuration is reused. raw-exports and public-docs are parts of corpus, sap-knowledge "
+    "stands alone.",
 )
 Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all that is made from it")]
 
@@ -197,6 +199,28 @@ def public_docs(
         console.print(Markdown(text.partition(PICTURE_HEADING)[0]))
 
 
+@commands.command()
+def raw_exports(
+    month: Annotated[list[str] | None, typer.Option(help="month of processing, 2026-03; may be repeated")] = None,
+    is_listing: Annotated[bool, typer.Option("--list", help="only say which months hold how many headers")] = False,
+) -> None:
+    """Export months of QorSync; without --month all that hold rows. What did not change is taken over."""
+    deployment = Deployment.load()
+    if not is_listing or not deployment.has_qorsync:
+        _exports(deployment, [_month(text) for text in month or ()])
+        return
+    first = deployment.first_month
+    for state in deployment.qorsync_months():
+        note = "" if state.month >= first else f"; before {first}"
+        console.print(f"{state.month}  {state.documents:,} headers, changed until {state.latest}{note}")
+
+
+def _month(text: str) -> str:
+    if MONTH.fullmatch(text) is None:
+        raise ConfigurationError(f"{text!r} is no month", where="--month", remedy="Write it as 2026-03.")
+    return text
+
+
 def _public(deployment: Deployment) -> dict[str, DatasetRef]:
     known = deployment.config(PartitionsConfig, PARTITIONS).corpora
     return {f"public_docs/{name}": _say(_corpus(deployment, name)) for name in _available(deployment) if name in known}
@@ -238,16 +262,21 @@ def _synthetic(deployment: Deployment) -> dict[str, DatasetRef]:
     return made
 
 
-def _exports(deployment: Deployment) -> dict[str, DatasetRef]:
+def _exports(deployment: Deployment, months: Sequence[str] = ()) -> dict[str, DatasetRef]:
+    """Export the given months, by default all of the profile that hold rows."""
     from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
 
     if not deployment.has_qorsync:
         console.print("raw_exports: no QorSync source here, skipped")
         return {}
     config = deployment.config(RawExportsConfig, "raw_exports")
+    context = deployment.context(_progress)
     with deployment.qorsync() as source:
-        built = build_raw_exports(deployment.context(_progress), config=config, **source)
-    return {"raw_exports": _say(built)}
+        filled = [state.month for state in deployment.qorsync_months() if state.month >= deployment.first_month]
+        return {
+            f"raw_exports/{month}": _say(build_raw_exports(context, config=config, source=source, month=month))
+            for month in months or filled
+        }
 
 
 def _current(deployment: Deployment, name: str) -> DatasetRef:

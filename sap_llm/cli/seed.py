@@ -13,6 +13,7 @@ from sap_llm.storage.build import Progress, silent
 if TYPE_CHECKING:
     from sap_llm.sources.qorsync_seed import Seeded
 
+SEED_MONTHS = 3  # documents are spread over that many, from the profile's first month on
 SEED_WORLDS = "9000-9019"  # far from the profiles' seed ranges, so that no document is in the corpus twice
 
 
@@ -38,6 +39,7 @@ def seed_source(
     Raises:
         ConfigurationError: The profile names servers; only a local source is ever overwritten.
     """
+    from sap_llm.sources.qorsync_headers import months_from
     from sap_llm.sources.qorsync_seed import DUMP_FOLDER, HEADERS_FILE, seed_qorsync
     from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
     from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs
@@ -51,6 +53,7 @@ def seed_source(
             where=f"profile {deployment.profile}",
             remedy="Seed with a profile such as tiny.",
         )
+    months = months_from(deployment.first_month, SEED_MONTHS)
     context = deployment.context(progress)
     facts = build_business_facts(
         context, config=deployment.config(BusinessFactsConfig, "business_facts"), seed_range=worlds
@@ -62,7 +65,7 @@ def seed_source(
         seed_range=worlds,
     )
     with deployment.graph() as graph:
-        return seed_qorsync(folder, dataset=documents.dataset, graph=graph, limit=limit)
+        return seed_qorsync(folder, dataset=documents.dataset, graph=graph, months=months, limit=limit)
 
 
 def describe(seeded: "Seeded") -> str:

@@ -41,6 +41,8 @@ class SourceDocument:
         blobs: Further blobs (page pictures) as media type and bytes.
         is_test_layout: On the simulator's list of test layouts; other real documents have their role.
         annotator: Who vouches for the annotation: truth, or model:<name> where nobody reviewed it.
+        changed_at: When the source last changed it, where the source says so; it stands for the time of ingestion then,
+            so that exporting the same state again gives the same rows.
     """
 
     document_id: str
@@ -64,6 +66,7 @@ class SourceDocument:
     event_time: datetime | None = None
     blobs: tuple[tuple[str, bytes], ...] = ()
     annotator: str = "truth"
+    changed_at: datetime | None = None
     tables: list[dict[str, Any]] = field(default_factory=list)
     layout_blocks: list[dict[str, Any]] = field(default_factory=list)
 
@@ -88,7 +91,7 @@ class SourceDocument:
             "split_group": self.split_group or self.document_id,
             "licence": self.licence,
             "event_time": self.event_time,
-            "ingest_time": ingest_time,
+            "ingest_time": self.changed_at or ingest_time,
         }
 
     def annotation(self, *, created_at: datetime) -> dict[str, Any]:
@@ -98,7 +101,7 @@ class SourceDocument:
             "annotator": self.annotator,
             "revision": 1,
             "source": self.truth.source,
-            "created_at": created_at,
+            "created_at": self.changed_at or created_at,
             "document_type": self.truth.document_type,
             "document_subtype": self.truth.document_subtype,
             "type_confidence": 1.0,

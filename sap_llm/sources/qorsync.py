@@ -1,259 +1,223 @@
-"""The stage `raw_exports`: headers, extractions, graph patterns and files of a QorSync source as corpus tables.
+"""The stage `raw_exports`: one month of a QorSync source as corpus tables, read incrementally and resumably.
 
-Belongs here: the join and its faults. The stores themselves are `qorsync_stores`, the payload's form is `extraction`.
+Belongs here: the stage's configuration, its tries and the order of its steps. The steps are `qorsync_census` (what is
+to be read), `qorsync_chunks` (reading it) and `qorsync_assembly` (putting it together).
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from datetime import UTC, datetime
-from itertools import islice
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
-from sap_llm.reading.document import ReadDocument
-from sap_llm.reading.sandbox import Sandbox
-from sap_llm.schema.errors import SapLlmError
-from sap_llm.schema.taxonomy import load_taxonomy
-from sap_llm.sources.alignment import Aligned
-from sap_llm.sources.corpus import Fault, SourceDocument, document_id, sha256, write_corpus
-from sap_llm.sources.extraction import PayloadError, columns_of
+from pydantic import Field
+
+from sap_llm.schema.errors import SourceError
+from sap_llm.schema.taxonomy import taxonomy_version
+from sap_llm.sources.corpus import Fault
+from sap_llm.sources.qorsync_assembly import Assembly
+from sap_llm.sources.qorsync_census import Plan, Stores, take_census
+from sap_llm.sources.qorsync_chunks import ChunkReader, finished_chunks, scratch_folder
+from sap_llm.sources.qorsync_headers import MOST_ROWS, Headers, HeaderSnapshot, MonthState, month_bounds
+from sap_llm.sources.qorsync_join import dangling_fault
+from sap_llm.sources.qorsync_quality import Quality
+from sap_llm.sources.qorsync_records import drift_from_contract, drift_since
 from sap_llm.sources.qorsync_stores import (
     Blobs,
     Extractions,
     GraphReader,
-    Headers,
-    PatternKey,
+    Patterns,
+    SourceInterruptedError,
     open_extractions,
-    patterns_fingerprint,
-    read_patterns,
 )
-from sap_llm.sources.truth import Truth
-from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
-from sap_llm.storage.store import DatasetWriter
+from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build, code_version
+from sap_llm.storage.store import Dataset, DatasetWriter
 
-STAGE_VERSION = "2"
-SOURCE = "qorsync"
-_REVIEWED = "reviewed"
-
-Patterns = Mapping[PatternKey, Mapping[str, Any]]
+STAGE_VERSION = "3"
+NAME = "raw_exports"
+REPORT = "report.md"
 
 
 class RawExportsConfig(StageConfig):
     """Configuration of `raw_exports`."""
 
-    max_documents: int = 0  # 0 for all
     max_pages: int = 50
     timeout_seconds: float = 60.0  # for reading one file
-    memory_bytes: int = 4 * 2**30  # of the reader process
+    memory_bytes: int = 4 * 2**30  # of a reader process
     batch_rows: int = 256  # headers joined at a time
+    chunk_rows: int = Field(default=1024, ge=1, le=MOST_ROWS)  # headers of one range: what a kill costs a reader
+    readers: int = Field(default=2, ge=1)  # threads, each with a connection and a reader process of its own
+    tries: int = Field(default=5, ge=1)  # in a row without a finished range, when a server goes away
+    backoff_seconds: float = 1.0  # before the second try; doubles
     licence: str = "proprietary"
 
 
-def build_raw_exports(
-    context: StageContext,
-    *,
-    config: RawExportsConfig,
-    relational: str,
-    documents: str,
-    blobs: str,
-    graph: GraphReader | None,
-) -> BuildResult:
-    """Export a QorSync source into the dataset `raw_exports`.
+@dataclass(frozen=True, kw_only=True)
+class QorSync:
+    """Where a QorSync source is.
 
-    A header becomes a document when its file is there and unharmed, its extraction can be read and its vendor is known
-    to the graph; else it becomes a quarantine row, as do extractions without a header.
-
-    Args:
-        context: Store, clock and progress.
-        config: Limits.
+    Attributes:
         relational: SQLite file or `postgresql://` URI.
         documents: mongodump folder or `mongodb://` URI.
         blobs: Folder or fsspec URL of the files by sha256.
         graph: Client of the graph with QorSync's patterns; None leaves vendors and templates unknown.
+        first_month: Month that rows without a readable time count to.
+        work: Local folder for finished ranges of an export that is not complete.
+    """
+
+    relational: str
+    documents: str
+    blobs: str
+    graph: GraphReader | None
+    first_month: str
+    work: Path
+
+    @property
+    def headers(self) -> Headers:
+        """The relational store."""
+        return Headers(self.relational, first_month=self.first_month)
+
+
+def build_raw_exports(context: StageContext, *, config: RawExportsConfig, source: QorSync, month: str) -> BuildResult:
+    """Export a month of a QorSync source into the dataset `raw_exports/<month>`.
+
+    A header becomes a document when its file is there and unharmed, its extraction can be read and its vendor is known
+    to the graph; else it becomes a quarantine row, as do extractions without a header. Rows that the month's current
+    version already has in their present state are taken over, unless code, configuration or columns changed.
+
+    Args:
+        context: Store, clock and progress.
+        config: Limits.
+        source: The stores.
+        month: Month of processing, `2026-03`, in UTC.
 
     Raises:
-        SourceError: A store cannot be reached or read as a whole.
+        SourceError: A store cannot be reached or read as a whole, also after all tries; finished ranges are kept.
     """
-    headers = Headers(relational)
-    patterns = read_patterns(graph) if graph is not None else None
-    with open_extractions(documents) as extractions:
-        fingerprint = {
-            "relational": headers.fingerprint(),
-            "documents": extractions.fingerprint(),
-            "blobs": Blobs(blobs).fingerprint(),
-            "graph": patterns_fingerprint(patterns) if patterns is not None else "none",
-        }
+    code = hashlib.sha256(f"{code_version(STAGE_VERSION, config)}/{taxonomy_version()}".encode()).hexdigest()[:16]
+    with scratch_folder(source.work, month, code) as folder, open_extractions(source.documents) as extractions:
+        troubles: list[SourceInterruptedError] = []  # since a range was finished
+        while True:
+            finished = finished_chunks(folder)
+            try:
+                return _Export(context, config, source, extractions, month, folder).run()
+            except SourceInterruptedError as error:
+                troubles = [error] if finished_chunks(folder) > finished else [*troubles, error]
+                if len(troubles) >= config.tries:
+                    raise _given_up(troubles, finished_chunks(folder)) from error
+                pause = config.backoff_seconds * 2 ** (len(troubles) - 1)
+                context.progress(f"{NAME}/{month}: {error} Try {len(troubles) + 1} of {config.tries} in {pause:g} s")
+                time.sleep(pause)
 
-        def produce(writer: DatasetWriter) -> Mapping[str, Any]:
-            with Sandbox(timeout_seconds=config.timeout_seconds, memory_bytes=config.memory_bytes) as sandbox:
-                export = _Export(config, headers, extractions, Blobs(blobs), patterns, sandbox)
-                metrics = write_corpus(writer, _reported(export.records(), context), now=context.clock.now())
-            return metrics.as_dict() | {"boxes_without_words": export.missed}
 
-        return build(
-            context,
-            name="raw_exports",
-            stage_version=STAGE_VERSION,
-            config=config,
-            fingerprint=fingerprint,
-            produce=produce,
-        )
+def _given_up(troubles: Sequence[SourceInterruptedError], finished: int) -> SourceError:
+    first, last = troubles[0], troubles[-1]
+    repeated = f" The last one said: {last.what}" if last.what != first.what else ""
+    return SourceError(
+        f"{first.what} Given up after {len(troubles)} tries in a row.{repeated}",
+        where=first.where,
+        remedy=f"{last.remedy} Then export again: {finished} finished ranges are kept and not read again.",
+    )
+
+
+def late_months(changed: Iterable[MonthState], *, now: datetime, first_month: str) -> dict[str, str]:
+    """Finished months among those that changed, with their watermark; months before the first are nobody's."""
+    return {
+        state.month: state.latest
+        for state in changed
+        if state.month >= first_month and month_bounds(state.month)[1] <= now
+    }
 
 
 class _Export:
-    """One run of the join."""
+    """One try at one month, at one state of the source."""
 
     def __init__(
         self,
+        context: StageContext,
         config: RawExportsConfig,
-        headers: Headers,
+        source: QorSync,
         extractions: Extractions,
-        blobs: Blobs,
-        patterns: Patterns | None,
-        sandbox: Sandbox,
+        month: str,
+        folder: Path,
     ) -> None:
-        self._config, self._headers, self._extractions = config, headers, extractions
-        self._blobs, self._patterns, self._sandbox = blobs, patterns, sandbox
-        self._known: set[str] = set()
-        self._files: dict[str, str] = {}  # sha256 -> first document
-        self._classes = {entry.name for entry in load_taxonomy().classes}
-        self.missed = 0
+        self._context, self._config, self._source, self._month = context, config, source, month
+        self._stores = Stores(extractions, Blobs(source.blobs), Patterns(source.graph))
+        self._folder = folder
+        self._name = f"{NAME}/{month}"
 
-    def records(self) -> Iterator[SourceDocument | Fault]:
-        """Documents and faults: first all headers in order of id, then extractions that no header names."""
-        rows = self._headers.rows()
-        limit = self._config.max_documents
-        rows = islice(rows, limit) if limit else rows
-        while batch := list(islice(rows, self._config.batch_rows)):
-            found = self._extractions.get(row["document_id"] for row in batch)
-            for row in batch:
-                self._known.add(row["document_id"])
-                yield self._join(row, found.get(row["document_id"]))
-        if not limit:
-            for identifier in sorted(self._extractions.ids()):
-                if identifier not in self._known:
-                    yield _dangling(identifier)
-
-    def _join(self, header: dict[str, Any], extraction: Mapping[str, Any] | None) -> SourceDocument | Fault:
-        fault = self._fault_of_header(header)
-        if fault is not None:
-            return fault
-        if extraction is None:
-            return _fault(header, "no_extraction", "The document store has no record of this document.")
-        pattern = self._pattern(header, extraction)
-        if pattern is None:
-            return _fault(
-                header,
-                "dangling_reference",
-                f"The graph has no pattern of vendor {header['vendor_number']!r} "
-                f"with template {extraction.get('template')!r}.",
+    def run(self) -> BuildResult:
+        with self._source.headers.snapshot() as snapshot:
+            previous = self._previous(snapshot.columns)
+            plan = take_census(
+                snapshot,
+                self._stores,
+                month=self._month,
+                first_month=self._source.first_month,
+                previous=previous,
+                chunk_rows=self._config.chunk_rows,
             )
-        content = self._blobs.get(header["file_sha256"])
-        if content is None:
-            return _fault(header, "missing_blob", "The file is not in the blob folder: copy it there, export again.")
-        if sha256(content) != header["file_sha256"]:
-            return _fault(header, "blob_mismatch", "The file's bytes do not have the sha256 that names it.")
-        try:
-            read = self._sandbox.read(content, name=header["document_id"], max_pages=self._config.max_pages)
-            columns, missed = columns_of(str(extraction.get("payload")), read.pages)
-            event_time = _moment(header["received_at"])
-        except SapLlmError as error:
-            return _fault(header, "unreadable", str(error))
-        except PayloadError as error:
-            return _fault(header, "bad_json", f"The extraction's payload cannot be used: {error}", extraction)
-        except ValueError as error:
-            return _fault(header, "bad_time", f"received_at cannot be read: {error}")
-        self.missed += missed
-        self._files.setdefault(header["file_sha256"], header["document_id"])
-        return self._document(header, content, read, columns, event_time, pattern)
+            columns = json.dumps(snapshot.columns, sort_keys=True)
+            return build(
+                self._context,
+                name=self._name,
+                stage_version=STAGE_VERSION,
+                config=self._config,
+                fingerprint={"columns": hashlib.sha256(columns.encode()).hexdigest(), "rows": plan.fingerprint},
+                produce=lambda writer: self._produce(writer, snapshot, plan, previous),
+            )
 
-    def _fault_of_header(self, header: dict[str, Any]) -> Fault | None:
-        first = self._files.get(header["file_sha256"])
-        if first is not None:
-            return _fault(header, "duplicate", f"Same file as {first}; the first is kept.")
-        if header["document_type"] not in self._classes:
-            return _fault(header, "unknown_class", f"{header['document_type']!r} is no class of the taxonomy.")
-        return None
+    def _produce(
+        self, writer: DatasetWriter, snapshot: HeaderSnapshot, plan: Plan, previous: Dataset | None
+    ) -> Mapping[str, Any]:
+        reader = ChunkReader(self._folder, snapshot, self._stores, self._config, self._context)
+        resumed = len(reader.finished(plan.ranges))
+        chunks = reader.read(self._month, plan.ranges)
+        assembly = Assembly(previous, plan.dropped, chunks)
+        quality = Quality(drift_from_contract(snapshot.columns))
+        assembly.write(writer, self._dangling(plan), quality)
+        assert quality.is_accounted, f"{self._name}: headers are neither kept nor quarantined: {quality.outcomes}"
+        writer.path(REPORT).write_text(quality.report(self._month) + "\n", encoding="utf-8")
+        before = self._latest()
+        is_late = before is not None and before.manifest.created_at >= month_bounds(self._month)[1]
+        return {
+            **quality.metrics(),
+            "drift_since": str(drift_since(_columns_of(before), snapshot.columns) if before else "") or "none",
+            "late_rows": plan.new if is_late and previous is not None else 0,
+            "rows_read": plan.rows,
+            "rows_carried": plan.carried,
+            "ranges_read": len(plan.ranges) - resumed,
+            "ranges_resumed": resumed,
+            "watermark": list(plan.watermark),
+            "columns": snapshot.columns,
+        }
 
-    def _pattern(self, header: Mapping[str, Any], extraction: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What the graph knows of the document's vendor and template; None if nothing, empty without a graph."""
-        if self._patterns is None:
-            return {}
-        key = (header["vendor_number"], header["document_type"], str(extraction.get("template")))
-        return self._patterns.get(key)
+    def _dangling(self, plan: Plan) -> Iterator[Fault]:
+        for start in range(0, len(plan.dangling), self._config.batch_rows):
+            batch = plan.dangling[start : start + self._config.batch_rows]
+            found = self._stores.extractions.get(batch)
+            for identifier in batch:
+                yield dangling_fault(identifier, found.get(identifier))
 
-    def _document(
-        self,
-        header: dict[str, Any],
-        content: bytes,
-        read: ReadDocument,
-        columns: dict[str, Any],
-        event_time: datetime | None,
-        pattern: Mapping[str, Any],
-    ) -> SourceDocument:
-        vendor = pattern.get("vendor_name") or header["vendor_number"]
-        company = pattern.get("company")
-        return SourceDocument(
-            document_id=document_id(SOURCE, header["document_id"]),
-            name=header["document_id"],
-            source=SOURCE,
-            role="train",
-            content=content,
-            media_type=read.media_type,
-            pages=read.pages,
-            truth=Truth(
-                document_type=columns["document_type"],
-                document_subtype=columns["document_subtype"],
-                source="export",
-            ),
-            aligned=Aligned(fields=columns["fields"], line_items=columns["line_items"], found=_found(columns)),
-            language=header["language"],
-            quality=read.quality,
-            vendor=vendor,
-            layout=pattern.get("template"),
-            is_test_layout=bool(pattern.get("is_reserved")),
-            split_group=company or vendor or "",
-            chain=header["process_number"],
-            world=company,
-            licence=self._config.licence,
-            event_time=event_time,
-            annotator="truth" if header["status"] == _REVIEWED else f"model:{SOURCE}",
-            tables=columns["tables"],
-            layout_blocks=columns["layout_blocks"],
+    def _latest(self) -> Dataset | None:
+        store = self._context.store
+        return store.open(store.current(self._name)) if self._name in store.names() else None
+
+    def _previous(self, columns: Mapping[str, str]) -> Dataset | None:
+        """The month's current version, if the same code made it from a table with the same columns."""
+        found = self._latest()
+        if found is None:
+            return None
+        is_same = (
+            found.manifest.code_version == code_version(STAGE_VERSION, self._config)
+            and found.manifest.taxonomy_version == taxonomy_version()
+            and _columns_of(found) == columns
         )
+        return found if is_same else None
 
 
-def _found(columns: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
-    found: dict[str, tuple[int, int]] = {}
-    for field in [*columns["fields"], *(field for item in columns["line_items"] for field in item["fields"])]:
-        printed, stated = found.get(field["field"], (0, 0))
-        found[field["field"]] = (printed + (field["printed"] is not None), stated + 1)
-    return found
-
-
-def _moment(text: str | None) -> datetime | None:
-    if not text:
-        return None
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
-def _fault(header: Mapping[str, Any], reason: str, detail: str, extraction: Mapping[str, Any] | None = None) -> Fault:
-    payload = dict(header) if extraction is None else {"header": dict(header), "extraction": dict(extraction)}
-    return Fault(
-        record=header["document_id"], source="qorsync_documents", reason=reason, detail=detail, payload=payload
-    )
-
-
-def _dangling(identifier: str) -> Fault:
-    return Fault(
-        record=identifier,
-        source="extractions",
-        reason="no_header",
-        detail="The relational store has no header of this extraction: it cannot be classed or dated.",
-    )
-
-
-def _reported(records: Iterable[SourceDocument | Fault], context: StageContext) -> Iterator[SourceDocument | Fault]:
-    for count, record in enumerate(records, start=1):
-        if count % 100 == 0:
-            context.progress("raw_exports", done=count)
-        yield record
+def _columns_of(dataset: Dataset | None) -> dict[str, str]:
+    return dict(dataset.manifest.metrics.get("columns", {})) if dataset is not None else {}

@@ -4,15 +4,16 @@ Belongs here: writing the three stores and the files, with some planted faults t
 them is `qorsync`. Company data never take this way.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Protocol
 
 from sap_llm.schema.page import Page
 from sap_llm.sources.extraction import payload_of
+from sap_llm.sources.qorsync_headers import month_bounds
 from sap_llm.sources.qorsync_stores import COLLECTION, DATABASE, Blobs
 from sap_llm.storage.store import Dataset
 
@@ -22,7 +23,8 @@ BLOBS_FOLDER = "blobs"
 
 _COLUMNS = (
     "document_id", "document_type", "document_subtype", "language", "status", "vendor_number", "process_number",
-    "document_number", "total_amount", "currency", "file_sha256", "media_type", "received_at", "updated_at",
+    "document_number", "total_amount", "currency", "file_sha256", "media_type", "received_at", "processed_at",
+    "updated_at",
 )  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PATTERN = """
@@ -67,7 +69,13 @@ class Seeded:
 
 
 def seed_qorsync(
-    folder: Path, *, dataset: Dataset, graph: GraphWriter | None, limit: int = 0, plant_faults: bool = True
+    folder: Path,
+    *,
+    dataset: Dataset,
+    graph: GraphWriter | None,
+    months: Sequence[str] = ("2025-01",),
+    limit: int = 0,
+    plant_faults: bool = True,
 ) -> Seeded:
     """Write a local QorSync source below `folder` from a dataset of `synthetic_docs`.
 
@@ -78,6 +86,7 @@ def seed_qorsync(
         folder: Gets `headers.sqlite`, `dump/` and `blobs/`.
         dataset: Corpus tables of typeset documents.
         graph: Where patterns go; None writes none.
+        months: Months of processing (`2025-01`) that the documents are spread over, in order of id.
         limit: Documents taken, in order of id; 0 for all.
         plant_faults: Whether faults are planted.
     """
@@ -91,9 +100,12 @@ def seed_qorsync(
             if blob["sha256"] in wanted:
                 blobs.put(blob["content"])
     annotations = _annotations(dataset, {row["document_id"] for row in documents})
-    headers = [_header(row, annotations[row["document_id"]]) for row in documents]
+    processed = _processed(documents, months)
+    headers = [_header(row, annotations[row["document_id"]], processed[row["document_id"]]) for row in documents]
     joined = _joined(dataset, documents, annotations)
-    extractions = [_extraction(row, annotation, pages) for row, annotation, pages in joined]
+    extractions = [
+        _extraction(row, annotation, pages, processed[row["document_id"]]) for row, annotation, pages in joined
+    ]
     planted = _plant(headers, extractions, blobs) if plant_faults and len(headers) >= 5 else {}
     _write_headers(folder / HEADERS_FILE, headers)
     _write_dump(folder / DUMP_FOLDER, extractions)
@@ -120,6 +132,14 @@ def vendor_number(document: Mapping[str, Any]) -> str:
     return f"{document['world']}/{document['vendor']}"
 
 
+def _processed(documents: Sequence[Mapping[str, Any]], months: Sequence[str]) -> dict[str, datetime]:
+    """When each document was processed: as many in each month, a minute apart."""
+    return {
+        row["document_id"]: month_bounds(months[number * len(months) // len(documents)])[0] + timedelta(minutes=number)
+        for number, row in enumerate(documents)
+    }
+
+
 def _annotations(dataset: Dataset, ids: set[str]) -> dict[str, dict[str, Any]]:
     return {
         row["document_id"]: row
@@ -143,7 +163,7 @@ def _joined(
         yield document, annotations[identifier], pages[identifier]
 
 
-def _header(document: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[str, Any]:
+def _header(document: Mapping[str, Any], annotation: Mapping[str, Any], processed: datetime) -> dict[str, Any]:
     values: dict[str, str] = {}
     for field in annotation["fields"]:
         values.setdefault(field["field"], field["value"])
@@ -162,17 +182,19 @@ def _header(document: Mapping[str, Any], annotation: Mapping[str, Any]) -> dict[
         "file_sha256": document["sha256"],
         "media_type": document["media_type"],
         "received_at": received.isoformat(),
-        "updated_at": received.isoformat(),
+        "processed_at": processed.isoformat(),
+        "updated_at": processed.isoformat(),
     }
 
 
-def _extraction(document: Mapping[str, Any], annotation: Mapping[str, Any], pages: dict[int, Page]) -> dict[str, Any]:
-    received = document["event_time"] or _EPOCH
+def _extraction(
+    document: Mapping[str, Any], annotation: Mapping[str, Any], pages: dict[int, Page], processed: datetime
+) -> dict[str, Any]:
     return {
         "_id": document["document_id"],
         "extractor": "qorsync-4",
         "template": document["layout"],
-        "updated_at": received.replace(tzinfo=None),  # BSON dates are UTC without a zone
+        "updated_at": processed.replace(tzinfo=None),  # BSON dates are UTC without a zone
         "payload": payload_of(annotation, pages),
     }
 

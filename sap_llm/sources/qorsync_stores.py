@@ -1,17 +1,17 @@
-"""The three stores of a QorSync source and its files: relational headers, document extractions, graph patterns, blobs.
+"""The other stores of a QorSync source: document extractions, graph patterns, files.
 
-Belongs here: one reader a store, each with a local form (SQLite file, mongodump folder, folder of blobs) and a server
-form (PostgreSQL, MongoDB, object storage) behind the same methods. Joining them is `qorsync`, making a local one
-`qorsync_seed`.
+Belongs here: one reader a store, each with a local form (mongodump folder, folder of blobs) and a server form (MongoDB,
+object storage) behind the same methods. The relational store is `qorsync_headers`, joining them `qorsync_join`, making
+local ones `qorsync_seed`.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import fsspec
 
@@ -20,23 +20,26 @@ from sap_llm.sources.corpus import sha256
 
 COLLECTION = "extractions"
 DATABASE = "qorsync"
+_STAT_THREADS = 16  # object stores answer one question a round trip
 
-_HEADERS = """
-SELECT document_id, document_type, document_subtype, language, status, vendor_number, process_number, document_number,
-       CAST(total_amount AS TEXT) AS total_amount, currency, file_sha256, media_type,
-       CAST(received_at AS TEXT) AS received_at
-FROM qorsync_documents ORDER BY document_id
-"""
-_WATERMARK = "SELECT COUNT(*) AS documents, CAST(MAX(updated_at) AS TEXT) AS latest FROM qorsync_documents"
 _PATTERNS = """
-MATCH (v:QorSyncVendor)-[s:SENDS]->(t:QorSyncTemplate)
+UNWIND $numbers AS number
+MATCH (v:QorSyncVendor {number: number})-[s:SENDS]->(t:QorSyncTemplate)
 RETURN v.number AS vendor_number, v.name AS vendor_name, v.company AS company, s.document_type AS document_type,
        t.template AS template, t.is_reserved AS is_reserved
 ORDER BY vendor_number, document_type, template
 """
 
 
-PatternKey = tuple[str, str, str]  # vendor number, document type, template
+class SourceInterruptedError(SourceError):
+    """A server went away in the middle; what was finished stays valid, so that another try is worth it."""
+
+
+class Stamp(NamedTuple):
+    """What is known of an extraction without reading it: its latest change (canonical JSON) and its template."""
+
+    changed: str
+    template: str
 
 
 class GraphReader(Protocol):
@@ -47,58 +50,6 @@ class GraphReader(Protocol):
         ...
 
 
-class Headers:
-    """Header rows: a SQLite file or a `postgresql://` URI, through ADBC with one SQL for both."""
-
-    def __init__(self, location: str) -> None:
-        self.location = location
-        self._is_server = location.startswith(("postgresql://", "postgres://"))
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """All headers in order of document id, streamed in Arrow batches.
-
-        Raises:
-            SourceError: The database cannot be opened or has no such table.
-        """
-        for batch in self._query(_HEADERS):
-            yield from batch.to_pylist()
-
-    def fingerprint(self) -> str:
-        """Hash of the SQLite file; of a server the row count and the latest change."""
-        if not self._is_server and Path(self.location).is_file():
-            with Path(self.location).open("rb") as stream:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-        row = next(row for batch in self._query(_WATERMARK) for row in batch.to_pylist())
-        return f"{row['documents']}@{row['latest']}"
-
-    def _query(self, sql: str) -> Iterator[Any]:
-        from adbc_driver_manager import Error
-
-        try:
-            with closing(self._connect()) as connection, closing(connection.cursor()) as cursor:
-                cursor.execute(sql)
-                yield from cursor.fetch_record_batch()
-        except Error as error:
-            raise SourceError(
-                f"the relational store cannot be read ({error}).",
-                where=_without_password(self.location),
-                remedy="Check the URI and that the table qorsync_documents exists.",
-            ) from error
-
-    def _connect(self) -> Any:
-        if self._is_server:
-            from adbc_driver_postgresql import dbapi as postgresql
-
-            return postgresql.connect(self.location)
-        if not Path(self.location).is_file():
-            raise SourceError(
-                "no such SQLite file.", where=self.location, remedy="Seed a local source, or set the profile's URI."
-            )
-        from adbc_driver_sqlite import dbapi as sqlite
-
-        return sqlite.connect(self.location)
-
-
 class Extractions(Protocol):
     """Extraction records by document id."""
 
@@ -106,12 +57,16 @@ class Extractions(Protocol):
         """Records of the given documents; those without one are left out."""
         ...
 
-    def ids(self) -> Iterator[str]:
-        """Ids of all records."""
+    def stamps(self, ids: Iterable[str]) -> dict[str, Stamp]:
+        """Stamps of the given documents; those without a record are left out."""
         ...
 
-    def fingerprint(self) -> str:
-        """Changes when the records do."""
+    def changed_between(self, begin: datetime, end: datetime) -> Iterator[str]:
+        """Ids of records that were last changed in a span of time (end excluded), in order."""
+        ...
+
+    def undated(self) -> Iterator[str]:
+        """Ids of records that say no time of change, in order."""
         ...
 
     def __enter__(self) -> Self:
@@ -136,6 +91,8 @@ class DumpedExtractions:
     def __init__(self, folder: Path) -> None:
         self._path = folder / DATABASE / f"{COLLECTION}.bson"
         self._offsets: dict[str, int] = {}
+        self._stamps: dict[str, Stamp] = {}
+        self._moments: dict[str, datetime | None] = {}
 
     def __enter__(self) -> Self:
         import bson
@@ -147,8 +104,12 @@ class DumpedExtractions:
         with self._path.open("rb") as stream:
             offset = 0
             try:
-                for record in bson.decode_file_iter(stream):
-                    self._offsets.setdefault(str(record["_id"]), offset)
+                for record in bson.decode_file_iter(stream, _codec()):
+                    identifier = str(record["_id"])
+                    if identifier not in self._offsets:
+                        self._offsets[identifier] = offset
+                        self._stamps[identifier] = _stamp(record)
+                        self._moments[identifier] = _dated(record)
                     offset = stream.tell()
             except (bson.InvalidBSON, KeyError) as error:
                 raise SourceError(
@@ -157,7 +118,7 @@ class DumpedExtractions:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._offsets = {}
+        self._offsets, self._stamps, self._moments = {}, {}, {}
 
     def get(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Records of the given documents."""
@@ -168,21 +129,27 @@ class DumpedExtractions:
             for identifier in ids:
                 if identifier in self._offsets:
                     stream.seek(self._offsets[identifier])
-                    found[identifier] = next(iter(bson.decode_file_iter(stream)))
+                    found[identifier] = next(iter(bson.decode_file_iter(stream, _codec())))
         return found
 
-    def ids(self) -> Iterator[str]:
-        """Ids in the order of the dump."""
-        yield from self._offsets
+    def stamps(self, ids: Iterable[str]) -> dict[str, Stamp]:
+        """Stamps of the given documents."""
+        return {identifier: self._stamps[identifier] for identifier in ids if identifier in self._stamps}
 
-    def fingerprint(self) -> str:
-        """Hash of the dump."""
-        with self._path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+    def changed_between(self, begin: datetime, end: datetime) -> Iterator[str]:
+        """Ids of records that were last changed in a span of time."""
+        return iter(sorted(name for name, moment in self._moments.items() if moment and begin <= moment < end))
+
+    def undated(self) -> Iterator[str]:
+        """Ids of records that say no time of change."""
+        return iter(sorted(name for name, moment in self._moments.items() if moment is None))
 
 
 class MongoExtractions:
-    """Extractions in a MongoDB server: collection `extractions` of the URI's database (default `qorsync`)."""
+    """Extractions in a MongoDB server: collection `extractions` of the URI's database (default `qorsync`).
+
+    Each query is consistent by itself; there is no state that spans queries, so whoever reads checks stamps again.
+    """
 
     def __init__(self, uri: str) -> None:
         self._uri = uri
@@ -191,17 +158,12 @@ class MongoExtractions:
 
     def __enter__(self) -> Self:
         from pymongo import MongoClient
-        from pymongo.errors import PyMongoError
 
-        try:
-            self._client = MongoClient(self._uri, serverSelectionTimeoutMS=10_000, tz_aware=False)
+        with self._guarded():
+            self._client = MongoClient(
+                self._uri, serverSelectionTimeoutMS=10_000, tz_aware=True, datetime_conversion="DATETIME_AUTO"
+            )
             self._client.admin.command("ping")
-        except PyMongoError as error:
-            raise SourceError(
-                f"the document store cannot be reached ({type(error).__name__}).",
-                where=_without_password(self._uri),
-                remedy="Is the server up and the URI right?",
-            ) from error
         self._collection = self._client.get_default_database(DATABASE)[COLLECTION]
         return self
 
@@ -210,18 +172,64 @@ class MongoExtractions:
 
     def get(self, ids: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Records of the given documents, in one query."""
-        return {str(record["_id"]): record for record in self._collection.find({"_id": {"$in": list(ids)}})}
+        with self._guarded():
+            return {str(record["_id"]): record for record in self._collection.find({"_id": {"$in": list(ids)}})}
 
-    def ids(self) -> Iterator[str]:
-        """Ids in order."""
-        for record in self._collection.find({}, {"_id": 1}).sort("_id", 1):
-            yield str(record["_id"])
+    def stamps(self, ids: Iterable[str]) -> dict[str, Stamp]:
+        """Stamps of the given documents, in one query."""
+        with self._guarded():
+            found = self._collection.find({"_id": {"$in": list(ids)}}, {"updated_at": 1, "template": 1})
+            return {str(record["_id"]): _stamp(record) for record in found}
 
-    def fingerprint(self) -> str:
-        """Record count and latest change."""
-        newest = self._collection.find({}, {"updated_at": 1}).sort("updated_at", -1).limit(1)
-        latest: dict[str, Any] = next(iter(newest), {})
-        return f"{self._collection.count_documents({})}@{latest.get('updated_at')}"
+    def changed_between(self, begin: datetime, end: datetime) -> Iterator[str]:
+        """Ids of records that were last changed in a span of time."""
+        return self._ids({"updated_at": {"$gte": begin, "$lt": end}})
+
+    def undated(self) -> Iterator[str]:
+        """Ids of records that say no time of change: it is missing, or no date."""
+        return self._ids({"updated_at": {"$not": {"$type": "date"}}})
+
+    def _ids(self, query: Mapping[str, Any]) -> Iterator[str]:
+        with self._guarded():
+            for record in self._collection.find(query, {"_id": 1}).sort("_id", 1):
+                yield str(record["_id"])
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        from pymongo.errors import AutoReconnect, PyMongoError
+
+        try:
+            yield
+        except PyMongoError as error:
+            kind = SourceInterruptedError if isinstance(error, AutoReconnect) else SourceError
+            raise kind(
+                f"the document store cannot be read ({type(error).__name__}).",
+                where=without_password(self._uri),
+                remedy="Is the server up and the URI right?",
+            ) from error
+
+
+def extended_json(record: Mapping[str, Any]) -> str:
+    """A BSON record as canonical extended JSON, which keeps every type: Decimal128, dates, ObjectId, binary, int64."""
+    from bson.json_util import CANONICAL_JSON_OPTIONS, dumps
+
+    return str(dumps(record, json_options=CANONICAL_JSON_OPTIONS, ensure_ascii=False))
+
+
+def _stamp(record: Mapping[str, Any]) -> Stamp:
+    changed = record.get("updated_at")
+    return Stamp(extended_json({"updated_at": changed}), str(record.get("template")))
+
+
+def _dated(record: Mapping[str, Any]) -> datetime | None:
+    changed = record.get("updated_at")
+    return changed if isinstance(changed, datetime) else None
+
+
+def _codec() -> Any:
+    from bson.codec_options import CodecOptions, DatetimeConversion
+
+    return CodecOptions(tz_aware=True, tzinfo=UTC, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 
 class Blobs:
@@ -237,17 +245,36 @@ class Blobs:
 
     def get(self, digest: str) -> bytes | None:
         """The blob, or None if it is missing; whether its bytes fit the name is the caller's check."""
-        try:
-            content: bytes = self._filesystem.cat_file(self.path(digest))
-        except FileNotFoundError:
-            return None
-        return content
+        with self._guarded():
+            try:
+                content: bytes = self._filesystem.cat_file(self.path(digest))
+            except FileNotFoundError:
+                return None
+            return content
 
-    def fingerprint(self) -> str:
-        """Hash over names and sizes."""
-        found = self._filesystem.find(self._root, detail=True) if self._filesystem.exists(self._root) else {}
-        names = sorted((path.rpartition("/")[2], entry["size"]) for path, entry in found.items())
-        return hashlib.sha256(json.dumps(names).encode()).hexdigest()
+    def sizes(self, digests: Iterable[str]) -> dict[str, int]:
+        """Bytes of those blobs that are there."""
+        wanted = sorted({digest for digest in digests if digest})
+        with ThreadPoolExecutor(_STAT_THREADS) as pool:
+            return {name: size for name, size in zip(wanted, pool.map(self._size, wanted), strict=True) if size >= 0}
+
+    def _size(self, digest: str) -> int:
+        with self._guarded():
+            try:
+                return int(self._filesystem.info(self.path(digest))["size"])
+            except FileNotFoundError:
+                return -1
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SourceInterruptedError(
+                f"the files cannot be read ({type(error).__name__}: {error}).",
+                where=self._root,
+                remedy="Is the storage up, and may it be read?",
+            ) from error
 
     def put(self, content: bytes) -> str:
         """Store a blob under its sha256 and return it."""
@@ -257,17 +284,30 @@ class Blobs:
         return digest
 
 
-def read_patterns(graph: GraphReader) -> dict[PatternKey, dict[str, Any]]:
-    """What the graph knows by vendor number, document type and template: vendor's name, company, is_reserved."""
-    return {(row["vendor_number"], row["document_type"], row["template"]): row for row in graph.read(_PATTERNS)}
+class Patterns:
+    """What the graph knows of vendors and their templates, read for many vendors at a time and then kept."""
+
+    def __init__(self, graph: GraphReader | None) -> None:
+        self._graph = graph
+        self._vendors: dict[str, dict[tuple[str, str], dict[str, Any]]] = {}
+
+    def load(self, vendor_numbers: Iterable[str]) -> None:
+        """Ask for those vendors that were not asked for yet, in one query."""
+        new = sorted(set(vendor_numbers) - self._vendors.keys())
+        self._vendors |= {number: {} for number in new}
+        if self._graph is None or not new:
+            return
+        for row in self._graph.read(_PATTERNS, numbers=new):
+            self._vendors[row["vendor_number"]][row["document_type"], row["template"]] = row
+
+    def get(self, vendor_number: str, document_type: str, template: str) -> dict[str, Any] | None:
+        """Vendor's name, company, template and is_reserved; None if unknown, empty without a graph."""
+        if self._graph is None:
+            return {}
+        return self._vendors.get(vendor_number, {}).get((document_type, template))
 
 
-def patterns_fingerprint(patterns: Mapping[PatternKey, Mapping[str, Any]]) -> str:
-    """Hash over all patterns."""
-    rows = [dict(row) for _, row in sorted(patterns.items())]
-    return hashlib.sha256(json.dumps(rows, sort_keys=True, default=str).encode()).hexdigest()
-
-
-def _without_password(location: str) -> str:
+def without_password(location: str) -> str:
+    """A URI for messages."""
     scheme, separator, rest = location.partition("://")
     return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else location

@@ -7,7 +7,9 @@ from sap_llm.storage.partitions import PartitionsConfig
 from sap_llm_dagster.local_run import PlannedRun, plan_release, plan_sources, run_all, run_job
 from sap_llm_dagster.loggers import progress_logger
 
-PARTITIONS = PartitionsConfig(seed_ranges=("0000-0001", "0002-0003"), corpora=("sroie",), variants=("int8",))
+PARTITIONS = PartitionsConfig(
+    seed_ranges=("0000-0001", "0002-0003"), corpora=("sroie",), first_month="2025-01", variants=("int8",)
+)
 
 
 @dg.asset
@@ -90,9 +92,12 @@ def test_a_plan_stops_after_its_first_failure(some_defs: dg.Definitions, instanc
 
 
 def test_a_plan_names_jobs_and_partitions_that_exist(defs: dg.Definitions) -> None:
-    plan = [*plan_sources(PARTITIONS, corpora=["sroie"], has_exports=True), *plan_release(PARTITIONS, "r1")]
+    plan = [
+        *plan_sources(PARTITIONS, corpora=["sroie"], months=["2025-01", "2025-02"]),
+        *plan_release(PARTITIONS, "r1"),
+    ]
     assert [run.job for run in plan] == [
-        *("read_corpora", "make_synthetic", "make_synthetic", "export_sources"),
+        *("read_corpora", "make_synthetic", "make_synthetic", "export_sources", "export_sources"),
         *("build_corpus", "train_model", "compress_model", "release_model"),
     ]
     assert all(defs.resolve_job_def(run.job) for run in plan)

@@ -126,6 +126,12 @@ def test_partitions_that_overlap_or_run_backwards_are_refused(house: Deployment,
         house.config(PartitionsConfig, PARTITIONS, {"seed_ranges": ranges})
 
 
+@pytest.mark.parametrize("month", ["2025-13", "2025", "2025-1", "25-01"])
+def test_a_first_month_that_is_none_is_refused(house: Deployment, month: str) -> None:
+    with pytest.raises(ConfigurationError, match="first_month"):
+        house.config(PartitionsConfig, PARTITIONS, {"first_month": month})
+
+
 def test_pictures_fit_into_inline_markdown() -> None:
     curve = loss_curve([3.0 / (step + 1) for step in range(5000)])
     shown = bars({f"field_{number}": number / 12 for number in range(12)})

@@ -30,7 +30,20 @@ def postgres_server() -> Iterator[str]:
     prefix = _unprivileged(folder)
     try:
         subprocess.run(
-            [*prefix, initdb, "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+            [
+                *prefix,
+                initdb,
+                "-D",
+                str(data),
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C",
+                "--no-sync",
+            ],
             check=True,
             capture_output=True,
             cwd=folder,
@@ -38,7 +51,7 @@ def postgres_server() -> Iterator[str]:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
-        command = [*prefix, postgres, "-D", data, "-p", str(port), "-k", folder, "-h", "127.0.0.1", "-F"]
+        command = [*prefix, postgres, "-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1", "-F"]
         with log.open("wb") as stream:
             process = subprocess.Popen(command, cwd=folder, stdout=stream, stderr=stream, start_new_session=True)
         try:

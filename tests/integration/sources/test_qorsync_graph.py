@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sap_llm.graph.client import GraphClient
-from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
+from sap_llm.sources.qorsync import QorSync, RawExportsConfig, build_raw_exports
 from sap_llm.sources.qorsync_seed import seed_qorsync
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
@@ -22,10 +22,15 @@ def test_patterns_give_company_and_template_and_find_unknown_vendors(tmp_path: P
     built = build_raw_exports(
         context,
         config=RawExportsConfig(),
-        relational=str(seeded.relational),
-        documents=str(seeded.documents),
-        blobs=str(seeded.blobs),
-        graph=graph,
+        source=QorSync(
+            relational=str(seeded.relational),
+            documents=str(seeded.documents),
+            blobs=str(seeded.blobs),
+            graph=graph,
+            first_month="2025-01",
+            work=tmp_path / "work",
+        ),
+        month="2025-01",
     )
     reasons = built.dataset.table("quarantine").column("reason").to_pylist()
     assert {reason: reasons.count(reason) for reason in reasons} == seeded.planted

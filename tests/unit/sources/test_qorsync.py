@@ -9,7 +9,7 @@ import pytest
 from sap_llm.reading.pdf import read_pdf
 from sap_llm.schema.errors import SourceError
 from sap_llm.sources.extraction import PayloadError, columns_of, words_in
-from sap_llm.sources.qorsync import RawExportsConfig, build_raw_exports
+from sap_llm.sources.qorsync import QorSync, RawExportsConfig, build_raw_exports
 from sap_llm.sources.qorsync_seed import Seeded, seed_qorsync
 from sap_llm.sources.qorsync_stores import Blobs
 from sap_llm.storage.build import BuildResult, StageContext
@@ -27,15 +27,16 @@ def original(context: StageContext) -> Dataset:
     return typeset_corpus(context)
 
 
-def _export(context: StageContext, seeded: Seeded, **changes: int) -> BuildResult:
-    return build_raw_exports(
-        context,
-        config=RawExportsConfig(**changes),  # type: ignore[arg-type]
+def _export(context: StageContext, seeded: Seeded, month: str = "2025-01", **changes: int) -> BuildResult:
+    source = QorSync(
         relational=str(seeded.relational),
         documents=str(seeded.documents),
         blobs=str(seeded.blobs),
         graph=None,
+        first_month="2025-01",
+        work=seeded.relational.parent / "work",
     )
+    return build_raw_exports(context, config=RawExportsConfig(**changes), source=source, month=month)  # type: ignore[arg-type]
 
 
 def test_a_round_trip_loses_nothing(context: StageContext, original: Dataset, tmp_path: Path) -> None:
