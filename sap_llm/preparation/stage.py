@@ -34,7 +34,7 @@ from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import Dataset, DatasetWriter
 
-TRAINING_VERSION = "1"
+TRAINING_VERSION = "2"
 
 __all__ = [
     "RELEASE_VERSION",

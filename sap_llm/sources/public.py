@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sap_llm.reading.language import detect_language
 from sap_llm.reading.sandbox import Sandbox
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.sources.alignment import align
@@ -18,14 +19,13 @@ from sap_llm.sources.families import families, hash_text
 from sap_llm.sources.funsd import read_funsd
 from sap_llm.sources.hub import HUB_CORPORA, read_hub
 from sap_llm.sources.invoice2data import read_invoice2data
-from sap_llm.sources.labels import guess_language
 from sap_llm.sources.reader import Read, Reader, ReaderContext
 from sap_llm.sources.sroie import read_sroie
 from sap_llm.sources.zugferd import read_zugferd
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "3"
+STAGE_VERSION = "4"
 _PERCENT = 100
 
 
@@ -175,7 +175,7 @@ def _joined(
 
 
 def _document(read: Read, corpus: str) -> SourceDocument:
-    language = read.language or guess_language([word for page in read.pages for word in page.words])
+    language = read.language or detect_language(word for page in read.pages for word in page.words)
     return SourceDocument(
         document_id=document_id(corpus, read.key),
         name=read.name,

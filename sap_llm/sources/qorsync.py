@@ -29,7 +29,7 @@ from sap_llm.sources.truth import Truth
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 SOURCE = "qorsync"
 _REVIEWED = "reviewed"
 

@@ -28,7 +28,7 @@ from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
 from sap_llm.synthetic.workers import in_order
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _DOCUMENTS_A_PART = 64
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
