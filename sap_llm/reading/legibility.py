@@ -17,6 +17,7 @@ raise it.
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 
 _UNKNOWN = re.compile("[\ufffd\ue000-\uf8ff\U000f0000-\U0010ffff\x00-\x1f]")
 _CONTINUATION = "\x80-\xbf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"  # bytes 80 to BF as Windows-1252 shows them
@@ -37,6 +38,7 @@ def quality(words: Sequence[str]) -> float:
     return sum(len(word) for word in words if is_legible(word)) / len(text)
 
 
+@lru_cache(maxsize=1 << 16)  # documents repeat their words
 def is_legible(word: str) -> bool:
     """Whether the letters of a word can be what was printed."""
     if word.isascii() and (word.isdigit() or len(word) < _LETTERS_WITHOUT_VOWEL - 1):
