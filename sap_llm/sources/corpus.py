@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from sap_llm.schema.errors import SourceError
 from sap_llm.schema.page import Page
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.sources.alignment import Aligned
@@ -120,6 +121,14 @@ class SourceDocument:
                     "field": entry["field"],
                     "value": entry["value"],
                 }
+
+
+class UnusableError(SourceError):
+    """A document that is not what was asked for; `reason` is its short code for the quarantine."""
+
+    def __init__(self, reason: str, what: str, *, remedy: str) -> None:
+        super().__init__(what, remedy=remedy)
+        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)
