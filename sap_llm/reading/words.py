@@ -235,17 +235,21 @@ def _text(units: str) -> str:
 
 def _distinct(texts: list[str], boxes: _Doubles, width: float, height: float) -> npt.NDArray[np.bool_]:
     """Words that are on the page, have text and are not printed a second time at the same place."""
-    seen: dict[str, list[list[float]]] = {}
-    kept = (boxes[:, 2] > 0) & (boxes[:, 0] < width) & (boxes[:, 3] > 0) & (boxes[:, 1] < height)
-    for index, (text, box) in enumerate(zip(texts, boxes.tolist(), strict=True)):
-        if not text:
+    kept: npt.NDArray[np.bool_] = (boxes[:, 2] > 0) & (boxes[:, 0] < width) & (boxes[:, 3] > 0) & (boxes[:, 1] < height)
+    seen: dict[str, list[tuple[float, float]]] = {}
+    sides = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    nears = np.maximum(_SAME_PLACE_POINTS, _SAME_PLACE * sides).tolist()
+    for index, (text, (x, y, *_), is_inside) in enumerate(zip(texts, boxes.tolist(), kept.tolist(), strict=True)):
+        if not text or not is_inside:
             kept[index] = False
-        if not kept[index]:
             continue
-        twins = seen.setdefault(text, [])
-        near = max(_SAME_PLACE_POINTS, _SAME_PLACE * min(box[2] - box[0], box[3] - box[1]))
-        if any(abs(twin[0] - box[0]) < near and abs(twin[1] - box[1]) < near for twin in twins):
+        twins = seen.get(text)
+        if twins is None:
+            seen[text] = [(x, y)]
+            continue
+        near = nears[index]
+        if any(abs(left - x) < near and abs(top - y) < near for left, top in twins):
             kept[index] = False
         else:
-            twins.append(box)
+            twins.append((x, y))
     return kept

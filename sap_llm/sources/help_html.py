@@ -1,18 +1,18 @@
 """One HTML page of documentation to its parts: headings, paragraphs, lists, code and tables, each below its headings.
 
-Belongs here: decoding, what is boilerplate, and the order of the text; broken markup is read as browsers read it
-(Lexbor). What the parts say about SAP's fields is `help_pages`, where pages come from is `metadata_fetch`.
+Belongs here: decoding, what is refused, and the parts in their order; broken markup is read as browsers read it
+(Lexbor). Elements are `help_markup`, what the parts say about SAP's fields is `help_pages`, fetching `metadata_fetch`.
 
-Sources: HTML Standard, sections 13.2.3 (encoding) and 4.9.11 (cells that span); TDM Reservation Protocol, section 6.
+Sources: HTML Standard, section 13.2.3 (encoding); TDM Reservation Protocol, section 6.
 """
 
 import codecs
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sap_llm.sources.corpus import UnusableError
+from sap_llm.sources.help_markup import BLOCKS, attribute, cells_of, definitions_of, table_of, text_of, walk
 
 if TYPE_CHECKING:
     from selectolax.lexbor import LexborHTMLParser, LexborNode
@@ -21,9 +21,6 @@ MAX_BYTES = 10 * 2**20
 """A page of documentation has less than one; the parsed tree takes some ten times as much memory."""
 
 _WHOLE = "h1, h2, h3, h4, h5, h6, pre, dl:not(:has(dl)), table:not(:has(table)):has(th)"
-_MAX_DEPTH = 512  # as in browsers
-_MAX_CELLS = 100_000  # of one table, with what its spans repeat
-_MAX_SPAN = 1000  # HTML Standard, section 4.9.11
 _PRESCAN_BYTES = 1024
 _META_CHARSET = re.compile(rb"<meta[^>]*?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.IGNORECASE)
 _HEADER_CHARSET = re.compile(r"charset\s*=\s*[\"']?([\w.:-]+)", re.IGNORECASE)
@@ -36,27 +33,7 @@ _UNNESTED = frozenset(
     "area base body br caption col colgroup dd dt embed head hr html img input li link meta optgroup option p param rp "
     "rt source tbody td tfoot th thead tr track wbr".split()
 )
-_BLOCKS = frozenset(
-    "address article aside blockquote body br caption center dd details div dl dt fieldset figcaption figure footer "
-    "form h1 h2 h3 h4 h5 h6 header hr html legend li main nav ol p pre section summary table tbody td tfoot th thead "
-    "tr ul".split()
-)
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
-_DROPPED_TAGS = frozenset(
-    "aside audio button canvas datalist dialog embed footer head iframe input link map meta nav noscript object option "
-    "script select style svg template textarea title video".split()
-)
-_DROPPED_ROLES = frozenset(
-    "alert alertdialog banner complementary contentinfo dialog menu menubar navigation search toolbar".split()
-)
-_DROPPED_NAMES = re.compile(
-    r"(?:site|page|main|global|top|side|left|right|bottom)?[-_]?"
-    r"(?:cookies?|consent|gdpr|breadcrumbs?|nav|navbar|navigation|menu|sidebar|toc|table-of-contents|footer|banner|skip|"
-    r"share|social|pagination|pager|search|feedback)"
-    r"[-_]?(?:banner|bar|box|notice|dialog|overlay|container|wrapper|list|links?|popup|modal|content|area)?"
-)
-_KEPT_TAGS = frozenset("html body main article table tbody tr td th code pre dl dt dd h1 h2 h3 h4 h5 h6".split())
-_RESERVED = frozenset({"noai", "none"})
 
 
 class PageError(UnusableError):
@@ -134,8 +111,8 @@ def parse_html(content: bytes, *, content_type: str = "", max_bytes: int = MAX_B
         )
     headings = [part.text for part in parts if isinstance(part, Block) and part.kind == "heading"]
     return HtmlPage(
-        title=headings[0] if headings else _text(tree.css_first("head title")),
-        language=_attribute(tree.root, "lang").partition("-")[0].lower(),
+        title=headings[0] if headings else text_of(tree.css_first("head title")),
+        language=attribute(tree.root, "lang").partition("-")[0].lower(),
         licence=_licence(tree),
         parts=parts,
     )
@@ -183,10 +160,10 @@ def _encoding(label: str) -> str:
 
 
 def _is_reserved(tree: "LexborHTMLParser") -> bool:
-    if (node := tree.css_first('meta[name="tdm-reservation" i]')) is not None and _attribute(node, "content") == "1":
+    if (node := tree.css_first('meta[name="tdm-reservation" i]')) is not None and attribute(node, "content") == "1":
         return True
-    words = (word for node in tree.css('meta[name="robots" i]') for word in _attribute(node, "content").split(","))
-    return any(word.strip().lower() in _RESERVED for word in words)
+    words = (word for node in tree.css('meta[name="robots" i]') for word in attribute(node, "content").split(","))
+    return any(word.strip().lower() == "noai" for word in words)
 
 
 def _licence(tree: "LexborHTMLParser") -> str:
@@ -196,7 +173,7 @@ def _licence(tree: "LexborHTMLParser") -> str:
         ('meta[name="dcterms.rights" i], meta[name="copyright" i]', "content"),
     ):
         for node in tree.css(selector):
-            if value := _attribute(node, name):
+            if value := attribute(node, name):
                 return value
     return ""
 
@@ -206,50 +183,6 @@ def _only(tree: "LexborHTMLParser", tag: str) -> "LexborNode | None":
     return found[0] if len(found) == 1 else None
 
 
-def _attribute(node: "LexborNode | None", name: str) -> str:
-    return (node.attributes.get(name) or "").strip() if node is not None else ""
-
-
-def _is_boilerplate(node: "LexborNode", *, is_in_header: bool) -> bool:
-    if node.tag in _DROPPED_TAGS:
-        return True
-    if node.tag == "header" and not is_in_header and node.css_first("h1") is None:
-        return True
-    values = node.attributes
-    if "hidden" in values or values.get("aria-hidden") == "true" or values.get("role") in _DROPPED_ROLES:
-        return True
-    if node.tag in _KEPT_TAGS:
-        return False
-    names = f"{values.get('class') or ''} {values.get('id') or ''}".lower().split()
-    return any(_DROPPED_NAMES.fullmatch(name) for name in names)
-
-
-def _walk(root: "LexborNode", *, whole: frozenset[int] = frozenset()) -> Iterator[tuple[str, "LexborNode"]]:
-    """("open" | "close" | "text" | "whole", node) in document order, without recursion and without boilerplate.
-
-    Args:
-        root: Where to begin; it is never boilerplate.
-        whole: Ids of nodes that are not entered.
-    """
-    stack = [(root, False, 0, False)]
-    while stack:
-        node, is_end, depth, is_in_header = stack.pop()
-        if is_end:
-            yield "close", node
-        elif node.is_text_node:
-            yield "text", node
-        elif node.is_element_node and (node is root or not _is_boilerplate(node, is_in_header=is_in_header)):
-            if node.mem_id in whole and node is not root:
-                yield "whole", node
-                continue
-            yield "open", node
-            stack.append((node, True, depth, is_in_header))
-            child = node.last_child if depth < _MAX_DEPTH else None
-            while child is not None:
-                stack.append((child, False, depth + 1, is_in_header or node.tag == "header"))
-                child = child.prev
-
-
 def _whole_nodes(root: "LexborNode") -> frozenset[int]:
     """Ids of what is read as a whole: headings, code, definition lists and tables of data.
 
@@ -257,21 +190,8 @@ def _whole_nodes(root: "LexborNode") -> frozenset[int]:
     """
     found = root.css(_WHOLE)
     return frozenset(
-        node.mem_id for node in found if node.tag != "table" or any(len(_cells(row)) > 1 for row in node.css("tr"))
+        node.mem_id for node in found if node.tag != "table" or any(len(cells_of(row)) > 1 for row in node.css("tr"))
     )
-
-
-def _text(node: "LexborNode | None", *, is_verbatim: bool = False) -> str:
-    if node is None:
-        return ""
-    pieces = []
-    for event, item in _walk(node):
-        if event == "text":
-            pieces.append(item.text_content or "")
-        elif item.tag in _BLOCKS and not (is_verbatim and item.tag == "pre"):
-            pieces.append("\n" if is_verbatim else " ")
-    joined = "".join(pieces)
-    return joined.strip("\n") if is_verbatim else " ".join(joined.split())
 
 
 class _Builder:
@@ -284,13 +204,13 @@ class _Builder:
         self._items = 0  # open list items
 
     def parts(self, root: "LexborNode") -> tuple[Block | HtmlTable, ...]:
-        for event, node in _walk(root, whole=_whole_nodes(root)):
+        for event, node in walk(root, whole=_whole_nodes(root)):
             if event == "text":
                 self._pieces.append(node.text_content or "")
             elif event == "whole":
                 self._flush()
                 self._whole(node)
-            elif node.tag in _BLOCKS:
+            elif node.tag in BLOCKS:
                 self._flush()
                 self._items += {"open": 1, "close": -1}[event] if node.tag == "li" else 0
         self._flush()
@@ -311,88 +231,13 @@ class _Builder:
     def _whole(self, node: "LexborNode") -> None:
         tag = str(node.tag)
         if tag == "pre":
-            if text := _text(node, is_verbatim=True):
+            if text := text_of(node, is_verbatim=True):
                 self._add("code", text)
         elif tag in _HEADINGS:
-            if text := _text(node):
+            if text := text_of(node):
                 self._path = [item for item in self._path if item[0] < _HEADINGS[tag]] + [(_HEADINGS[tag], text)]
                 self._add("heading", text)
         else:
-            caption, head, rows = _table(node) if tag == "table" else ("", (), _definitions(node))
+            caption, head, rows = table_of(node) if tag == "table" else ("", (), definitions_of(node))
             if rows:
                 self._parts.append(HtmlTable(path=self._headings(), caption=caption, head=head, rows=rows))
-
-
-def _definitions(node: "LexborNode") -> tuple[tuple[str, ...], ...]:
-    """(terms, definition) of a definition list; terms that share a definition are joined by commas."""
-    rows: list[tuple[str, ...]] = []
-    terms: list[str] = []
-    is_new = True
-    for item in node.css("dt, dd"):
-        text = _text(item)
-        if item.tag == "dt":
-            terms = [*([] if is_new else terms), text]
-            is_new = False
-        else:
-            rows.append((", ".join(filter(None, terms)), text))
-            is_new = True
-    return tuple(row for row in rows if any(row))
-
-
-def _cells(row: "LexborNode") -> list["LexborNode"]:
-    cells, child = [], row.first_child
-    while child is not None:
-        if child.tag in ("td", "th"):
-            cells.append(child)
-        child = child.next
-    return cells
-
-
-def _table(node: "LexborNode") -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Caption, head and rows; the head is the first row if all its cells are header cells or it stands in `thead`."""
-    grid: list[tuple[str, ...]] = []
-    head: tuple[str, ...] = ()
-    held: dict[int, tuple[int, str]] = {}  # column -> rows for which a cell from above still stands there, and its text
-    count = 0
-    for row in node.css("tr"):
-        cells = _cells(row)
-        values = _spread(cells, held)
-        count += len(values)
-        if count > _MAX_CELLS:
-            break
-        is_head = row.parent is not None and row.parent.tag == "thead"
-        if not head and not grid and (is_head or all(cell.tag == "th" for cell in cells)):
-            head = values
-        elif any(values) and not is_head:
-            grid.append(values)
-    return _text(node.css_first("caption")), head, tuple(grid)
-
-
-def _spread(cells: list["LexborNode"], held: dict[int, tuple[int, str]]) -> tuple[str, ...]:
-    """One row with spanning cells repeated; `held` is what comes down from above, and is brought up to date."""
-    values: list[str] = []
-
-    def take_held() -> None:
-        while (above := held.get(len(values))) is not None:
-            rows, text = held.pop(len(values))
-            if rows > 1:
-                later[len(values)] = (rows - 1, text)
-            values.append(above[1])
-
-    later: dict[int, tuple[int, str]] = {}
-    for cell in cells:
-        take_held()
-        text, down = _text(cell), _span(cell, "rowspan")
-        for _ in range(_span(cell, "colspan")):
-            if down > 1:
-                later[len(values)] = (down - 1, text)
-            values.append(text)
-    take_held()
-    held.clear()
-    held.update(later)
-    return tuple(values)
-
-
-def _span(cell: "LexborNode", name: str) -> int:
-    value = _attribute(cell, name)
-    return min(max(1, int(value)), _MAX_SPAN) if value.isascii() and value.isdigit() and len(value) < 6 else 1
