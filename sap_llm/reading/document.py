@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sap_llm.reading.pdf import Drawing
 
 DEFAULT_MAX_PAGES = 200
-_OCR_SCALE = 150 / 72
 _MAX_SIDE_PIXELS = 7000
 _MIN_QUALITY = 0.7  # of a text layer; e-invoices have 0.98 and more, a font with a shifted table less than 0.65
 _FEW_WORDS = 20  # a fax header or a stamp over a scan
@@ -150,19 +149,17 @@ def _is_poor(page: Page, drawn: "Drawing") -> bool:
 
 def _with_ocr(content: bytes, name: str, pages: list[Page], poor: list[int]) -> tuple[list[Page], list[int]]:
     """Pages of which the poor ones are read by OCR where that gives more legible text, and the numbers of these."""
-    from sap_llm.reading.image import ocr_page
+    from sap_llm.reading.image import OCR_DPI, ocr_page
     from sap_llm.reading.pdf import page_picture
 
-    language = detect_language(word for page in pages if page.page_number not in poor for word in page.words)
     read: dict[int, Page] = {}
     for page in pages:
         if page.page_number in poor:
-            scale = min(_OCR_SCALE, _MAX_SIDE_PIXELS / max(page.width, page.height))
+            scale = min(OCR_DPI / 72, _MAX_SIDE_PIXELS / max(page.width, page.height))
             picture = page_picture(content, name=name, page_number=page.page_number, scale=scale)
-            seen = ocr_page(picture, page_number=page.page_number, dpi=72 * scale, language=language)
+            seen = ocr_page(picture, page_number=page.page_number, dpi=72 * scale)
             if _legible_characters(seen) > _legible_characters(page):
                 read[page.page_number] = replace(seen, width=page.width, height=page.height)  # pixels round the size
-                language = language or detect_language(seen.words)
     return [read.get(page.page_number, page) for page in pages], list(read)
 
 

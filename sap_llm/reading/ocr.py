@@ -17,8 +17,12 @@ from sap_llm.schema.errors import MissingToolError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_CODES = {"en": "eng", "de": "deu", "fr": "fra", "es": "spa", "it": "ita", "nl": "nld"}  # Tesseract's own
-_UNHINTED = ("en", "de", "fr", "es")  # each further one costs time and takes words from the others
+_LANGUAGES = (
+    "eng",
+    "deu",
+    "fra",
+    "spa",
+)  # all at once find more words than the right one alone, on receipts and invoices
 _TESSDATA = (
     "/usr/share/tesseract-ocr/5/tessdata",
     "/usr/share/tesseract-ocr/4.00/tessdata",
@@ -55,13 +59,12 @@ class OcrWord:
 class OcrEngine(Protocol):
     """What reads pictures; keeps its models loaded, is not for several threads."""
 
-    def words(self, picture: "Image", *, dpi: float, language: str | None = None) -> list[OcrWord]:
+    def words(self, picture: "Image", *, dpi: float) -> list[OcrWord]:
         """Words in the engine's own order.
 
         Args:
             picture: Any mode.
             dpi: Dots per inch.
-            language: ISO 639-1 code, where it is known: one language is read faster and better than four.
         """
 
 
@@ -87,28 +90,28 @@ def has_ocr() -> bool:
 
 
 class _Tesseract:
-    """Tesseract 5 in process, one loaded model for each set of languages and mode asked for."""
+    """Tesseract 5 in process, loaded once for each mode of page segmentation."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._installed = {path.name.partition(".")[0] for path in folder.glob("*.traineddata")}
-        self._engines: dict[tuple[str, int], Any] = {}
+        self._engines: dict[int, Any] = {}
 
-    def words(self, picture: "Image", *, dpi: float, language: str | None = None) -> list[OcrWord]:
+    def words(self, picture: "Image", *, dpi: float) -> list[OcrWord]:
         """Read upright first; a poor reading is tried again with the print's orientation detected."""
         from tesserocr import PSM
 
         gray = picture.convert("L")
-        found = self._recognised(gray, dpi, language, PSM.AUTO)
+        found = self._recognised(gray, dpi, PSM.AUTO)
         if "osd" in self._installed and _mean_confidence(found) < _IS_UPRIGHT:
-            turned = self._recognised(gray, dpi, language, PSM.AUTO_OSD)
+            turned = self._recognised(gray, dpi, PSM.AUTO_OSD)
             return max((found, turned), key=_mean_confidence)
         return found
 
-    def _recognised(self, gray: "Image", dpi: float, language: str | None, mode: int) -> list[OcrWord]:
+    def _recognised(self, gray: "Image", dpi: float, mode: int) -> list[OcrWord]:
         from tesserocr import RIL, iterate_level
 
-        engine = self._engine(language, mode)
+        engine = self._engine(mode)
         engine.SetImage(gray)
         engine.SetSourceResolution(round(dpi))
         engine.Recognize()
@@ -118,15 +121,13 @@ class _Tesseract:
         engine.Clear()  # the picture; the models stay
         return [word for word in words if word is not None]
 
-    def _engine(self, language: str | None, mode: int) -> Any:
+    def _engine(self, mode: int) -> Any:
         from tesserocr import PyTessBaseAPI
 
-        known = [_CODES.get(language or "", "")] if _CODES.get(language or "") in self._installed else None
-        codes = known or [code for code in map(_CODES.get, _UNHINTED) if code in self._installed]
-        key = ("+".join(map(str, codes)), int(mode))
-        if key not in self._engines:
-            self._engines[key] = PyTessBaseAPI(path=str(self._folder), lang=key[0], psm=mode)
-        return self._engines[key]
+        if mode not in self._engines:
+            languages = "+".join(code for code in _LANGUAGES if code in self._installed)
+            self._engines[mode] = PyTessBaseAPI(path=str(self._folder), lang=languages, psm=mode)
+        return self._engines[mode]
 
 
 def _word(item: Any, level: Any) -> OcrWord | None:
@@ -150,6 +151,6 @@ def _mean_confidence(words: list[OcrWord]) -> float:
 def _tessdata() -> Path:
     named = os.environ.get("TESSDATA_PREFIX")
     for folder in [Path(named), Path(named) / "tessdata"] if named else [Path(path) for path in _TESSDATA]:
-        if any((folder / f"{_CODES[code]}.traineddata").is_file() for code in _UNHINTED):
+        if any((folder / f"{code}.traineddata").is_file() for code in _LANGUAGES):
             return folder
     raise MissingToolError("Tesseract's language data are missing", where=named or "tessdata", remedy=_REMEDY)

@@ -88,23 +88,6 @@ def test_a_scan_under_a_fax_header_is_read_by_ocr_and_a_picture_in_a_letter_is_n
     assert read_document(logo, name="logo.pdf").pages[0].reader == "text_layer"
 
 
-def test_the_language_of_sound_pages_helps_the_others(invoice: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    engine = ocr.ocr_engine()
-    original = type(engine).words
-
-    def spy(self: object, *arguments: object, **named: object) -> object:
-        asked.append(named["language"])
-        return original(self, *arguments, **named)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(type(engine), "words", spy)
-    document = pdfium.PdfDocument(invoice)
-    document.import_pages(pdfium.PdfDocument(scanned_pdf(invoice)))
-    read_document(_saved(document), name="mixed.pdf")
-    read_document(scanned_pdf(invoice, pages=2), name="scan.pdf")
-    assert asked == ["de", None, "de"]
-
-
 @pytest.mark.slow
 def test_real_receipts_are_read(shared_data: Path) -> None:
     folder = shared_data / "sroie"
@@ -123,7 +106,7 @@ def test_real_receipts_are_read(shared_data: Path) -> None:
         languages.append(detect_language(word for page in read.pages for word in page.words))
     recall = found / total
     print(json.dumps({"receipts": 12, "words": total, "recall": round(recall, 3)}))  # read with -s
-    assert recall > 0.6
+    assert recall > 0.7
     assert languages.count("en") >= 9
 
 
