@@ -20,10 +20,11 @@ _OPEN_FILES = 64
 _PROCESSES = 64  # threads count; root is not bound by it, seccomp binds all
 _NO_NEW_PRIVILEGES, _SET_SECCOMP, _FILTER = 38, 22, 2  # prctl(2)
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # landlock(7), on every architecture
-_READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
+_WRITE_FILE, _READ_FILE, _READ_FOLDER, _TRUNCATE = 1 << 1, 1 << 2, 1 << 3, 1 << 14
 _RIGHTS_BY_ABI = (13, 14, 15, 15, 16)  # how many rights on files each version knows
 _CONNECT_RIGHTS, _NETWORK_ABI = 0b11, 4
-_SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/etc/fonts", "/etc/ld.so.cache", "/dev/null", "/dev/urandom")
+_SYSTEM_FOLDERS = ("/usr", "/lib", "/lib64", "/etc/fonts", "/etc/ld.so.cache", "/dev/urandom")
+_WRITABLE = Path(os.devnull)  # Tesseract's messages go there, and it does not survive it when it cannot
 
 _FORBIDDEN = {  # machine: its name for the kernel; forbidden calls; clone
     # socket, socketpair, execve, execveat, ptrace, process_vm_readv, process_vm_writev, kill, unshare,
@@ -79,10 +80,11 @@ def _limit_files(libc: ctypes.CDLL, readable: list[Path]) -> None:
     rules = libc.syscall(_CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
     if rules < 0:
         return
-    for path in readable:
+    for path in (*readable, _WRITABLE):
         if path.exists():
             descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
             granted = _READ_FILE | (_READ_FOLDER if path.is_dir() else 0)
+            granted |= (_WRITE_FILE | _TRUNCATE) & rights if path == _WRITABLE else 0
             libc.syscall(_ADD_RULE, rules, 1, struct.pack("<Qi", granted, descriptor), 0)
             os.close(descriptor)
     libc.syscall(_RESTRICT_SELF, rules, 0)

@@ -10,6 +10,8 @@ import pytest
 from sap_llm.reading import ocr
 from sap_llm.reading.document import ReadDocument, read_document
 from sap_llm.reading.language import detect_language
+from sap_llm.reading.sandbox import Sandbox
+from sap_llm.schema.errors import UnreadableDocumentError
 from tests.support.hostile_files import scanned_pdf
 from tests.support.raw_pdf import HELVETICA, picture, raw_pdf, shown, stream, to_unicode
 from tests.support.typeset_corpus import typeset_pdf
@@ -86,6 +88,16 @@ def test_a_scan_under_a_fax_header_is_read_by_ocr_and_a_picture_in_a_letter_is_n
     assert {"Gesamtbetrag", "4711"} <= set(page.words)
     logo = raw_pdf(b"q 80 0 0 60 300 0 cm /I Do Q " + header, resources=resources, extra=[image])
     assert read_document(logo, name="logo.pdf").pages[0].reader == "text_layer"
+
+
+def test_the_confined_process_reads_pictures_as_the_reader_does(invoice: bytes) -> None:
+    scan = scanned_pdf(invoice)
+    direct = read_document(scan, name="scan.pdf")
+    empty = raw_pdf(b"0.5 g 100 100 50 50 re f")
+    with Sandbox() as sandbox:
+        assert sandbox.read(scan, name="scan.pdf").pages[0].words == direct.pages[0].words
+        with pytest.raises(UnreadableDocumentError, match="no words on any page"):  # Tesseract says so to /dev/null
+            sandbox.read(empty, name="empty.pdf")
 
 
 @pytest.mark.slow
