@@ -6,7 +6,6 @@ virtual environment of their own, made on demand.
 """
 
 import json
-import shutil
 import statistics
 import subprocess
 import sys
@@ -15,10 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.measure import Measure, higher_is_better
-from sap_llm.schema.errors import MissingToolError
+from benchmarks.rivals import rival_python
 
 ROOT = Path(__file__).parent.parent
-RIVAL = ROOT / ".venvs" / "bench"
 RIVAL_PACKAGES = ("weasyprint>=66,<71", "jinja2>=3.1,<4", "faker>=40,<41")
 RUNS = 3
 OURS_DOCUMENTS, RIVAL_DOCUMENTS = 150, 12
@@ -33,7 +31,8 @@ def run() -> dict[str, Measure]:
     Raises:
         MissingToolError: The rival cannot be installed.
     """
-    python = str(rival_python())
+    hint = " and the system libraries of Pango (apt: libpango-1.0-0)"
+    python = str(rival_python("bench", RIVAL_PACKAGES, check="import weasyprint", hint=hint))
     sides = {"ten": sys.executable, "all": sys.executable, "rival": python, "rival-fonttools": python}
     figures: dict[str, list[float]] = {mode: [] for mode in sides}
     for _ in range(RUNS):
@@ -55,33 +54,6 @@ def _measure(figures: dict[str, list[float]], ours_mode: str, rival_mode: str, n
     return higher_is_better(
         ours=median[ours_mode], rival=median[rival_mode], rival_name=name, unit="documents per CPU second", runs=RUNS
     )
-
-
-def rival_python() -> Path:
-    """The interpreter of the rival's environment, made if it is not there."""
-    python = RIVAL / "bin" / "python"
-    if (RIVAL / "ready").exists():
-        return python
-    uv = shutil.which("uv")
-    if uv is None:
-        raise MissingToolError(
-            "uv is not installed", where="benchmark synthetic", remedy="Install uv, it makes .venvs."
-        )
-    steps = (
-        [uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(RIVAL)],
-        [uv, "pip", "install", "--quiet", "--python", str(python), *RIVAL_PACKAGES],
-        [str(python), "-c", "import weasyprint"],
-    )
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise MissingToolError(
-                f"the rival cannot be installed: {done.stderr.strip()[-300:]}",
-                where=" ".join(step[:3]),
-                remedy="It needs a package index and the system libraries of Pango (apt: libpango-1.0-0).",
-            )
-    (RIVAL / "ready").touch()
-    return python
 
 
 def _child(command: list[str]) -> float:

@@ -156,16 +156,21 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: Literal["int8"] = "in
 
 @commands.command()
 def sap_knowledge(
-    folder: Annotated[Path | None, typer.Option(help="$metadata files (.edmx, .xml)")] = None,
+    folder: Annotated[Path | None, typer.Option(help="$metadata files (.edmx, .xml), pages (.html)")] = None,
     url: Annotated[list[str] | None, typer.Option(help="address of a $metadata document; may be repeated")] = None,
+    page: Annotated[list[str] | None, typer.Option(help="address of a documentation page; may be repeated")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="take addresses from the cache alone")] = False,
 ) -> None:
-    """Read what SAP's OData services say about their fields, into tables, texts, a report and the graph."""
+    """Read what SAP's services and documentation say about fields, into tables, texts, a report and the graph."""
     from sap_llm.sources.knowledge import SapKnowledgeConfig, build_sap_knowledge
     from sap_llm.sources.knowledge_graph import write_knowledge_graph
 
     deployment = Deployment.load()
-    named: dict[str, Any] = {"folder": str(folder.resolve()) if folder else None, "urls": url or None}
+    named: dict[str, Any] = {
+        "folder": str(folder.resolve()) if folder else None,
+        "urls": url or None,
+        "pages": page or None,
+    }
     overrides = {key: value for key, value in named.items() if value is not None}
     if offline:
         overrides["fetch.is_offline"] = True

@@ -15,7 +15,6 @@ from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sap_llm.preparation.language import FEWEST_HITS, STOP_WORDS
 from sap_llm.preparation.plan import (
     PREPARED,
     STATUS_DUPLICATE,
@@ -27,6 +26,7 @@ from sap_llm.preparation.plan import (
     SparkSettings,
 )
 from sap_llm.preparation.splits import HASH_DIGITS, TEST, TRAIN, VALIDATION, SplitShares
+from sap_llm.reading.language import FEWEST_HITS, STOP_WORDS
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -159,20 +159,20 @@ def _describe(frame: "DataFrame") -> "DataFrame":
 
 
 def _language() -> "Column":
-    """The language with most distinct stop words on the page, ties to the first by code."""
+    """`reading.language.detect_language` over a column of texts."""
     from pyspark.sql import functions as fn
 
     words = fn.array_distinct(fn.split(fn.lower("text"), r"[^\p{L}]+"))
     counts = [
         fn.struct(
-            fn.size(fn.array_intersect(words, fn.array(*map(fn.lit, sorted(set(known)))))).alias("hits"),
-            fn.lit(-order).alias("order"),
+            fn.size(fn.array_intersect(words, fn.array(*map(fn.lit, sorted(known))))).alias("hits"),
             fn.lit(code).alias("code"),
         )
-        for order, (code, known) in enumerate(sorted(STOP_WORDS.items()))
+        for code, known in STOP_WORDS.items()
     ]
-    best = fn.array_max(fn.array(*counts))
-    return fn.when(best["hits"] >= FEWEST_HITS, best["code"])
+    ranked = fn.array_sort(fn.array(*counts))
+    second, best = fn.element_at(ranked, -2), fn.element_at(ranked, -1)
+    return fn.when((best["hits"] >= FEWEST_HITS) & (best["hits"] > second["hits"]), best["code"])
 
 
 def _judge(frame: "DataFrame", cleaning: Cleaning, classes: list[str]) -> "DataFrame":

@@ -4,13 +4,20 @@ Belongs here: the decision and what all readers share (limits, notes). Foreign f
 `sandbox.read_in_sandbox`, which calls `read_document` in a process of its own.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
+from sap_llm.reading.language import detect_language
 from sap_llm.schema.errors import MissingToolError, UnreadableDocumentError
 from sap_llm.schema.page import Page
 
+if TYPE_CHECKING:
+    from sap_llm.reading.pdf import Drawing
+
 DEFAULT_MAX_PAGES = 200
-_OCR_SCALE = 150 / 72
+_MAX_SIDE_PIXELS = 7000
+_MIN_QUALITY = 0.7  # of a text layer; e-invoices have 0.98 and more, a font with a shifted table less than 0.65
+_FEW_WORDS = 20  # a fax header or a stamp over a scan
 _IMAGES = {
     b"\x89PNG": "image/png",
     b"\xff\xd8\xff": "image/jpeg",
@@ -28,20 +35,24 @@ class ReadDocument:
     Attributes:
         pages: At least one, in order.
         media_type: Of the file.
-        quality: 0..1, mean over the pages that have words.
+        quality: 0..1, mean over the pages that have words; what a page's means is in `legibility` and `image.ocr_page`.
+        language: ISO 639-1 code, None where the words do not tell.
         notes: Sentences for the user, e.g. that only the first pages were read.
     """
 
     pages: list[Page]
     media_type: str
     quality: float
+    language: str | None = None
     notes: tuple[str, ...] = ()
 
 
 def read_document(content: bytes, *, name: str, max_pages: int = DEFAULT_MAX_PAGES) -> ReadDocument:
     """Read a PDF, a picture or a text.
 
-    A file with more than `max_pages` pages is read up to there, and a note says so: header data stand in front.
+    A file with more than `max_pages` pages is read up to there, and a note says so: header data stand in front. OCR is
+    asked page by page: where there is no text layer, where it is illegible, or where a picture fills the page and the
+    text layer has hardly a word; its answer is taken where it has more legible text.
 
     Raises:
         UnreadableDocumentError: Empty, damaged, encrypted, or of no known kind.
@@ -68,6 +79,7 @@ def read_document(content: bytes, *, name: str, max_pages: int = DEFAULT_MAX_PAG
         pages=pages,
         media_type=kind,
         quality=round(sum(qualities) / len(qualities), 4),
+        language=detect_language(word for page in pages for word in page.words),
         notes=tuple(notes),
     )
 
@@ -103,34 +115,53 @@ def media_type(content: bytes, *, name: str) -> str:
 
 
 def _read_pdf(content: bytes, name: str, max_pages: int, notes: list[str]) -> tuple[list[Page], int]:
-    from sap_llm.reading.image import has_ocr
-    from sap_llm.reading.pdf import read_pdf
+    from sap_llm.reading.ocr import has_ocr
+    from sap_llm.reading.pdf import drawings, read_pdf
 
     pages, total = read_pdf(content, name=name, max_pages=max_pages)
-    blank = [page.page_number for page in pages if not page.words]
-    if not blank:
+    suspects = [page.page_number for page in pages if len(page.words) < _FEW_WORDS or page.quality < _MIN_QUALITY]
+    drawn = drawings(content, name=name, page_numbers=suspects) if suspects else {}
+    poor = [page.page_number for page in pages if page.page_number in drawn and _is_poor(page, drawn[page.page_number])]
+    if not poor:
         return pages, total
+    listed = ", ".join(map(str, poor))
     if has_ocr():
-        notes.append(f"Pages without text layer read by OCR: {', '.join(map(str, blank))}.")
-        return [_ocr(content, name, page) if not page.words else page for page in pages], total
-    if len(blank) == len(pages):
+        pages, read = _with_ocr(content, name, pages, poor)
+        if read:
+            notes.append(f"Pages read by OCR, their text layer is missing or bad: {', '.join(map(str, read))}.")
+    elif not any(page.words for page in pages):
         raise MissingToolError(
             "the PDF has no text layer (a scan?), and OCR is not installed",
             where=name,
             remedy="Install the extra (`pip install 'sap-llm[ocr]'`) and Tesseract's language data.",
         )
-    notes.append(f"Pages without text layer were not read, OCR is not installed: {', '.join(map(str, blank))}.")
+    else:
+        notes.append(f"The text layer is missing or bad, and OCR is not installed: pages {listed}.")
     return pages, total
 
 
-def _ocr(content: bytes, name: str, page: Page) -> Page:
-    import io
+def _is_poor(page: Page, drawn: "Drawing") -> bool:
+    """Whether a picture of the page may tell more than its text layer."""
+    if not page.words:
+        return not drawn.is_empty
+    return page.quality < _MIN_QUALITY or drawn.is_scan
 
-    from PIL import Image
 
-    from sap_llm.reading.image import ocr_page
-    from sap_llm.reading.pdf import render_page
+def _with_ocr(content: bytes, name: str, pages: list[Page], poor: list[int]) -> tuple[list[Page], list[int]]:
+    """Pages of which the poor ones are read by OCR where that gives more legible text, and the numbers of these."""
+    from sap_llm.reading.image import OCR_DPI, ocr_page
+    from sap_llm.reading.pdf import page_picture
 
-    scale = min(_OCR_SCALE, 7000 / max(page.width, page.height))
-    picture = Image.open(io.BytesIO(render_page(content, name=name, page_number=page.page_number, scale=scale)))
-    return ocr_page(picture, page_number=page.page_number, dpi=72 * scale)
+    read: dict[int, Page] = {}
+    for page in pages:
+        if page.page_number in poor:
+            scale = min(OCR_DPI / 72, _MAX_SIDE_PIXELS / max(page.width, page.height))
+            picture = page_picture(content, name=name, page_number=page.page_number, scale=scale)
+            seen = ocr_page(picture, page_number=page.page_number, dpi=72 * scale)
+            if _legible_characters(seen) > _legible_characters(page):
+                read[page.page_number] = replace(seen, width=page.width, height=page.height)  # pixels round the size
+    return [read.get(page.page_number, page) for page in pages], list(read)
+
+
+def _legible_characters(page: Page) -> float:
+    return page.quality * sum(map(len, page.words))

@@ -11,30 +11,67 @@ import numpy.typing as npt
 
 from sap_llm.schema.page import Lines
 
+SLANTED = 4
+"""The turn of words that are not printed along an edge of the page, such as a watermark across it."""
+
 _SAME_LINE = 0.35  # of the character height: baselines of one visual line differ by less
 
 
-def order_words(boxes: npt.NDArray[Any], *, baselines: npt.NDArray[Any] | None = None) -> tuple[Lines, Lines]:
+def order_words(
+    boxes: npt.NDArray[Any], *, origins: npt.NDArray[Any] | None = None, turns: npt.NDArray[Any] | None = None
+) -> tuple[Lines, Lines]:
     """Reading order and visual line of words.
+
+    Words that are printed in another direction are read as a reader does who turns the sheet: by their own lines, after
+    those of the commonest direction.
 
     Args:
         boxes: [n, 4] in points.
-        baselines: [n] y of each baseline; without them the middle of the box stands in.
+        origins: [n, 2], where the baseline of each word begins; without them the middle of the box stands in.
+        turns: [n] quarter turns of each word's direction, counterclockwise from rightwards, or `SLANTED`; None for 0.
 
     Returns:
         Indices of the words in reading order, and the line number of each word in that order.
     """
+    origins = (boxes[:, :2] + boxes[:, 2:]) / 2 if origins is None else origins
+    if turns is None or not turns.any():
+        return _by_line(boxes, origins[:, 1])
+    found, counts = np.unique(turns, return_counts=True)
+    orders, lines, first = [], [], 0
+    for turn in found[np.argsort(-counts, kind="stable")].tolist():
+        chosen = np.flatnonzero(turns == turn)
+        order, line = _by_line(*_turned(boxes[chosen], origins[chosen], turn))
+        orders.append(chosen[order])
+        lines.append(line + first)
+        first = int(lines[-1][-1]) + 1
+    return np.concatenate(orders).astype(np.int32), np.concatenate(lines).astype(np.int32)
+
+
+def _turned(boxes: npt.NDArray[Any], origins: npt.NDArray[Any], turn: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Boxes and baselines as they stand once the sheet is turned so that the words run rightwards."""
+    x0, y0, x1, y1 = boxes.T
+    if turn == 0:
+        return boxes, origins[:, 1]
+    if turn == 1:  # upwards
+        return np.stack([-y1, x0, -y0, x1], axis=1), origins[:, 0]
+    if turn == 2:
+        return np.stack([-x1, -y1, -x0, -y0], axis=1), -origins[:, 1]
+    if turn == 3:  # downwards
+        return np.stack([y0, -x1, y1, -x0], axis=1), -origins[:, 0]
+    return boxes, np.zeros(len(boxes))  # a watermark, from left to right
+
+
+def _by_line(boxes: npt.NDArray[Any], baselines: npt.NDArray[Any]) -> tuple[Lines, Lines]:
     count = len(boxes)
     if not count:
         return np.zeros(0, dtype=np.int32), np.zeros(0, dtype=np.int32)
     heights = np.maximum(boxes[:, 3] - boxes[:, 1], 0.1)
-    anchors = baselines if baselines is not None else (boxes[:, 1] + boxes[:, 3]) / 2
     tolerance = np.maximum(_SAME_LINE * np.minimum(heights, 2 * np.median(heights)), 1.0)
-    by_height = np.argsort(anchors, kind="stable")
+    by_height = np.argsort(baselines, kind="stable")
     lines = np.zeros(count, dtype=np.int32)
-    line, reference = 0, float(anchors[by_height[0]])
+    line, reference = 0, float(baselines[by_height[0]])
     for index in by_height.tolist():
-        anchor = float(anchors[index])
+        anchor = float(baselines[index])
         if anchor - reference > tolerance[index]:
             line, reference = line + 1, anchor
         lines[index] = line

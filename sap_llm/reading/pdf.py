@@ -6,17 +6,23 @@ are only handed out here, `sources` reads them. Foreign files should come throug
 
 import ctypes
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from sap_llm.reading.words import read_page
+from sap_llm.reading.visibility import SCAN_SHARE, is_empty, picture_share
+from sap_llm.reading.words import CrowdedPageError, read_page
 from sap_llm.schema.errors import UnreadableDocumentError
 from sap_llm.schema.page import Page
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 DEFAULT_MAX_PAGES = 200
 MAX_ATTACHMENT_BYTES = 64 * 2**20
@@ -106,6 +112,28 @@ def attachments(content: bytes, *, name: str) -> dict[str, bytes]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Drawing:
+    """What a page shows besides its text: whether nothing at all, or a picture that fills it."""
+
+    is_empty: bool
+    is_scan: bool
+
+
+def drawings(content: bytes, *, name: str, page_numbers: Iterable[int]) -> dict[int, Drawing]:
+    """What is drawn on pages, by their number from 1.
+
+    Raises:
+        UnreadableDocumentError: The file cannot be read.
+    """
+    found = {}
+    with open_pdf(content, name=name) as document:
+        for number in page_numbers:
+            page = document[number - 1]
+            found[number] = Drawing(is_empty=is_empty(page), is_scan=picture_share(page) >= SCAN_SHARE)
+    return found
+
+
 def render_page(
     content: bytes,
     *,
@@ -118,6 +146,14 @@ def render_page(
     Raises:
         UnreadableDocumentError: The file cannot be read, has no such page, or the picture would be too large.
     """
+    image = page_picture(content, name=name, page_number=page_number, scale=scale)
+    stream = io.BytesIO()
+    image.save(stream, format="PNG", compress_level=1)
+    return stream.getvalue()
+
+
+def page_picture(content: bytes, *, name: str, page_number: int, scale: float) -> "Image":
+    """Picture of one page; arguments and errors are those of `render_page`."""
     with open_pdf(content, name=name) as document:
         if not 1 <= page_number <= len(document):
             raise UnreadableDocumentError(
@@ -127,10 +163,8 @@ def render_page(
             )
         page = document[page_number - 1]
         _refuse_too_large(page.get_size(), page_number, name, scale)
-        image = page.render(scale=scale).to_pil()
-    stream = io.BytesIO()
-    image.save(stream, format="PNG", compress_level=1)
-    return stream.getvalue()
+        picture: Image = page.render(scale=scale).to_pil()
+        return picture
 
 
 def raster_pages(content: bytes, *, name: str, scale: float) -> Iterator[npt.NDArray[np.uint8]]:
@@ -166,8 +200,8 @@ def _read(document: pdfium.PdfDocument, index: int, name: str, reader: str) -> P
                 where=where,
                 remedy="Export the document again.",
             )
-        return read_page(page, page_number=index + 1, reader=reader)
-    except ValueError as error:
+        return read_page(page, page_number=index + 1, reader=reader, has_hidden_text=reader != "typeset")
+    except CrowdedPageError as error:
         raise UnreadableDocumentError(str(error), where=where, remedy="Split the document.") from error
 
 

@@ -8,6 +8,7 @@ import base64
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,9 @@ from sap_llm.schema.page import Page
 DEFAULT_TIMEOUT_SECONDS = 60.0
 DEFAULT_MEMORY_BYTES = 4 * 2**30
 _MAX_ANSWER_BYTES = 512 * 2**20
+_PIECE_BYTES = 2**20
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TESSDATA_PREFIX")  # nothing that could be a secret
+_ENVIRONMENT = {"OMP_NUM_THREADS": "1", "OMP_THREAD_LIMIT": "1", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONSAFEPATH": "1"}
 
 
 class Sandbox:
@@ -60,6 +64,7 @@ class Sandbox:
             pages=[Page.from_row(row) for row in found["pages"]],
             media_type=found["media_type"],
             quality=found["quality"],
+            language=found["language"],
             notes=tuple(found["notes"]),
         )
 
@@ -80,58 +85,74 @@ class Sandbox:
             self._process = None
 
     def _ask(self, task: str, content: bytes, **arguments: Any) -> Any:
-        header = json.dumps({"task": task, "arguments": arguments}).encode()
+        header = {"task": task, "arguments": arguments, "seconds": self.timeout_seconds}
+        name = arguments["name"]
         try:
-            process = self._started()
-            assert process.stdin
-            assert process.stdout
-            process.stdin.write(LENGTH.pack(len(header), len(content)) + header)
-            process.stdin.write(content)
-            process.stdin.flush()
-            answer = json.loads(_receive(process.stdout, self.timeout_seconds))
+            answer = json.loads(self._answer(json.dumps(header).encode(), content))
+            error = answer.get("error")
+            if error is None:
+                return answer["result"]
+            error_type = MissingToolError if error.pop("kind") == "missing_tool" else UnreadableDocumentError
+            raised = error_type(error.pop("what"), **error)
         except TimeoutError:
             self.close()
             raise UnreadableDocumentError(
                 f"reading took longer than {self.timeout_seconds:g} s",
-                where=arguments["name"],
+                where=name,
                 remedy="Split the document, or raise the time limit.",
             ) from None
-        except (OSError, EOFError, ValueError) as error:
-            self.close()
+        except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as fault:
             raise UnreadableDocumentError(
-                "the reader process crashed on this file",
-                where=arguments["name"],
-                remedy="Export the document again.",
-            ) from error
+                f"the reader process crashed on this file{self._ending()}",
+                where=name,
+                remedy="Export the document again; if it is very large, split it.",
+            ) from fault
         except BaseException:  # interrupted in the middle of an answer: the next one would be out of step
             self.close()
             raise
-        if "error" in answer:
-            error_type = MissingToolError if answer["error"].pop("kind") == "missing_tool" else UnreadableDocumentError
-            raise error_type(answer["error"].pop("what"), **answer["error"])
-        return answer["result"]
+        raise raised
+
+    def _answer(self, header: bytes, content: bytes) -> bytes:
+        """The child's answer; one that died since its last answer is replaced, which is not this file's fault."""
+        request = LENGTH.pack(len(header), len(content)) + header + content
+        deadline = time.monotonic() + self.timeout_seconds
+        is_new = self._process is None
+        try:
+            _send(self._started(), request, deadline)
+        except BrokenPipeError:
+            if is_new:
+                raise
+            self.close()
+            _send(self._started(), request, deadline)
+        return _receive(self._started(), deadline)
+
+    def _ending(self) -> str:
+        """How the child ended, and the end of it."""
+        process = self._process
+        self.close()
+        code = process.returncode if process is not None else None
+        is_signal = code is not None and code < 0 and -code != signal.SIGKILL
+        return f" ({signal.Signals(-code).name})" if is_signal and code else ""
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
+        if self._process is None:
             package = str(Path(__file__).parents[2])
             path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
             self._process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "sap_llm.reading.worker",
-                    str(self.memory_bytes),
-                ],
+                [sys.executable, "-m", "sap_llm.reading.worker", str(self.memory_bytes)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                cwd="/",
                 env={
-                    **os.environ,
+                    **{name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                    **_ENVIRONMENT,
                     "PYTHONPATH": path,
-                    "OMP_NUM_THREADS": "1",
-                    "OMP_THREAD_LIMIT": "1",
                 },
+                start_new_session=True,
             )
+            assert self._process.stdin is not None
+            os.set_blocking(self._process.stdin.fileno(), False)
         return self._process
 
 
@@ -148,13 +169,24 @@ def read_in_sandbox(
         return sandbox.read(content, name=name, max_pages=max_pages)
 
 
-def _receive(stream: IO[bytes], timeout_seconds: float) -> bytes:
-    deadline = time.monotonic() + timeout_seconds
-    head = _exactly(stream, LENGTH.size, deadline)
-    size, _ = LENGTH.unpack(head)
+def _send(process: subprocess.Popen[bytes], request: bytes, deadline: float) -> None:
+    assert process.stdin is not None
+    descriptor = process.stdin.fileno()
+    rest = memoryview(request)
+    with selectors.DefaultSelector() as selector:
+        selector.register(descriptor, selectors.EVENT_WRITE)
+        while rest:
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise TimeoutError
+            rest = rest[os.write(descriptor, rest[:_PIECE_BYTES]) :]
+
+
+def _receive(process: subprocess.Popen[bytes], deadline: float) -> bytes:
+    assert process.stdout is not None
+    size, _ = LENGTH.unpack(_exactly(process.stdout, LENGTH.size, deadline))
     if size > _MAX_ANSWER_BYTES:
         raise ValueError(f"answer of {size} bytes")
-    return _exactly(stream, size, deadline)
+    return _exactly(process.stdout, size, deadline)
 
 
 def _exactly(stream: IO[bytes], size: int, deadline: float) -> bytes:
@@ -165,7 +197,7 @@ def _exactly(stream: IO[bytes], size: int, deadline: float) -> bytes:
         while len(parts) < size:
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 raise TimeoutError
-            part = os.read(descriptor, min(size - len(parts), 1 << 20))
+            part = os.read(descriptor, min(size - len(parts), _PIECE_BYTES))
             if not part:
                 raise EOFError
             parts += part

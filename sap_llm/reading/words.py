@@ -7,6 +7,7 @@ thread of a process at a time.
 
 import ctypes
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ import numpy.typing as npt
 import pypdfium2 as pdfium
 from pypdfium2 import raw
 
-from sap_llm.reading.lines import order_words
+from sap_llm.reading.legibility import quality
+from sap_llm.reading.lines import SLANTED, order_words
+from sap_llm.reading.visibility import text_mode, visible_words
 from sap_llm.schema.page import Page
 
 MAX_CHARACTERS = 200_000  # a page of dense small print has about 10,000
@@ -34,12 +37,12 @@ _HYPHENS = {
     0xAD: "-",
 }  # PDFium marks the hyphen of a divided word by 0x02 (older: 0xFFFE)
 _DROPPED = {0xFEFF: "", 0x200B: "", 0x200C: "", 0x200D: "", 0x200E: "", 0x200F: ""}
-_TRANSLATION: dict[int, str] = _LIGATURES | _HYPHENS | _DROPPED
+_UNMAPPED = {0x00: "\ufffd"}  # the font does not say which letter it draws
+_TRANSLATION: dict[int, str] = _LIGATURES | _HYPHENS | _DROPPED | _UNMAPPED
 _TRANSLATED = re.compile("[" + "".join(map(chr, _TRANSLATION)) + "\ud800-\udfff]")
-_UNKNOWN = re.compile("[\ufffd\ue000-\uf8ff]")  # replacement character and private use
-_SAME_PLACE_POINTS = 1.0  # fake bold prints a word twice, this near
+_SAME_PLACE_POINTS, _SAME_PLACE = 1.0, 0.25  # fake bold and shadows print a word twice, this near, or of its height
 _SPACES = {
-    *range(0x02),
+    0x01,
     *range(0x03, 0x21),
     0x7F,
     0x85,
@@ -50,6 +53,7 @@ _SPACES = {
     0x2029,
 }
 _SPACES |= {0x202F, 0x205F, 0x3000}
+_SLANT_QUARTERS = 0.1  # of a right angle: a crooked scan is not slanted print
 _WORD_GAP = 1.0  # of the character height: a wider gap separates words even without a space
 
 _Doubles = npt.NDArray[np.float64]
@@ -60,56 +64,87 @@ _RECTANGLE = [ctypes.c_void_p, ctypes.c_int] + [ctypes.c_void_p] * 4
 _POINT = [ctypes.c_void_p, ctypes.c_int] + [ctypes.c_void_p] * 2
 
 
-def _bare(function: Any, argument_types: list[Any]) -> Any:
+def _bare(function: Any, argument_types: list[Any], result_type: Any = ctypes.c_int) -> Any:
     address = ctypes.cast(function, ctypes.c_void_p).value
     assert address is not None
-    return ctypes.PYFUNCTYPE(ctypes.c_int, *argument_types)(address)
+    return ctypes.PYFUNCTYPE(result_type, *argument_types)(address)
 
 
 _get_box = _bare(raw.FPDFText_GetCharBox, _RECTANGLE)
 _get_origin = _bare(raw.FPDFText_GetCharOrigin, _POINT)
 _get_unicode = _bare(raw.FPDFText_GetUnicode, [ctypes.c_void_p, ctypes.c_int])
+_get_angle = _bare(raw.FPDFText_GetCharAngle, [ctypes.c_void_p, ctypes.c_int], ctypes.c_float)
+_get_object = _bare(raw.FPDFText_GetTextObject, [ctypes.c_void_p, ctypes.c_int], ctypes.c_void_p)
 
 
-def read_page(page: pdfium.PdfPage, *, page_number: int, reader: str = "text_layer") -> Page:
-    """Words of one PDF page from its text layer.
+class CrowdedPageError(Exception):
+    """More characters than anybody prints on one page."""
 
-    A page without text gives no words and quality 0. Quality is the share of characters that have a known meaning.
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """n words in PDF user space.
+
+    Attributes:
+        texts: n.
+        edges: [n, 4] left, right, bottom, top.
+        origins: [n, 2], of the first character.
+        angles: [n] radians clockwise, of the first character.
+        modes: [n] text rendering mode, of the first character; 0 where it was not asked for.
+    """
+
+    texts: list[str]
+    edges: _Doubles
+    origins: _Doubles
+    angles: _Doubles
+    modes: npt.NDArray[np.int32]
+
+
+def read_page(
+    page: pdfium.PdfPage, *, page_number: int, reader: str = "text_layer", has_hidden_text: bool = True
+) -> Page:
+    """Words of one PDF page from its text layer; `legibility` says what their quality is, `visibility` which count.
+
+    A page without text gives no words and quality 0. Ligatures are spelled out, and the hyphen of a divided word stays
+    at its end: both halves are printed, each with a box of its own.
 
     Args:
         page: Open page.
         page_number: From 1.
         reader: Recorded in the page: `text_layer`, or `typeset` for our own documents.
+        has_hidden_text: Whether some may be hidden; False saves rendering pages that we typeset ourselves.
 
     Raises:
-        ValueError: More than `MAX_CHARACTERS` characters on the page.
+        CrowdedPageError: More than `MAX_CHARACTERS` characters on the page.
     """
     width, height = page.get_size()
-    texts, edges, origins = _words(page)
-    word_boxes, baselines = _upright(page, edges, origins)
-    visible = _visible(texts, word_boxes, width, height)
-    texts = [texts[index] for index in visible]
-    word_boxes, baselines = word_boxes[visible], baselines[visible]
-    order, lines = order_words(word_boxes, baselines=baselines)
+    found = _words(page, asks_mode=has_hidden_text)
+    boxes, origins = _upright(page, found.edges, found.origins)
+    is_kept = _distinct(found.texts, boxes, width, height)
+    if has_hidden_text:
+        is_kept &= visible_words(page, found.texts, boxes, found.modes)
+    kept = np.flatnonzero(is_kept)
+    turns = _turns(found.angles[kept], page.get_rotation())
+    order, lines = order_words(boxes[kept], origins=origins[kept], turns=turns)
+    words = [found.texts[index] for index in kept[order].tolist()]
     return Page(
         page_number=page_number,
         width=width,
         height=height,
-        words=[texts[index] for index in order],
-        boxes=word_boxes[order].astype(np.float32),
+        words=words,
+        boxes=boxes[kept[order]].astype(np.float32),
         lines=lines,
         reader=reader,
-        quality=_quality(texts),
+        quality=quality(words),
     )
 
 
-def _words(page: pdfium.PdfPage) -> tuple[list[str], _Doubles, _Doubles]:
-    """Texts, edges (left, right, bottom, top) [n, 4] and origins of the first character [n, 2], in PDF user space."""
+def _words(page: pdfium.PdfPage, *, asks_mode: bool) -> _Found:
     textpage = page.get_textpage()
     try:
         count = textpage.count_chars()
         if count > MAX_CHARACTERS:
-            raise ValueError(f"{count} characters on one page")
+            raise CrowdedPageError(f"{count} characters on one page")
         handle = ctypes.cast(textpage.raw, ctypes.c_void_p).value
         codes = [_get_unicode(handle, index) for index in range(count)]
         kept = [index for index, code in enumerate(codes) if code not in _SPACES]
@@ -124,22 +159,31 @@ def _words(page: pdfium.PdfPage) -> tuple[list[str], _Doubles, _Doubles]:
         for start in starts:
             _get_origin(handle, kept[start], at, at + 8)
             at += 16
+        angles = np.asarray([_get_angle(handle, kept[start]) for start in starts], dtype=np.float64)
+        objects = [_get_object(handle, kept[start]) for start in starts] if asks_mode else [0] * len(starts)
+        modes = {item: text_mode(item) for item in set(objects)}
     finally:
         textpage.close()
     if not starts:
-        return [], np.zeros((0, 4)), origins
-    ends = [*starts[1:], len(kept)]
-    units = "".join([chr(codes[index]) for index in kept])
-    texts = [units[start:end] for start, end in zip(starts, ends, strict=True)]
-    if _TRANSLATED.search(units):
-        texts = [_text(text) for text in texts]
-    low = np.minimum.reduceat(edges, starts)
-    high = np.maximum.reduceat(edges, starts)
-    return (
-        texts,
-        np.stack([low[:, 0], high[:, 1], low[:, 2], high[:, 3]], axis=1),
-        origins,
+        edges = np.zeros((0, 4))
+    else:
+        low, high = np.minimum.reduceat(edges, starts), np.maximum.reduceat(edges, starts)
+        edges = np.stack([low[:, 0], high[:, 1], low[:, 2], high[:, 3]], axis=1)
+    return _Found(
+        texts=_texts("".join([chr(codes[index]) for index in kept]), starts),
+        edges=edges,
+        origins=origins,
+        angles=angles,
+        modes=np.asarray([modes[item] for item in objects], dtype=np.int32),
     )
+
+
+def _texts(units: str, starts: list[int]) -> list[str]:
+    if not starts:
+        return []
+    ends = [*starts[1:], len(units)]
+    texts = [units[start:end] for start, end in zip(starts, ends, strict=True)]
+    return [_text(text) for text in texts] if _TRANSLATED.search(units) else texts
 
 
 def _starts(kept: list[int], edges: _Doubles) -> list[int]:
@@ -158,7 +202,7 @@ def _starts(kept: list[int], edges: _Doubles) -> list[int]:
 
 
 def _upright(page: pdfium.PdfPage, edges: _Doubles, origins: _Doubles) -> tuple[_Doubles, _Doubles]:
-    """Boxes and baselines in points from the top left corner of the page as shown: crop box first, then rotation."""
+    """Boxes and origins in points from the top left corner of the page as shown: crop box first, then rotation."""
     left, bottom, right, top = page.get_bbox()
     width, height = right - left, top - bottom
     x = np.stack([edges[:, 0], edges[:, 1], origins[:, 0]]) - left
@@ -172,7 +216,15 @@ def _upright(page: pdfium.PdfPage, edges: _Doubles, origins: _Doubles) -> tuple[
         x, y = y, width - x
     low, high = np.minimum(x[0], x[1]), np.maximum(x[0], x[1])
     boxes = np.stack([low, np.minimum(y[0], y[1]), high, np.maximum(y[0], y[1])], axis=1)
-    return boxes, y[2]
+    return boxes, np.stack([x[2], y[2]], axis=1)
+
+
+def _turns(angles: _Doubles, rotation: int) -> npt.NDArray[np.int64]:
+    """Quarter turns of each direction as shown, `SLANTED` for those between."""
+    quarters = -angles / (np.pi / 2)
+    nearest = np.rint(quarters)
+    turns = (nearest.astype(np.int64) - rotation // 90) % 4
+    return np.where(np.abs(quarters - nearest) > _SLANT_QUARTERS, SLANTED, turns)
 
 
 def _text(units: str) -> str:
@@ -181,27 +233,23 @@ def _text(units: str) -> str:
     return units.translate(_TRANSLATION)
 
 
-def _visible(texts: list[str], boxes: _Doubles, width: float, height: float) -> list[int]:
-    """Indices of words that are on the page, have text and are not printed a second time at the same place."""
-    seen: dict[str, list[list[float]]] = {}
-    kept: list[int] = []
-    inside = (boxes[:, 2] > 0) & (boxes[:, 0] < width) & (boxes[:, 3] > 0) & (boxes[:, 1] < height)
-    for index, (text, box, is_inside) in enumerate(zip(texts, boxes.tolist(), inside.tolist(), strict=True)):
+def _distinct(texts: list[str], boxes: _Doubles, width: float, height: float) -> npt.NDArray[np.bool_]:
+    """Words that are on the page, have text and are not printed a second time at the same place."""
+    kept: npt.NDArray[np.bool_] = (boxes[:, 2] > 0) & (boxes[:, 0] < width) & (boxes[:, 3] > 0) & (boxes[:, 1] < height)
+    seen: dict[str, list[tuple[float, float]]] = {}
+    sides = np.minimum(boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1])
+    nears = np.maximum(_SAME_PLACE_POINTS, _SAME_PLACE * sides).tolist()
+    for index, (text, (x, y, *_), is_inside) in enumerate(zip(texts, boxes.tolist(), kept.tolist(), strict=True)):
         if not text or not is_inside:
+            kept[index] = False
             continue
         twins = seen.get(text)
         if twins is None:
-            seen[text] = [box]
-        elif any(
-            abs(twin[0] - box[0]) < _SAME_PLACE_POINTS and abs(twin[1] - box[1]) < _SAME_PLACE_POINTS for twin in twins
-        ):
+            seen[text] = [(x, y)]
             continue
+        near = nears[index]
+        if any(abs(left - x) < near and abs(top - y) < near for left, top in twins):
+            kept[index] = False
         else:
-            twins.append(box)
-        kept.append(index)
+            twins.append((x, y))
     return kept
-
-
-def _quality(texts: list[str]) -> float:
-    joined = "".join(texts)
-    return 1.0 - len(_UNKNOWN.findall(joined)) / len(joined) if joined else 0.0

@@ -1,18 +1,19 @@
 """The reader process: takes one request after the other on standard input, answers on standard output.
 
-Belongs here: the child's side of `sandbox`. It is started as `python -m sap_llm.reading.worker BYTES`, limits its own
-memory to BYTES and trusts no file. Answers are JSON, never pickles, so that a file that takes over this process cannot
-make the parent run anything.
+Belongs here: the child's side of `sandbox`. It is started as `python -m sap_llm.reading.worker BYTES`, gives up
+everything but reading (`confinement`) and trusts no file. Answers are JSON, never pickles, so that a file that takes
+over this process cannot make the parent run anything.
 """
 
 import base64
 import json
 import os
-import resource
 import struct
 import sys
+from pathlib import Path
 from typing import Any, BinaryIO
 
+from sap_llm.reading.confinement import confine, limit_cpu
 from sap_llm.schema.errors import MissingToolError, SapLlmError, UnreadableDocumentError
 
 LENGTH = struct.Struct("<QQ")  # bytes of the JSON header and of the content
@@ -27,6 +28,7 @@ def serve(source: BinaryIO, sink: BinaryIO) -> None:
         header_size, content_size = LENGTH.unpack(head)
         header = json.loads(source.read(header_size))
         content = source.read(content_size)
+        limit_cpu(header["seconds"])
         body = json.dumps(_answer(header, content)).encode()
         sink.write(LENGTH.pack(len(body), 0) + body)
         sink.flush()
@@ -69,6 +71,7 @@ def _read(content: bytes, **arguments: Any) -> dict[str, Any]:
         "pages": [page.to_row("") for page in read.pages],
         "media_type": read.media_type,
         "quality": read.quality,
+        "language": read.language,
         "notes": read.notes,
     }
 
@@ -90,11 +93,9 @@ _TASKS = {"read": _read, "attachments": _attachments, "render": _render}
 
 
 def main() -> None:
-    """Limit this process, then serve."""
-    memory = int(sys.argv[1])
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if sys.platform == "linux":  # elsewhere the limit is not honoured or refused
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    """Confine this process, then serve."""
+    named = os.environ.get("TESSDATA_PREFIX")
+    confine(memory_bytes=int(sys.argv[1]), readable=[Path(named)] if named else [])
     sink = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # a library that prints must not break the protocol
     serve(sys.stdin.buffer, sink)

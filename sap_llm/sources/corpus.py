@@ -18,6 +18,7 @@ from typing import Any, Self
 
 import pyarrow as pa
 
+from sap_llm.schema.errors import SourceError
 from sap_llm.schema.page import Page
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.sources.alignment import Aligned
@@ -115,6 +116,14 @@ class SourceDocument:
         """True values that no words show and why, so that nobody scores a model by them."""
         for entry in self.aligned.unprinted() if self.pages else ():  # without a page nothing could be printed
             yield {"document_id": self.document_id, "name": self.name, **asdict(entry)}
+
+
+class UnusableError(SourceError):
+    """A document that is not what was asked for; `reason` is its short code for the quarantine."""
+
+    def __init__(self, reason: str, what: str, *, remedy: str) -> None:
+        super().__init__(what, remedy=remedy)
+        self.reason = reason
 
 
 @dataclass(frozen=True, kw_only=True)

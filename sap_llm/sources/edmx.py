@@ -14,7 +14,7 @@ from typing import Any
 
 from lxml import etree
 
-from sap_llm.schema.errors import SourceError
+from sap_llm.sources.corpus import UnusableError
 from sap_llm.sources.edmx_annotations import Annotated, Annotations, ValueList
 
 MAX_BYTES = 50 * 2**20
@@ -27,12 +27,8 @@ _DIGITS = 9  # so that it fits into 32 bits
 _MANY, _ONE, _PERHAPS_ONE = "*", "1", "0..1"
 
 
-class EdmxError(SourceError):
-    """A document that is no usable `$metadata`; `reason` is its short code for the quarantine."""
-
-    def __init__(self, reason: str, what: str, *, remedy: str) -> None:
-        super().__init__(what, remedy=remedy)
-        self.reason = reason
+class EdmxError(UnusableError):
+    """A document that is no usable `$metadata`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,10 @@ leave it out (`annotation.stage`). The XML's meaning is `einvoice`.
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from sap_llm.reading.language import detect_language
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.sources.corpus import Fault, sha256
 from sap_llm.sources.einvoice import content_digest, fault_reason, read_truth
-from sap_llm.sources.labels import guess_language
 from sap_llm.sources.reader import Read, ReaderContext
 
 XML_MEDIA_TYPE = "application/xml"
@@ -66,5 +66,5 @@ def _read(context: ReaderContext, path: Path, known: Collection[str]) -> Read | 
         media_type=XML_MEDIA_TYPE,
         pages=[],
         truth=truth,
-        language=guess_language(words),
+        language=detect_language(words),
     )

@@ -83,8 +83,9 @@ VALUE_LISTS = pa.schema(
 CORPUS_TEXTS = pa.schema(
     [
         pa.field("text_id", pa.string(), nullable=False),
-        pa.field("service", pa.string(), nullable=False),
-        pa.field("entity_type", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # entity_type | help_page
+        pa.field("service", pa.string(), nullable=False),  # of a page: its address, or file in its folder
+        pa.field("entity_type", pa.string(), nullable=False),  # empty for a page
         pa.field("language", pa.string(), nullable=False),  # of labels and quickinfo; what is between them is English
         pa.field("text", pa.string(), nullable=False),
     ]
@@ -192,6 +193,7 @@ def _entity(entity: EntityType) -> dict[str, Any]:
 def _text(name: str, service: Service, entity: EntityType) -> dict[str, Any]:
     return {
         "text_id": entity_id(name, entity.name),
+        "kind": "entity_type",
         "language": service.language,
         "text": describe(service, entity),
     }

@@ -117,10 +117,16 @@ def report(
         f"Of {fields} taxonomy fields {fields - metrics['unmatched']} have an SAP property "
         f"({metrics['matched_share']:.1%}). Strongest rule: {rules}. Rules: `sap_llm/sources/taxonomy_match.py`."
     )
+    pages = (
+        f"{metrics['help_pages']} pages of documentation with {metrics['help_fields']:,} rows of field tables, "
+        f"{metrics['help_linked']:,} of them linked to a taxonomy field or a property."
+    )
     lines = [
         "# SAP API knowledge",
         "",
         read,
+        "",
+        pages,
         "",
         matched,
         "",

@@ -1,7 +1,7 @@
 """Words that stand beside a header field on real documents, in English, German, French and Spanish.
 
-Belongs here: the label patterns that decide between several places showing one value, and the words that give a
-document's language away. The regex baseline of `evaluation` has labels of its own: truth must not depend on a rival.
+Belongs here: the label patterns that decide between several places showing one value. The regex baseline of
+`evaluation` has labels of its own: truth must not depend on a rival.
 """
 
 import re
@@ -29,32 +29,3 @@ LABELS = {
         "payment_terms": r"zahl|payment|paiement|règlement|pago|terms|skonto",
     }.items()
 }
-
-_STOPWORDS = {
-    "de": "der die das und für mit von bis nicht rechnung bitte ihre wir zum zur betrag datum menge lieferung netto "
-    "kunde bestellung steuer nummer zahlbar straße",
-    "fr": "le les des du pour avec facture votre nous sur par une date montant quantité livraison commande taxe "
-    "numéro client désignation prix rue total",
-    "es": "el los las del para con factura su por una fecha importe cantidad entrega pedido impuesto número cliente "
-    "precio calle",
-    "en": "the and for with of invoice your to from date amount quantity delivery order tax number customer price "
-    "total please receipt street cash change",
-}
-_LANGUAGE_BY_WORD: dict[str, list[str]] = {}
-for _language, _words in _STOPWORDS.items():
-    for _word in _words.split():
-        _LANGUAGE_BY_WORD.setdefault(_word, []).append(_language)
-
-_MIN_HITS = 2
-
-
-def guess_language(words: list[str]) -> str | None:
-    """ISO 639-1 code of the language with most stop words, or None when hardly any are met."""
-    hits: dict[str, float] = {}
-    for word in words:
-        languages = _LANGUAGE_BY_WORD.get(word.casefold().strip(".,:;()"), [])
-        for language in languages:
-            hits[language] = hits.get(language, 0.0) + 1 / len(languages)
-    if not hits or max(hits.values()) < _MIN_HITS:
-        return None
-    return max(sorted(hits), key=lambda language: hits[language])

@@ -1,4 +1,4 @@
-"""The cache of downloaded `$metadata` documents: content by hash, and per address what the server said of it.
+"""The cache of downloaded documents: content by hash, and per address what the server said of it.
 
 Belongs here: files on disk and nothing else. Asking servers is `metadata_fetch`.
 """
@@ -21,6 +21,7 @@ class Cached:
     sha256: str
     etag: str = ""
     last_modified: str = ""
+    content_type: str = ""
 
     @property
     def conditions(self) -> dict[str, str]:
@@ -32,8 +33,8 @@ class Cached:
 class MetadataCache:
     """A folder, safe to share between threads and processes: every file appears whole or not at all."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, *, suffix: str = ".edmx") -> None:
+        self._folder, self._suffix = folder, suffix
 
     def find(self, url: str) -> Cached | None:
         """The document of an address, or None; a damaged one counts as absent and is downloaded again."""
@@ -45,21 +46,25 @@ class MetadataCache:
                 sha256=entry["sha256"],
                 etag=entry["etag"],
                 last_modified=entry["last_modified"],
+                content_type=entry.get("content_type", ""),
             )
             return cached if sha256(cached.path.read_bytes()) == cached.sha256 else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
-    def put(self, url: str, content: bytes, *, etag: str = "", last_modified: str = "") -> Cached:
+    def put(
+        self, url: str, content: bytes, *, etag: str = "", last_modified: str = "", content_type: str = ""
+    ) -> Cached:
         """Keep a document; the entry appears after its content."""
         digest = sha256(content)
-        entry = {"url": url, "sha256": digest, "etag": etag, "last_modified": last_modified}
+        said = {"etag": etag, "last_modified": last_modified, "content_type": content_type}
+        entry = {"url": url, "sha256": digest, **said}
         write_whole(self._content(digest), content)
         write_whole(self._entry(url), json.dumps(entry, sort_keys=True).encode())
-        return Cached(url=url, path=self._content(digest), sha256=digest, etag=etag, last_modified=last_modified)
+        return Cached(url=url, path=self._content(digest), sha256=digest, **said)
 
     def _entry(self, url: str) -> Path:
         return self._folder / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.json"
 
     def _content(self, digest: str) -> Path:
-        return self._folder / f"{digest}.edmx"
+        return self._folder / f"{digest}{self._suffix}"

@@ -1,13 +1,13 @@
-"""Downloads `$metadata` documents: at most ten at once, politely, again after trouble, and not at all when unchanged.
+"""Downloads documents about SAP's services: at most ten at once, politely, again after trouble, not when unchanged.
 
 Belongs here: requests, redirects, retries and what a failure is called. What a host permits is `host_rules`, what is
-kept on disk is `metadata_cache`, reading a document is `edmx`.
+kept on disk is `metadata_cache`, reading a document is `edmx` or `help_html`.
 """
 
 import hashlib
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -17,8 +17,10 @@ from urllib.parse import urljoin, urlsplit
 from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.schema.clock import Clock
-from sap_llm.sources.corpus import Fault
-from sap_llm.sources.edmx import MAX_BYTES, EdmxError, parse_edmx
+from sap_llm.sources.corpus import Fault, UnusableError
+from sap_llm.sources.edmx import MAX_BYTES, parse_edmx
+from sap_llm.sources.help_html import MAX_BYTES as MAX_PAGE_BYTES
+from sap_llm.sources.help_html import parse_html
 from sap_llm.sources.host_rules import HostRules, retry_after_seconds
 from sap_llm.sources.metadata_cache import Cached, MetadataCache
 from sap_llm.storage.build import Progress, silent
@@ -50,6 +52,34 @@ class FetchConfig(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A kind of document.
+
+    Attributes:
+        accept: Media type that servers are asked for.
+        suffix: Of its files in the cache.
+        check: Raises `UnusableError` for content (with its Content-Type and a limit in bytes) of another kind, so that
+            a server's rubbish never replaces a good copy.
+    """
+
+    accept: str
+    suffix: str
+    check: Callable[[bytes, str, int], object]
+
+
+METADATA = Wanted(
+    accept="application/xml",
+    suffix=".edmx",
+    check=lambda content, _, max_bytes: parse_edmx(content, max_bytes=max_bytes),
+)
+PAGES = Wanted(
+    accept="text/html, application/xhtml+xml",
+    suffix=".html",
+    check=lambda content, kind, most: parse_html(content, content_type=kind, max_bytes=min(most, MAX_PAGE_BYTES)),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outcome:
     """What became of one address: a document, a fault, or both where the cache stood in for a failing server."""
 
@@ -69,28 +99,35 @@ class FetchError(Exception):
         self.is_transient, self.wait_seconds = is_transient, wait_seconds
 
 
-def fetch_metadata(
-    urls: Iterable[str], *, cache: MetadataCache, config: FetchConfig, clock: Clock, progress: Progress = silent
+def fetch_documents(
+    urls: Iterable[str],
+    *,
+    wanted: Wanted = METADATA,
+    cache: MetadataCache,
+    config: FetchConfig,
+    clock: Clock,
+    progress: Progress = silent,
 ) -> list[Outcome]:
     """Bring documents into the cache; one outcome per distinct address, in the order given.
 
     Args:
-        urls: Addresses of `$metadata`, http or https.
+        urls: Addresses, http or https.
+        wanted: What must be found there.
         cache: Where documents are kept between runs.
         config: Limits and manners.
         clock: For pauses that servers give as a date.
         progress: Told after every document.
     """
-    wanted = list(dict.fromkeys(urls))
+    distinct = list(dict.fromkeys(urls))
     if config.is_offline:
-        return [_offline(url, cache.find(url)) for url in wanted]
+        return [_offline(url, cache.find(url)) for url in distinct]
     outcomes = []
-    with _Fetcher(cache, config, clock) as fetcher, ThreadPoolExecutor(config.max_concurrent) as pool:
+    with _Fetcher(wanted, cache, config, clock) as fetcher, ThreadPoolExecutor(config.max_concurrent) as pool:
         try:
-            for outcome in pool.map(fetcher.fetch, wanted):
+            for outcome in pool.map(fetcher.fetch, distinct):
                 outcomes.append(outcome)
-                if len(outcomes) % _PROGRESS_EVERY == 0 or len(outcomes) == len(wanted):
-                    progress("sap_knowledge: fetching", done=len(outcomes), total=len(wanted))
+                if len(outcomes) % _PROGRESS_EVERY == 0 or len(outcomes) == len(distinct):
+                    progress("sap_knowledge: fetching", done=len(outcomes), total=len(distinct))
         except BaseException:
             fetcher.stopping.set()
             pool.shutdown(wait=False, cancel_futures=True)
@@ -118,14 +155,15 @@ class _Answer:
     content: bytes = b""
     etag: str = ""
     last_modified: str = ""
+    content_type: str = ""
 
 
 class _Fetcher:
     """One run over many addresses: a connection pool, and the rules of every host met."""
 
-    def __init__(self, cache: MetadataCache, config: FetchConfig, clock: Clock) -> None:
+    def __init__(self, wanted: Wanted, cache: MetadataCache, config: FetchConfig, clock: Clock) -> None:
         self.stopping = threading.Event()
-        self._cache, self._config, self._clock = cache, config, clock
+        self._wanted, self._cache, self._config, self._clock = wanted, cache, config, clock
         self._hosts: dict[str, HostRules] = {}
         self._lock = threading.Lock()
 
@@ -133,7 +171,7 @@ class _Fetcher:
         import httpx
 
         self._client = httpx.Client(
-            headers={"User-Agent": self._config.user_agent, "Accept": "application/xml"},
+            headers={"User-Agent": self._config.user_agent, "Accept": self._wanted.accept},
             timeout=self._config.timeout_seconds,
             limits=httpx.Limits(max_connections=self._config.max_concurrent),
         )
@@ -158,10 +196,16 @@ class _Fetcher:
         if answer.status == 304 and cached is not None:
             return cached
         try:
-            parse_edmx(answer.content, max_bytes=self._config.max_bytes)  # rubbish must not replace a good copy
-        except EdmxError as error:
+            self._wanted.check(answer.content, answer.content_type, self._config.max_bytes)
+        except UnusableError as error:
             raise FetchError(error.reason, error.what, remedy=error.remedy) from error
-        return self._cache.put(url, answer.content, etag=answer.etag, last_modified=answer.last_modified)
+        return self._cache.put(
+            url,
+            answer.content,
+            etag=answer.etag,
+            last_modified=answer.last_modified,
+            content_type=answer.content_type,
+        )
 
     def _retried(self, url: str, *, headers: Mapping[str, str], is_robots: bool = False) -> _Answer:
         for attempt in range(1, self._config.attempts + 1):
@@ -232,8 +276,9 @@ class _Fetcher:
                 if response.status_code != 200:
                     raise self._refused(response, rules)
                 content = self._read(response, _ROBOTS_BYTES if is_robots else self._config.max_bytes, is_robots)
-                etag, modified = (response.headers.get(name, "") for name in ("ETag", "Last-Modified"))
-                return _Answer(status=200, content=content, etag=etag, last_modified=modified), None
+                said = [response.headers.get(name, "") for name in ("ETag", "Last-Modified", "Content-Type")]
+                answer = _Answer(status=200, content=content, etag=said[0], last_modified=said[1], content_type=said[2])
+                return answer, None
         except httpx.TimeoutException as error:
             raise self._too_slow() from error
         except httpx.InvalidURL as error:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import Field
 
+from sap_llm.reading.language import detect_language
 from sap_llm.reading.sandbox import Sandbox
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.sources.alignment import align
@@ -24,7 +25,6 @@ from sap_llm.sources.filters import DocumentFilters, refusal
 from sap_llm.sources.funsd import read_funsd
 from sap_llm.sources.hub import HUB_CORPORA, read_hub
 from sap_llm.sources.invoice2data import read_invoice2data
-from sap_llm.sources.labels import guess_language
 from sap_llm.sources.near_duplicates import SIGNATURES, Signatures, signatures, write_signatures
 from sap_llm.sources.reader import Read, Reader, ReaderContext
 from sap_llm.sources.sroie import read_sroie
@@ -32,7 +32,7 @@ from sap_llm.sources.zugferd import read_zugferd
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "4"
+STAGE_VERSION = "5"
 REPORT = "report.md"
 _PERCENT = 100
 
@@ -181,7 +181,7 @@ def _joined(
 
 
 def _document(read: Read, corpus: str, facts: CorpusFacts) -> SourceDocument:
-    language = read.language or guess_language([word for page in read.pages for word in page.words])
+    language = read.language or detect_language(word for page in read.pages for word in page.words)
     return SourceDocument(
         document_id=document_id(corpus, read.key),
         name=read.name,

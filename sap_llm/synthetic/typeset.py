@@ -159,7 +159,10 @@ def read_pages(content: bytes) -> list[Page]:
     # Building the transforms of its colour profiles is half of what PDFium does with a page; words have no colour.
     document = pdfium.PdfDocument(_COLOURS.sub(lambda match: b"/DeviceGray".ljust(len(match[0])), content))
     try:
-        return [read_page(document[index], page_number=index + 1, reader="typeset") for index in range(len(document))]
+        return [
+            read_page(document[index], page_number=index + 1, reader="typeset", has_hidden_text=False)
+            for index in range(len(document))
+        ]
     finally:
         document.close()
 

@@ -1,8 +1,12 @@
 """Files that no reader may stumble over, made on the spot."""
 
 import io
+import struct
+import zlib
 
 import pypdfium2 as pdfium
+
+from tests.support.raw_pdf import assembled, stream
 
 
 def pdf_of_pages(content: bytes, *, count: int) -> bytes:
@@ -23,17 +27,44 @@ def encrypted_pdf() -> bytes:
         b"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 595 842] >>",
         b"<< /Filter /Standard /V 1 /R 2 /P -4 /O <" + b"3f" * 32 + b"> /U <" + b"a5" * 32 + b"> >>",
     ]
-    body, offsets = b"%PDF-1.4\n", []
-    for number, content in enumerate(objects, start=1):
-        offsets.append(len(body))
-        body += b"%d 0 obj\n%s\nendobj\n" % (number, content)
-    table = b"".join(b"%010d 00000 n \n" % offset for offset in offsets)
-    trailer = b"<< /Size 5 /Root 1 0 R /Encrypt 4 0 R /ID [<%s> <%s>] >>" % (b"0f" * 16, b"0f" * 16)
+    return assembled(objects, b"/Encrypt 4 0 R/ID[<%s><%s>]" % (b"0f" * 16, b"0f" * 16))
+
+
+def scanned_pdf(content: bytes, *, dpi: float = 150, turn: int = 0, pages: int = 1) -> bytes:
+    """The first page of a PDF as a picture without text layer, turned by so many degrees counterclockwise."""
+    picture = pdfium.PdfDocument(content)[0].render(scale=dpi / 72).to_pil().convert("L").rotate(turn, expand=True)
+    buffer = io.BytesIO()
+    picture.save(buffer, format="PDF", resolution=dpi, save_all=True, append_images=[picture] * (pages - 1))
+    return buffer.getvalue()
+
+
+def page_loop_pdf(*, depth: int = 0) -> bytes:
+    """A page tree that is its own child, or one that is `depth` levels deep."""
+    if not depth:
+        return assembled([b"<</Type/Catalog/Pages 2 0 R>>", b"<</Type/Pages/Kids[2 0 R]/Count 1>>"])
+    levels = [b"<</Type/Pages/Kids[%d 0 R]/Count 1>>" % (number + 3) for number in range(depth)]
+    return assembled([b"<</Type/Catalog/Pages 2 0 R>>", *levels, b"<</Type/Page/MediaBox[0 0 9 9]>>"])
+
+
+def content_bomb_pdf(*, megabytes: int) -> bytes:
+    """A page whose few kilobytes of content unpack to very many drawing operators."""
+    operators = b"0 0 m 9 9 l S\n" * (megabytes * 2**20 // 14)
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
+        b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 99 99]/Contents 4 0 R>>",
+        stream(operators, is_packed=True),
+    ]
+    return assembled(objects)
+
+
+def pixel_bomb_png(*, side: int) -> bytes:
+    """A PNG of a few bytes that claims to have `side` x `side` pixels."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     return (
-        body
-        + b"xref\n0 5\n0000000000 65535 f \n"
-        + table
-        + b"trailer\n"
-        + trailer
-        + b"\nstartxref\n%d\n%%%%EOF\n" % len(body)
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(b"\0" * 999)) + chunk(b"IEND", b"")
     )

@@ -30,7 +30,7 @@ def _run(*arguments: str) -> Result:
 def test_without_documents_it_says_how_to_name_some() -> None:
     error = _run().exception
     assert isinstance(error, ConfigurationError)
-    assert "Name folder or urls" in error.remedy
+    assert "Name folder, urls or pages" in error.remedy
 
 
 def test_offline_addresses_come_from_the_cache_alone() -> None:

@@ -87,6 +87,8 @@ def test_the_real_services_and_what_they_lack(context: StageContext, tmp_path: P
         "navigation": 254,
         "value_lists": 0,
         "corpus": 223,
+        "help_pages": 0,
+        "help_fields": 0,
         "quarantine": 0,
     }  # fmt: skip
     metrics = built.manifest.metrics

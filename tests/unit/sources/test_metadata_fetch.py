@@ -12,7 +12,7 @@ import pytest
 from sap_llm.schema.clock import FrozenClock
 from sap_llm.sources.host_rules import retry_after_seconds
 from sap_llm.sources.metadata_cache import MetadataCache
-from sap_llm.sources.metadata_fetch import MAX_CONCURRENT, FetchConfig, Outcome, fetch_metadata
+from sap_llm.sources.metadata_fetch import MAX_CONCURRENT, FetchConfig, Outcome, fetch_documents
 from tests.support.metadata_site import Handler, Server, document, says
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -25,7 +25,7 @@ def cache(tmp_path: Path) -> MetadataCache:
 
 
 def _fetch(urls: list[str], cache: MetadataCache, config: FetchConfig = QUICK) -> list[Outcome]:
-    return fetch_metadata(urls, cache=cache, config=config, clock=FrozenClock(NOW))
+    return fetch_documents(urls, cache=cache, config=config, clock=FrozenClock(NOW))
 
 
 def _reason(outcome: Outcome) -> str | None:
