@@ -12,7 +12,8 @@ from sap_llm.augmentation.canvas import Canvas
 from sap_llm.augmentation.config import Capture, DamageConfig, Effect, Geometry, Light, Paper, load_preset, preset_names
 from sap_llm.augmentation.geometry import Picture, boxes_to_quads
 from sap_llm.augmentation.picture import LEAST_LIKENESS, damage_picture, likeness, seeded, to_gray
-from sap_llm.reading.image import has_ocr, ocr_page
+from sap_llm.reading.image import ocr_page
+from sap_llm.reading.ocr import has_ocr
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.page import Quads
 from tests.support.inked_pages import SCALE, samples

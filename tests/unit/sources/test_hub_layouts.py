@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from sap_llm.reading.image import has_ocr
+from sap_llm.reading.ocr import has_ocr
 from sap_llm.schema.errors import SourceError
 from sap_llm.sources.cord import cord_truth
 from sap_llm.sources.hub import picture_quality
