@@ -55,6 +55,8 @@ ensure_servers() { # each test that needs one of these skips with a reason where
   [ -n "$(ls -d /usr/lib/postgresql/*/bin/postgres 2>/dev/null)" ] || command -v postgres >/dev/null || missing+=(postgresql)
   command -v chromium >/dev/null || command -v google-chrome >/dev/null || missing+=(chromium)
   command -v c++ >/dev/null || missing+=(g++)
+  [ -n "$(ls /usr/share/tesseract-ocr/*/tessdata/deu.traineddata 2>/dev/null)" ] \
+    || missing+=(tesseract-ocr tesseract-ocr-deu tesseract-ocr-fra tesseract-ocr-spa)
   [ ${#missing[@]} = 0 ] && return
   if can_install; then
     install "${missing[@]}" || echo "Some of ${missing[*]} could not be installed; their tests will skip." >&2
