@@ -10,7 +10,7 @@ from typing import Any
 
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.markup import Sheet, join, text
-from sap_llm.synthetic.pools import company_name, pools
+from sap_llm.synthetic.pools import company_name, countries
 from sap_llm.synthetic.style import Style
 
 VENDOR_ISSUED = ("SUPPLIER_INVOICE", "SALES_ORDER")
@@ -124,7 +124,7 @@ class Draft:
 
     def country(self, party: dict[str, Any]) -> str:
         """The country's name in the language of the document."""
-        names: dict[str, str] = pools()["country_names"][party["country"]]
+        names: dict[str, str] = countries()[party["country"]]["names"]
         return names[self.style.language]
 
     def noise_number(self) -> str:

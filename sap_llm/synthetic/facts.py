@@ -17,11 +17,13 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.tables import TIMESTAMP, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
-from sap_llm.synthetic.chains import Fact, make_chains
+from sap_llm.synthetic.chains import make_chains
+from sap_llm.synthetic.records import Fact
 from sap_llm.synthetic.worlds import make_world
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _WORLDS_A_BATCH = 20
+_MILL = Decimal("0.001")
 
 FACTS = pa.schema(
     [
@@ -37,7 +39,7 @@ FACTS = pa.schema(
         pa.field("currency", pa.string(), nullable=False),
         pa.field("event_time", TIMESTAMP, nullable=False),  # document date
         pa.field("document_number", pa.string(), nullable=False),
-        pa.field("total_amount", pa.decimal128(18, 2), nullable=False),
+        pa.field("total_amount", pa.decimal128(18, 3), nullable=False),
         pa.field("payload", pa.string(), nullable=False),  # JSON: parties, references, lines, sums
     ]
 )
@@ -48,6 +50,12 @@ class BusinessFactsConfig(StageConfig):
     """Values of the stage `business_facts`."""
 
     chains_per_world: int = Field(ge=1)
+    """Purchases of a world: an order with all that belongs to it."""
+    sales_per_world: int = Field(ge=0)
+    order_subtypes: dict[str, float]
+    """How often each subtype of purchase orders is made; empty for the weights of data/subtypes.yaml."""
+    invoice_subtypes: dict[str, float]
+    """Likewise for supplier invoices."""
     lines_max: int = Field(ge=1, le=200)
 
 
@@ -98,7 +106,11 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
 def fact_rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
     """Rows of `FACTS` of one world."""
     world = make_world(config.seed, number)
-    for fact in make_chains(world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max):
+    chains = make_chains(
+        world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max,
+        sales=config.sales_per_world, order_subtypes=config.order_subtypes, invoice_subtypes=config.invoice_subtypes,
+    )  # fmt: skip
+    for fact in chains:
         yield _row(fact, number)
 
 
@@ -116,6 +128,6 @@ def _row(fact: Fact, number: int) -> dict[str, Any]:
         "currency": fact.currency,
         "event_time": datetime.combine(fact.document_date, time(), tzinfo=UTC),
         "document_number": fact.payload["document_number"],
-        "total_amount": Decimal(fact.payload["total_amount"]),
+        "total_amount": Decimal(fact.payload["total_amount"]).quantize(_MILL),
         "payload": json.dumps(fact.payload, ensure_ascii=False, sort_keys=True),
     }

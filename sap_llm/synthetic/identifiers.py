@@ -4,10 +4,12 @@ Making identifiers from a seeded `random.Random` belongs here; who owns them doe
 """
 
 import random
+from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from typing import Any
 
+from stdnum import ean
 from stdnum import iban as iban_rules
 
 _DIGITS = "0123456789"
@@ -17,16 +19,18 @@ _LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 _VAT: dict[str, tuple[str, str, str, int]] = {
     "DE": ("stdnum.de.vat", "#########", "DE", 1),
     "AT": ("stdnum.at.uid", "U########", "AT", 1),
-    "FR": ("stdnum.fr.tva", "###########", "FR", 0),
     "BE": ("stdnum.be.vat", "0#########", "BE", 2),
     "LU": ("stdnum.lu.tva", "########", "LU", 2),
-    "NL": ("stdnum.nl.btw", "#########B##", "NL", 0),
     "GB": ("stdnum.gb.vat", "#########", "GB", 2),
     "IT": ("stdnum.it.iva", "###########", "IT", 0),
     "ES": ("stdnum.es.cif", "B########", "ES", 1),
     "CH": ("stdnum.ch.uid", "#########", "CHE", 1),
+    "HU": ("stdnum.hu.anum", "########", "HU", 1),
+    "PL": ("stdnum.pl.nip", "##########", "PL", 1),
+    "CL": ("stdnum.cl.rut", "7########", "", 1),
 }
-# Country -> shape of the BBAN: letters for the bank code (if any), then digits.
+_TUNISIAN_KEYS = "ABCDEFGHJKLMNPQRSTVWXYZ"
+# Country -> shape of the BBAN: letters for the bank code (if any), then digits. Countries without IBAN are left out.
 _BBAN: dict[str, str] = {
     "DE": "##################",
     "AT": "################",
@@ -38,6 +42,12 @@ _BBAN: dict[str, str] = {
     "IT": "A######################",
     "ES": "####################",
     "CH": "#################",
+    "TN": "####################",
+    "KW": "AAAA######################",
+    "BH": "AAAA##############",
+    "HU": "########################",
+    "PL": "########################",
+    "SE": "####################",
 }
 _BELGIAN_BANKS = ("001", "063", "310", "363", "733", "979")
 _BANK_CODES = (
@@ -58,13 +68,18 @@ def fill(rng: random.Random, template: str) -> str:
     )
 
 
-def has_vat_id(country: str) -> bool:
-    """Whether companies of that country get a VAT id here."""
-    return country in _VAT
+def has_iban(country: str) -> bool:
+    """Whether banks of the country give IBANs."""
+    return country in _BBAN
 
 
 def vat_id(rng: random.Random, country: str) -> str:
-    """A VAT id that python-stdnum accepts, in compact form with country prefix (`DE136695976`); empty for the US."""
+    """A VAT id that python-stdnum accepts, compact, with the country's prefix if it has one (`DE136695976`).
+
+    Empty where there is none (US, KW).
+    """
+    if country in _VAT_MAKERS:
+        return _VAT_MAKERS[country](rng)
     if country not in _VAT:
         return ""
     module, template, prefix, checks = _VAT[country]
@@ -78,12 +93,8 @@ def _valid_vat(rng: random.Random, country: str, module: str, template: str, che
     """One draw, completed where the check digits stand last; empty when the draw is not valid."""
     prefix = "CHE" if country == "CH" else ""
     body = fill(rng, template)
-    if country == "FR":
-        return _french_vat(rng)
     if country == "IT":
         body = body[:7] + "015" + _luhn(body[:7] + "015")
-    if country == "NL":
-        return _dutch_vat(rng)
     for tail in range(10**checks):
         candidate = body[: len(body) - checks] + (f"{tail:0{checks}d}" if checks else "")
         if _validator(module).is_valid(prefix + candidate):
@@ -94,13 +105,47 @@ def _valid_vat(rng: random.Random, country: str, module: str, template: str, che
 def _french_vat(rng: random.Random) -> str:
     body = digits(rng, 8)
     siren = body + _luhn(body)
-    return f"{int(siren + '12') % 97:02d}{siren}"
+    return f"FR{int(siren + '12') % 97:02d}{siren}"
 
 
 def _dutch_vat(rng: random.Random) -> str:
-    body = digits(rng, 8)
-    check = sum(int(digit) * weight for digit, weight in zip(body, range(9, 1, -1), strict=True)) % 11
-    return "" if check == 10 else f"{body}{check}B01"
+    check = 10
+    while check == 10:
+        body = digits(rng, 8)
+        check = sum(int(digit) * weight for digit, weight in zip(body, range(9, 1, -1), strict=True)) % 11
+    return f"NL{body}{check}B01"
+
+
+def _swedish_vat(rng: random.Random) -> str:
+    body = "55" + digits(rng, 7)
+    return f"SE{body}{_luhn(body)}01"
+
+
+def _japanese_vat(rng: random.Random) -> str:
+    from stdnum.jp import cn
+
+    body = digits(rng, 12)
+    return f"T{cn.calc_check_digit(body)}{body}"
+
+
+def _mexican_vat(rng: random.Random) -> str:
+    from stdnum.mx import rfc
+
+    body = fill(rng, "@@@") + f"{rng.randint(60, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 28):02d}"
+    body += f"{rng.randint(1, 9)}{rng.choice(_LETTERS)}"
+    return body + str(rfc.calc_check_digit(body))
+
+
+_VAT_MAKERS: dict[str, Callable[[random.Random], str]] = {
+    "FR": _french_vat,
+    "NL": _dutch_vat,
+    "SE": _swedish_vat,
+    "JP": _japanese_vat,
+    "MX": _mexican_vat,
+    "TN": lambda rng: digits(rng, 7) + rng.choice(_TUNISIAN_KEYS),
+    "KR": lambda rng: f"{rng.randint(101, 899)}{rng.randint(1, 89):02d}{rng.randint(10001, 99999)}",
+    "BH": lambda rng: "2" + digits(rng, 12) + "02",
+}
 
 
 def _luhn(body: str) -> str:
@@ -117,9 +162,8 @@ def _validator(module: str) -> Any:
 
 
 def iban(rng: random.Random, country: str, bank: str) -> str:
-    """An IBAN with right check digits (also the national ones of Spain and Belgium), in compact form."""
-    shape = _BBAN[country if country in _BBAN else "GB"]
-    country = country if country in _BBAN else "GB"
+    """An IBAN with right check digits (also the national ones of Spain, Belgium, Poland, Hungary), in compact form."""
+    shape = _BBAN[country]
     letters = iter(bank)
     body = "".join(next(letters) if char == "A" else rng.choice(_DIGITS) for char in shape)
     if country == "BE":
@@ -131,6 +175,18 @@ def iban(rng: random.Random, country: str, bank: str) -> str:
         body = body[:8] + ccc.calc_check_digits(body) + body[10:]
     checks: str = iban_rules.calc_check_digits(f"{country}00{body}")
     return country + checks + body
+
+
+def gtin(rng: random.Random) -> str:
+    """Thirteen digits with their check digit: a GTIN, or a GLN."""
+    body = "40" + digits(rng, 10)
+    return body + str(ean.calc_check_digit(body))
+
+
+def sscc(rng: random.Random) -> str:
+    """A serial shipping container code: 17 digits and a check digit."""
+    body = "340" + digits(rng, 14)
+    return body + str(ean.calc_check_digit(body))
 
 
 def bank_code(rng: random.Random) -> str:
@@ -168,6 +224,25 @@ NUMBER_FORMATS: dict[str, tuple[str, ...]] = {
             "FV{yy}/#### @@####### SI+##### ######## ####~#### {y}/##/#### FAC-###### No#### ##-####-# "
             "R-#######-@ {y}.#### @@@_@###{y}######### ############ #####-@@"
         ),
+        "REQUISITION": "10######## BANF-##### 001####### PR{yy}##### BA{y}#### DA-##### SOL-#### REQ-###### R{y}-####",
+        "INQUIRY": "60######## RFQ-##### ANF{yy}#### {y}/A/### AN-#### DP{y}### PET-##### 61####### Q{yy}-####",
+        "QUOTATION": (
+            "20######## AN-{y}-#### ANG##### Q-##### QU{yy}#### DEV-{y}-### D{yy}##### OF-##### P{y}/#### "
+            "{y}-#### A{m}{yy}-### OFF###### 2########"
+        ),
+        "SCHEDULING_AGREEMENT": "55######## LP-##### SA-#### 550000#### PL{yy}#### PE-#####",
+        "CREDIT_NOTE": (
+            "GS-{y}-#### G##### CN-##### CN/{y}/#### AV-{y}-### A##### AB-#### R{yy}-#### 90######## {y}8#### "
+            "CR###### ####### NC-{y}#### RC-#####"
+        ),
+        "DEBIT_NOTE": "BL-{y}-### DN-##### ND-{y}#### 51######## D{yy}##### DB-#### LS{y}### ######",
+        "MATERIAL_DOCUMENT": "49######## 50######## MB-##### 49000##### {y}####### MD{yy}#####",
+        "BILLING": "90######## 90######## 9########## 0090###### 93########",
+        "OUTBOUND": "80######## 80######## 0080###### 8########",
+        "ORDER_OF_SALES": "00######## 1######### 0000###### 30######",
+        "RETURNS": "60######## RMA-##### RT{yy}#### 84###### R-{y}-####",
+        "SERVICE_ENTRY": "10######## 100####### LE-##### SES####",
+        "CATALOGUE": "PL-{y} KAT-{y}-# PR{yy}-## TARIF-{y} {y}/# LP{y}# CAT-####",
         "DELIVERY_NOTE": ("80######## LS-##### L######## BL{yy}#### DN-##### D{y}#### ########## ALB-####"),
         "CUSTOMER": ("###### ##### K##### 10##### D-##### C#### ##.#### GE####### KD-#### # 9##-###"),
         "CONTRACT": ("46######## CON##### V-{y}-## RV##### K-####/{yy}"),
