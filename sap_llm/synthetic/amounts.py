@@ -12,8 +12,7 @@ from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.values import format_decimal
 
 _ZERO = Decimal(0)
-_WITHOUT_CENTS = ("JPY", "KRW", "CLP", "HUF")  # HUF by habit, the others by ISO 4217
-_WITH_MILLS = ("KWD", "BHD", "TND")
+_DECIMALS = {"JPY": 0, "KRW": 0, "CLP": 0, "HUF": 0, "KWD": 3, "BHD": 3, "TND": 3}  # HUF by habit, else ISO 4217
 FOR_A_EURO = {
     "EUR": Decimal(1), "USD": Decimal("1.1"), "GBP": Decimal("0.86"), "CHF": Decimal(1), "JPY": Decimal(150),
     "KRW": Decimal(1450), "CLP": Decimal(950), "HUF": Decimal(385), "KWD": Decimal("0.34"), "BHD": Decimal("0.41"),
@@ -30,7 +29,7 @@ class UnbalancedError(SapLlmError):
 
 def decimals(currency: str) -> int:
     """Decimal places of amounts in the currency: 0, 2 or 3."""
-    return 0 if currency in _WITHOUT_CENTS else 3 if currency in _WITH_MILLS else 2
+    return _DECIMALS.get(currency, 2)
 
 
 def rounded(value: Decimal, currency: str) -> Decimal:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 
-from sap_llm.synthetic import identifiers
 from sap_llm.synthetic.amounts import canonical, rounded
 from sap_llm.synthetic.goods import charge
 from sap_llm.synthetic.records import Chain, Fact, Payload, payment_of, weighted

@@ -7,7 +7,7 @@ documents (`records`).
 import random
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from sap_llm.synthetic import identifiers
@@ -15,29 +15,70 @@ from sap_llm.synthetic.amounts import FOR_A_EURO, decimals, rounded
 from sap_llm.synthetic.pools import invented_word, read_data
 
 _LANGUAGES = ("de", "en", "fr", "es")
+_ORIGINS = ("CN", "DE", "IT", "PL", "TR", "US", "CZ")
 _QUARTERS = (Decimal("0.25"), Decimal("0.5"), Decimal("0.75"))
+
+Words = tuple[str, str, str, str]
+"""A word or more, by language."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """What is drawn for an item when it is first looked at."""
+
+    number: str
+    words: tuple[Words, ...]
+    price: Decimal
+    scales: tuple[tuple[int, Decimal], ...]
+    origin: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """Something that a company sells, and what it costs in the company's currency."""
+    """Something that a company sells, priced in its currency."""
 
-    number: str
-    words: tuple[tuple[str, str, str, str], ...]  # parts of the description by language
+    seed: str
     category: str
-    unit: str  # key of `units`
-    price: Decimal
-    scales: tuple[tuple[int, Decimal], ...]  # from this quantity on, this price
-    is_reduced_tax: bool
-    gtin: str
-    origin: str
+    currency: str
+    country: str  # of the company
+    number_shape: str
+
+    @cached_property
+    def _drawn(self) -> _Drawn:
+        rng, spec = random.Random(self.seed), _goods()[self.category]
+        number, words = identifiers.fill(rng, self.number_shape), tuple(_words(rng, self.category))
+        low, high = spec["price"]
+        price = _price(rng, low * (high / low) ** rng.random(), self.currency)
+        return _Drawn(
+            number=number,
+            words=words,
+            price=price,
+            scales=_scales(spec, price, self.currency) if rng.random() < 0.25 and not self.is_service else (),
+            origin=self.country if rng.random() < 0.6 else rng.choice(_ORIGINS),
+        )
 
     @property
+    def number(self) -> str:
+        """The company's number for it."""
+        return self._drawn.number
+
+    @property
+    def unit(self) -> str:
+        """Key of `units`."""
+        unit: str = _goods()[self.category]["unit"]
+        return unit
+
+    @property
+    def is_reduced_tax(self) -> bool:
+        """Whether the reduced rate applies."""
+        return bool(_goods()[self.category].get("reduced"))
+
+    @cached_property
     def is_service(self) -> bool:
         """Whether it is work, not goods."""
         return bool(_goods()[self.category].get("service"))
 
-    @property
+    @cached_property
     def weight(self) -> Decimal:
         """Kilograms a unit; zero for services."""
         return Decimal(str(_goods()[self.category].get("weight", 0)))
@@ -48,6 +89,18 @@ class Item:
         heading: str = _goods()[self.category].get("tariff", "")
         return heading
 
+    @cached_property
+    def cells(self) -> dict[str, str]:
+        """What a line may tell about it besides, by names of `columns` in `data/classes.yaml`."""
+        group = {"material_group": self.group}
+        if self.is_service:
+            return group
+        return group | {
+            "gtin": identifiers.gtin_of(self.number + self.description("en")),
+            "commodity_code": self.tariff,
+            "country_of_origin": self._drawn.origin,
+        }
+
     @property
     def group(self) -> str:
         """The material group."""
@@ -57,12 +110,12 @@ class Item:
     def description(self, language: str) -> str:
         """What it is, in that language."""
         place = _LANGUAGES.index(language)
-        return " ".join(part[place] for part in self.words)
+        return " ".join(part[place] for part in self._drawn.words)
 
     def price_for(self, quantity: Decimal) -> Decimal:
         """The price of a unit when that much is bought at once."""
-        fitting = [price for least, price in self.scales if quantity >= least]
-        return fitting[-1] if fitting else self.price
+        fitting = [price for least, price in self._drawn.scales if quantity >= least]
+        return fitting[-1] if fitting else self._drawn.price
 
 
 @cache
@@ -96,7 +149,12 @@ def material_group_name(category: str, language: str) -> str:
 
 def unit_spellings(rng: random.Random, language: str) -> dict[str, str]:
     """How a company writes each unit."""
-    return {name: rng.choice(spec[language]) for name, spec in read_data("goods")["units"].items()}
+    units = read_data("goods")["units"]
+    drawn = rng.randbytes(len(units))
+    return {
+        name: spec[language][byte % len(spec[language])]
+        for (name, spec), byte in zip(units.items(), drawn, strict=True)
+    }
 
 
 def usual_quantity(rng: random.Random, item: Item) -> Decimal:
@@ -111,36 +169,12 @@ def usual_quantity(rng: random.Random, item: Item) -> Decimal:
     return quantity
 
 
-def make_items(
-    rng: random.Random, *, chosen: list[str], count: int, currency: str, country: str, number_shape: str
-) -> tuple[Item, ...]:
-    """`count` items of the chosen categories, priced in the currency."""
-    return tuple(_item(rng, rng.choice(chosen), currency, country, number_shape) for _ in range(count))
-
-
-def _item(rng: random.Random, category: str, currency: str, country: str, number_shape: str) -> Item:
-    spec = _goods()[category]
-    low, high = spec["price"]
-    price = _price(rng, low * (high / low) ** rng.random(), currency)
-    scales: tuple[tuple[int, Decimal], ...] = ()
-    if rng.random() < 0.25 and not spec.get("service"):
-        usual = sorted(set(spec["quantities"]))
-        steps = usual[len(usual) // 2 :: 2][:2]
-        scales = tuple(
-            (least, _fitting(price * (100 - 4 * (index + 1)) / 100, price, currency))
-            for index, least in enumerate(steps)
-            if least > 1
-        )
-    return Item(
-        number=identifiers.fill(rng, number_shape),
-        words=tuple(_words(rng, category)),
-        category=category,
-        unit=spec["unit"],
-        price=price,
-        scales=scales,
-        is_reduced_tax=bool(spec.get("reduced")),
-        gtin=identifiers.gtin(rng),
-        origin=country if rng.random() < 0.6 else rng.choice(("CN", "DE", "IT", "PL", "TR", "US", "CZ")),
+def _scales(spec: dict[str, Any], price: Decimal, currency: str) -> tuple[tuple[int, Decimal], ...]:
+    """From a quantity on, a lower price."""
+    usual = sorted(set(spec["quantities"]))
+    steps = [least for least in usual[len(usual) // 2 :: 2][:2] if least > 1]
+    return tuple(
+        (least, _fitting(price * (96 - 4 * index) / 100, price, currency)) for index, least in enumerate(steps)
     )
 
 
@@ -170,9 +204,9 @@ def _fitting(value: Decimal, least: Decimal, currency: str) -> Decimal:
     return rounded(value, currency) or least
 
 
-def _words(rng: random.Random, category: str) -> list[tuple[str, str, str, str]]:
+def _words(rng: random.Random, category: str) -> list[Words]:
     data = read_data("goods")
-    parts: list[tuple[str, str, str, str]] = [tuple(rng.choice(data["names"][category]))]
+    parts: list[Words] = [tuple(rng.choice(data["names"][category]))]
     if rng.random() < 0.4:
         parts.append(tuple(rng.choice(_qualities(category))) if _qualities(category) else ("", "", "", ""))
     shapes = data["shapes"][category]

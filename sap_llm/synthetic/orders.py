@@ -52,12 +52,7 @@ def _items(chain: Chain, spec: SubtypeSpec) -> list[Item]:
     if fitting:
         return fitting
     others = [item for party in chain.world.vendors for item in party.items if item.is_service == wanted]
-    return [replace(item, price=_converted(item, chain), scales=()) for item in others] or list(items)
-
-
-def _converted(item: Item, chain: Chain) -> Decimal:
-    """The price of another vendor's item as a plain figure of the chain's currency."""
-    return rounded(item.price, chain.currency) or Decimal(1)
+    return [replace(item, currency=chain.currency) for item in others] or list(items)
 
 
 def _text_line(chain: Chain, line: Payload) -> Payload:

@@ -72,23 +72,26 @@ def invented_word(rng: random.Random) -> str:
     return (syllables + rng.choice(_ENDS)).capitalize()
 
 
+_COMPANIES = (
+    "{one} {trade}", "{word} {trade}", "{trade} {one}", "{one} & {two}", "{word}", "{trade} {place}",
+    "{one} & {two} {trade}", "{word} {place}", "{first} {one}", "{word}-{trade}", "{one} {business}",
+    "{word} {business} {trade}", "{trade} {one} {and} {kin}", "{word} {trade2} {trade}", "{business} {word}",
+    "{letters} {trade}",
+)  # fmt: skip
+
+
 def company_name(rng: random.Random, country: str) -> str:
     """A company's name with a legal form of its country."""
     language = LANGUAGE_OF[country]
     pool = pools()[language]
     form = rng.choice(countries()[country]["legal_forms"])
-    trade, word = rng.choice(pool["trades"]), invented_word(rng)
-    one, two = surname(rng, language), surname(rng, language)
-    place = rng.choice(countries()[country]["cities"])[1]
-    core = rng.choice(
-        [
-            f"{one} {trade}", f"{word} {trade}", f"{trade} {one}", f"{one} & {two}", f"{word}", f"{trade} {place}",
-            f"{one} & {two} {trade}", f"{word} {place}", f"{first_name(rng, language)} {one}", f"{word}-{trade}",
-            f"{one} {rng.choice(pool['business_words'])}", f"{word} {rng.choice(pool['business_words'])} {trade}",
-            f"{trade} {one} {rng.choice(pool['and'])} {rng.choice(pool['kin'])}",
-            f"{word} {rng.choice(pool['trades'])} {trade}", f"{rng.choice(pool['business_words'])} {word}",
-            f"{''.join(rng.choices('ABCDEFGHKLMNPRSTVWZ', k=3))} {trade}",
-        ]
+    word, one = invented_word(rng), surname(rng, language)
+    shape = rng.choice(_COMPANIES)
+    core = shape.format(
+        one=one, word=word, trade=rng.choice(pool["trades"]), trade2=rng.choice(pool["trades"]),
+        two=surname(rng, language), place=rng.choice(countries()[country]["cities"])[1].split(",")[0],
+        first=first_name(rng, language), business=rng.choice(pool["business_words"]), kin=rng.choice(pool["kin"]),
+        letters="".join(rng.choices("ABCDEFGHKLMNPRSTVWZ", k=3)), **{"and": rng.choice(pool["and"])},
     )  # fmt: skip
     name = f"{core} {form}".strip()
     if rng.random() < 0.08:

@@ -25,7 +25,6 @@ _NAMESPACE = uuid.UUID("6f1d6c1e-6a53-5f0e-9a39-5f3a0d1c7b10")
 _FIRST_DAY = date(2016, 1, 4)
 _DAYS = 3900
 _EUROPEAN_UNION = ("DE", "AT", "FR", "LU", "BE", "ES", "NL", "IT", "HU", "PL", "SE")
-_OF_GOODS = ("gtin", "batch", "commodity_code", "country_of_origin", "gross_weight")
 _TENTH, _PACKED = Decimal("0.1"), Decimal("1.08")  # packing adds about a twelfth to the weight
 _CARRIERS = ("DHL Freight", "DB Schenker", "Kuehne+Nagel", "DSV", "Dachser", "UPS", "FedEx", "Geodis", "SEUR", "GLS")
 _COUNTS = (1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 10, 12, 18, 26)
@@ -77,6 +76,7 @@ class Chain:
         self.currency = seller.currency
         self.items: dict[str, Item] = {}  # by number; texts and groups have none
         self.batches: dict[str, str] = {}
+        self._summed: tuple[list[Payload], Payload] | None = None
         self.terms = _terms(rng)
         self.exemption = self._exemption()
         self.discount_percent = Decimal(rng.choice((2, 3, 5, 10))) if rng.random() < 0.12 else Decimal(0)
@@ -158,8 +158,14 @@ class Chain:
         return self.priced(line | {"unit_price": canonical(unit_price)}, Decimal(line["quantity"]))
 
     def sums(self, lines: list[Payload], *, freight: Decimal = Decimal(0), prepaid: Decimal = Decimal(0)) -> Payload:
-        """Sums under the chain's discount."""
-        return sum_up(lines, self.currency, discount_percent=self.discount_percent, freight=freight, prepaid=prepaid)
+        """Sums under the chain's discount; papers of one delivery share them."""
+        if freight or prepaid:
+            return sum_up(
+                lines, self.currency, discount_percent=self.discount_percent, freight=freight, prepaid=prepaid
+            )
+        if self._summed is None or self._summed[0] is not lines:
+            self._summed = lines, sum_up(lines, self.currency, discount_percent=self.discount_percent)
+        return self._summed[1]
 
     def fact(
         self, kind: str, subtype: str | None, day: date, number: str, lines: list[Payload], issuer: Party,
@@ -211,24 +217,22 @@ class Chain:
             found["description"] = item.description(issuer.language)
             found["unit"] = issuer.units[item.unit]
         for name in class_spec(kind).columns:
-            if name not in found and (value := self._cell(name, line, item, extra)):
+            if name not in found and (value := item.cells.get(name) or self._cell(name, line, item) or extra.get(name)):
                 found[name] = value
         return found
 
-    def _cell(self, name: str, line: Payload, item: Item, extra: Mapping[str, Any]) -> str:
-        """Value of an additional column; empty where there is none."""
-        if item.is_service and name in _OF_GOODS:
+    def _cell(self, name: str, line: Payload, item: Item) -> str:
+        """Value of a column that depends on the line; empty where there is none."""
+        if name == "order_item":
+            return str(line["number"])
+        if item.is_service:
             return ""
         if name == "batch":
             shape = self.rng.choice(("########", "@####", "L#####", "CH-####"))
             return self.batches.setdefault(item.number, identifiers.fill(self.rng, shape))
         if name == "gross_weight":
             return f"{((Decimal(line['quantity']) * item.weight).quantize(_TENTH) or _TENTH).normalize():f}"
-        plain = {
-            "gtin": item.gtin, "material_group": item.group, "commodity_code": item.tariff,
-            "country_of_origin": item.origin, "order_item": str(line["number"]),
-        }  # fmt: skip
-        return plain.get(name) or str(extra.get(name, ""))
+        return ""
 
 
 def _terms(rng: random.Random) -> Payload:

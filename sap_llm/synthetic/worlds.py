@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from sap_llm.synthetic import identifiers, pools
-from sap_llm.synthetic.goods import Item, categories, make_items, unit_spellings
+from sap_llm.synthetic.goods import Item, categories, unit_spellings
 
 _LANGUAGES = ("de", "en", "fr", "es")
 _PERSONS = {"company": 0.1, "customer": 0.15, "vendor": 0.0}  # sole traders and consumers
@@ -72,8 +72,26 @@ class Party:
     currency: str
     number_formats: dict[str, str]
     units: dict[str, str]  # how it writes each unit
-    items: tuple[Item, ...] = ()
+    assortment: str = ""  # seed of what it sells; empty where it sells nothing
     organisation: Organisation | None = None  # of companies of the house
+
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """What it sells: a range of a few categories; some sell work besides, or only work."""
+        if not self.assortment:
+            return ()
+        rng = random.Random(self.assortment)
+        goods, services = categories(services=False), categories(services=True)
+        chosen = rng.sample(goods, rng.choice((1, 2, 2, 3)))
+        if rng.random() < _SERVICE_VENDORS:
+            chosen = [chosen[0], *rng.sample(services, 2)] if rng.random() < 0.5 else rng.sample(services, 2)
+        return tuple(
+            Item(
+                seed=f"{self.assortment}/{index}", category=rng.choice(chosen), currency=self.currency,
+                country=self.country, number_shape=self.number_formats["MATERIAL"],
+            )
+            for index in range(rng.randint(8, 24))
+        )  # fmt: skip
 
     @cached_property
     def printed(self) -> dict[str, Any]:
@@ -89,12 +107,19 @@ class Party:
 class World:
     """The companies of one house, its vendors and its customers."""
 
+    seed: int
     number: int
     companies: tuple[Party, ...]
     vendors: tuple[Party, ...]
     customers: tuple[Party, ...]
-    affiliate: Party
-    """A company of the same group that sells to the house."""
+
+    @cached_property
+    def affiliate(self) -> Party:
+        """A company of the same group that sells to the house."""
+        rng = random.Random(f"affiliate/{self.seed}/{self.number}")
+        made = make_party(rng, "g0", _near(rng, self.companies[0].country, 0.5), kind="vendor")
+        stem, form = self.companies[0].name.split()[0], rng.choice(pools.countries()[made.country]["legal_forms"])
+        return replace(made, name=f"{stem} {made.address['city'].split(',')[0]} {form}".strip())
 
     @property
     def name(self) -> str:
@@ -120,10 +145,7 @@ def make_world(seed: int, number: int) -> World:
     customers = tuple(
         make_party(rng, f"k{index}", _near(rng, home, 0.75), kind="customer") for index in range(rng.randint(2, 5))
     )
-    affiliate = make_party(rng, "g0", _near(rng, home, 0.5), kind="vendor")
-    stem, form = companies[0].name.split()[0], rng.choice(pools.countries()[affiliate.country]["legal_forms"])
-    affiliate = replace(affiliate, name=f"{stem} {affiliate.address['city'].split(',')[0]} {form}".strip())
-    return World(number=number, companies=companies, vendors=vendors, customers=customers, affiliate=affiliate)
+    return World(seed=seed, number=number, companies=companies, vendors=vendors, customers=customers)
 
 
 def _country(rng: random.Random, options: Sequence[str]) -> str:
@@ -161,20 +183,19 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
         registry=identifiers.fill(rng, rng.choice(local["registries"])).replace("{city}", city),
         iban=identifiers.iban(rng, country, bank) if identifiers.has_iban(country) else "",
         bic=identifiers.bic(rng, country, bank),
-        bank=rng.choice(pools.pools()["banks"]).replace("{city}", city),
+        bank=rng.choice(local["banks"]).replace("{city}", city),
         phone=identifiers.fill(rng, rng.choice(local["phones"])),
         email=f"{rng.choice(('info', 'sales', 'office', 'contact', 'billing', 'buchhaltung', 'compras'))}@{domain}",
         web=rng.choice(("www.", "https://www.", "http://")) + domain,
         contact=contact,
-        gln=identifiers.gtin(rng),
+        gln=identifiers.gln(rng),
         language=language,
         country=country,
         currency=local["currency"],
-        number_formats={name: identifiers.number_format(rng, name) for name in identifiers.NUMBER_FORMATS},
+        number_formats=identifiers.number_formats(rng),
         units=unit_spellings(rng, language),
+        assortment=f"{rng.random()}" if kind in ("vendor", "company") else "",
     )
-    if kind in ("vendor", "company"):
-        party = replace(party, items=_items(rng, party))
     return replace(party, organisation=_organisation(rng, party)) if kind == "company" else party
 
 
@@ -182,18 +203,6 @@ def _domain(rng: random.Random, name: str, country: str) -> str:
     plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss").replace(" ", "-"))
     domain = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
     return (domain.strip("-")[:24].strip("-") or "firm") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
-
-
-def _items(rng: random.Random, party: Party) -> tuple[Item, ...]:
-    """A range of a few categories; some sell work besides."""
-    goods, services = categories(services=False), categories(services=True)
-    chosen = rng.sample(goods, rng.choice((1, 2, 2, 3)))
-    if rng.random() < _SERVICE_VENDORS:
-        chosen = [chosen[0], *rng.sample(services, 2)] if rng.random() < 0.5 else rng.sample(services, 2)
-    return make_items(
-        rng, chosen=chosen, count=rng.randint(10, 24), currency=party.currency, country=party.country,
-        number_shape=party.number_formats["MATERIAL"],
-    )  # fmt: skip
 
 
 def _organisation(rng: random.Random, party: Party) -> Organisation:
