@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.tables import TIMESTAMP, conform
@@ -19,6 +19,7 @@ from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.chains import make_chains
 from sap_llm.synthetic.records import Fact
+from sap_llm.synthetic.subtypes import subtype_weights
 from sap_llm.synthetic.worlds import make_world
 
 STAGE_VERSION = "3"
@@ -51,12 +52,24 @@ class BusinessFactsConfig(StageConfig):
 
     chains_per_world: int = Field(ge=1)
     """Purchases of a world: an order with all that belongs to it."""
-    sales_per_world: int = Field(ge=0)
-    order_subtypes: dict[str, float]
+    sales_per_world: int = Field(default=2, ge=0)
+    order_subtypes: dict[str, float] = {}
     """How often each subtype of purchase orders is made; empty for the weights of data/subtypes.yaml."""
-    invoice_subtypes: dict[str, float]
+    invoice_subtypes: dict[str, float] = {}
     """Likewise for supplier invoices."""
     lines_max: int = Field(ge=1, le=200)
+
+
+    @field_validator("order_subtypes", "invoice_subtypes")
+    @classmethod
+    def _made(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        """Only subtypes that chains make, and some of them often."""
+        made = subtype_weights("PURCHASE_ORDER" if info.field_name == "order_subtypes" else "SUPPLIER_INVOICE")
+        if unknown := sorted(set(weights) - set(made)):
+            raise ValueError(f"no chain makes {', '.join(unknown)}; choose from {', '.join(made)}")
+        if weights and not any(weights.values()):
+            raise ValueError("all weights are zero")
+        return weights
 
 
 def parse_range(seed_range: str) -> range:

@@ -21,7 +21,8 @@ from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
 from sap_llm.synthetic.style import FONTS, labels
 
-_SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0), (612.0, 792.0), (975.3, 1380.4))
+_SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0))
+_LETTER = (612.0, 792.0)  # paper of North America
 FAMILIES = (
     "letter",
     "letter",
@@ -45,8 +46,8 @@ def compose(draft: Draft) -> str:
     style = draft.style
     family = style.pick("family", FAMILIES, test_only=TEST_FAMILIES)
     body = _FAMILIES[family](draft)
-    width, height = style.pick("size", _SIZES)
-    scale = (1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0) * draft.scale
+    width, height = _LETTER if style.country in ("US", "MX") else style.pick("size", _SIZES)
+    scale = draft.scale
     foot = footer(draft)
     width_margin = points(style.number("margin_x", 34, 72) * draft.scale)
     top, bottom = points(style.number("margin_top", 28, 70)), points(style.number("margin_bottom", 62, 90))
@@ -145,7 +146,8 @@ def _intro(draft: Draft) -> str:
     style = draft.style
     if not style.chance("intro", 0.55):
         return ""
-    template = style.rng(f"intro/{draft.kind}").choice(labels(style.language)["intro"][draft.kind])
+    sayable = [one for one in labels(style.language)["intro"][draft.kind] if draft.can_say(one)]
+    template = style.rng(f"intro/{draft.kind}").choice(sayable)
     rows = [draft.sentence(part) for part in template.split("|")]
     return draft.sheet.block("text", stack([*rows, _prose(draft, "above")], spacing=6))
 
@@ -155,12 +157,7 @@ def _noise_text(draft: Draft) -> str:
     count = style.pick("noise_sentences", (0, 0, 1, 1, 2, 3))
     vocabulary = style.synonyms("noise")
     rows = [draft.sentence(sentence) for sentence in style.rng("noise_text").sample(vocabulary, count)]
-    if draft.subtype and not draft.is_titled and draft.rng.random() < 0.6:
-        named = labels(style.language)["subtypes"].get(f"{draft.kind}.{draft.subtype}")
-        if named:
-            rows.insert(
-                0, text(f"{labels(style.language)['subtype_note']}: {style.pick(f'subtype/{draft.subtype}', named)}")
-            )
+    rows = _subtype_notes(draft) + rows
     if style.chance("closing", 0.3):
         rows.append(text(style.rng("closing").choice(style.synonyms("closing"))))
         if style.chance("closing_name", 0.5):
@@ -170,6 +167,20 @@ def _noise_text(draft: Draft) -> str:
                 else text(draft.issuer["contact"])
             )
     return draft.sheet.block("text", headed(draft, "notes", stack(rows, spacing=4))) if rows else ""
+
+
+def _subtype_notes(draft: Draft) -> list[str]:
+    """What says the subtype: nearly always where the title does not."""
+    style, name = draft.style, f"{draft.kind}.{draft.subtype}"
+    named = labels(style.language)["subtypes"].get(name)
+    notes = labels(style.language)["subtype_notes"].get(name)
+    found = []
+    if notes and draft.rng.random() < (0.6 if named and draft.is_titled else 0.95):
+        found.append(text(style.pick(f"subtype_note/{name}", notes)))
+    if named and not draft.is_titled and draft.rng.random() < 0.6:
+        word = labels(style.language)["subtype_note"]
+        found.append(text(f"{word}: {style.pick(f'subtype/{draft.subtype}', named)}"))
+    return found
 
 
 def _prose(draft: Draft, place: str) -> str:
@@ -196,7 +207,7 @@ def _tail(draft: Draft) -> list[str]:
     if shows_totals:
         below = totals(draft)
         parts.append(draft.sheet.block("totals", below + ",breakable:false,width:100%") if below else "")
-    elif draft.must_name_currency and draft.kind != "GOODS_RECEIPT":
+    elif draft.must_name_currency and draft.spec.prices != "none" and not draft.facts.get("unpriced"):
         parts.append(join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word()))
     paid = payment(draft)
     tail = [draft.sheet.block("text", paid) if paid else "", _noise_text(draft), _prose(draft, "below")]
@@ -267,7 +278,9 @@ def _place_date(draft: Draft) -> str:
 
 
 def _others(draft: Draft, probability: float) -> list[str]:
-    """Boxes of third parties, in that share of styles."""
+    """Boxes of third parties, in that share of styles, and of the customer whom a third-party order names."""
+    if draft.subtype == "THIRD_PARTY":
+        return [draft.sheet.block("address", ship_to(draft))]
     if not draft.style.chance("other_party", probability):
         return []
     return [draft.sheet.block("address", box) for box in other_parties(draft)]
