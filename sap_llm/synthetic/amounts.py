@@ -1,7 +1,7 @@
 """Money of the worlds: decimals of currencies, rounding, sums, and the refusal of what does not balance.
 
-Arithmetic of amounts belongs here; prices of goods do not (`goods`), nor how amounts are printed (`formats`). Amounts in
-payloads are canonical texts: plain decimals with at least two places, whatever the currency.
+Arithmetic of amounts belongs here; prices of goods do not (`goods`), nor how amounts are printed (`formats`). Amounts
+in payloads are canonical texts: plain decimals with at least two places, whatever the currency.
 """
 
 from collections.abc import Iterable, Mapping
@@ -77,9 +77,7 @@ def sum_up(
         "discount_percent": str(discount_percent),
         "discount_amount": canonical(discount),
         "freight_amount": canonical(freight),
-        "taxes": [
-            {"rate": rate, "base": canonical(base), "amount": canonical(amount)} for rate, base, amount in taxes
-        ],
+        "taxes": [{"rate": rate, "base": canonical(base), "amount": canonical(amount)} for rate, base, amount in taxes],
         "net_amount": canonical(net),
         "tax_amount": canonical(tax),
         "total_amount": canonical(net + tax),

@@ -9,6 +9,7 @@ from decimal import Decimal
 
 from sap_llm.synthetic.amounts import canonical, rounded
 from sap_llm.synthetic.goods import charge
+from sap_llm.synthetic.orders import made_up
 from sap_llm.synthetic.records import Chain, Fact, Payload, payment_of, weighted
 from sap_llm.synthetic.subtypes import subtype_spec
 
@@ -35,10 +36,23 @@ class Billing:
             yield self._credit(day, [_positive(chain, line) for line in lines], extra, invoice=None)
         elif self.follows != "none":
             subtype = self._subtype(index, count)
-            invoices = list(_MAKERS.get(subtype, Billing._plain)(self, subtype, day, self._as_billed(lines, extra), extra))
+            invoices = list(self._maker(subtype)(subtype, day, self._as_billed(lines, extra), extra))
             yield from invoices
             if subtype != "PRO_FORMA":
                 yield from self._afterwards(invoices[-1], extra)
+
+    def _maker(self, subtype: str) -> Callable[[str, date, Lines, Payload], Iterator[Fact]]:
+        return {
+            "DOWN_PAYMENT": self._down_payment,
+            "WITHOUT_ORDER": self._without_order,
+            "SUBSEQUENT_DEBIT": self._subsequent,
+            "DELIVERY_COST": self._delivery_cost,
+            "CORRECTION": self._correction,
+            "REVERSE_CHARGE": self._reverse_charge,
+            "CONSIGNMENT": self._periodic,
+            "RECURRING": self._periodic,
+            "SERVICE": self._service,
+        }.get(subtype, self._plain)
 
     def _subtype(self, index: int, count: int) -> str:
         if count > 1 and "FINAL" in self.weights:
@@ -150,6 +164,9 @@ class Billing:
         yield self._invoice(subtype, day, untaxed, extra | {"tax_exemption": "reverse_charge"})
 
     def _periodic(self, subtype: str, day: date, lines: Lines, extra: Payload) -> Iterator[Fact]:
+        chain = self.chain
+        if subtype == "RECURRING" and chain.carried(lines):  # goods do not recur; rents and licences do
+            lines = [chain.line(made_up(chain, ["monthly"])[0], 10, chain.seller)]
         last = day.replace(day=1) - timedelta(days=1)
         period = {"period_start": last.replace(day=1).isoformat(), "period_end": last.isoformat()}
         yield self._invoice(subtype, day, lines, extra | period)
@@ -204,16 +221,3 @@ def _about(invoice: Fact) -> Payload:
         "original_invoice": invoice.payload["document_number"],
         "original_invoice_date": invoice.payload["document_date"],
     }
-
-
-_MAKERS: dict[str, Callable[[Billing, str, date, Lines, Payload], Iterator[Fact]]] = {
-    "DOWN_PAYMENT": Billing._down_payment,
-    "WITHOUT_ORDER": Billing._without_order,
-    "SUBSEQUENT_DEBIT": Billing._subsequent,
-    "DELIVERY_COST": Billing._delivery_cost,
-    "CORRECTION": Billing._correction,
-    "REVERSE_CHARGE": Billing._reverse_charge,
-    "CONSIGNMENT": Billing._periodic,
-    "RECURRING": Billing._periodic,
-    "SERVICE": Billing._service,
-}

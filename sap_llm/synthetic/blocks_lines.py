@@ -4,7 +4,7 @@ The line table belongs here; sums below it do not (`blocks_totals`).
 """
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from functools import partial
 from typing import Any
 
@@ -66,6 +66,8 @@ def _added(draft: Draft) -> list[str]:
     """Additional columns that this layout has, as far as lines have values for them."""
     style, spec, table = draft.style, draft.spec, class_table().columns
     wanted = list(draft.subtype_spec.columns) + (["order_number"] if draft.facts.get("orders") else [])
+    if style.pick("family", ("",)) == "sidebar":  # its table is narrow
+        return [name for name in wanted if draft.has_key(table[name].key)]
     by_chance = [name for name, probability in spec.columns.items() if style.chance(f"added/{name}", probability)]
     found = dict.fromkeys([*wanted, *by_chance[: max(0, _MOST_ADDED - len(wanted))]])
     return [name for name in found if draft.has_key(table[name].key)]
@@ -117,6 +119,8 @@ def _side(draft: Draft, name: str) -> str:
 
 def _heading(draft: Draft, name: str, column: int) -> str:
     word = draft.style.word("columns", name)
+    if name == "quantity" and draft.kind == "GOODS_RECEIPT" and draft.style.chance("received_quantity", 0.4):
+        word = draft.style.word("received_quantity")
     if name in ("unit_price", "net_amount") and draft.style.chance(f"heading_currency/{name}", 0.15):
         shown = join(
             draft.sheet.mark(Mark(row=0, column=column), text(word)), text(" "), _heading_currency(draft, column)
@@ -199,13 +203,14 @@ def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
     if not style.chance("line_notes", 0.25) or rng.random() > 0.5 or draft.spec.prices == "list":
         return ""
     kind = style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
-    day = f"{rng.randint(2014, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+    day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=rng.randint(-20, 40))
+    others = labels(style.language)["other_pairs"]
     words = {
         "order": f"{style.word('order_reference')} {draft.noise_number()} / {line['number']}",
-        "noise": f"{rng.choice(labels(style.language)['other_pairs']['reference'])}: {draft.noise_number()}",
-        "date": f"{style.word('delivery_date')}: {style.date(date.fromisoformat(day))}",
+        "noise": f"{rng.choice(others['reference'])}: {draft.noise_number()}",
+        "date": f"{style.word('delivery_date')}: {style.date(day)}",
         "gtin": f"GTIN {line.get('gtin') or gtin_of(line['material'] + line['description'])}",
-        "origin": f"* {rng.choice(labels(style.language)['other_pairs']['type'])} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
+        "origin": f"* {rng.choice(others['type'])} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
     }
     note = draft.sheet.mark(Mark(row=index + 1, column=column), text(words[kind]))
     return styled(note, size="0.85em") if style.chance("small_notes", 0.6) else note

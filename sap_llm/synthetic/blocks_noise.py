@@ -3,7 +3,7 @@
 Every value is of the kind that its label names. Pairs of the document's own facts are elsewhere (`blocks_pairs`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -54,12 +54,16 @@ def _reference(draft: Draft, name: str) -> str:
     )
 
 
+def _one_of(draft: Draft, name: str, options: Sequence[str]) -> str:
+    return draft.style.rng(f"noise/{name}").choice(options)
+
+
 _VALUES: dict[str, Callable[[Draft, str], str]] = {
     "reference": _reference,
     "person": lambda draft, _name: str(draft.issuer["contact"]),
-    "department": lambda draft, name: str(draft.style.rng(f"noise/{name}").choice(pools()["departments"])),
-    "type": lambda draft, name: draft.style.rng(f"noise/{name}").choice(("NB", "ZNB", "TA", "OR", "ZOR", "KB", "Z01", "FO")),
-    "shipping": lambda draft, name: draft.style.rng(f"noise/{name}").choice(("DHL", "UPS", "DPD", "GLS", "FedEx", "TNT")),
+    "department": lambda draft, name: _one_of(draft, name, pools()[draft.style.language]["departments"]),
+    "type": lambda draft, name: _one_of(draft, name, ("NB", "ZNB", "TA", "OR", "ZOR", "KB", "Z01", "FO")),
+    "shipping": lambda draft, name: _one_of(draft, name, ("DHL", "UPS", "DPD", "GLS", "FedEx", "TNT")),
 }
 
 

@@ -4,12 +4,16 @@ Info blocks and the arrangements that other blocks share belong here; parties, l
 `blocks_*` modules).
 """
 
+import re
 from collections.abc import Callable
+
 from sap_llm.synthetic.blocks_noise import Pair, noise_pairs
 from sap_llm.synthetic.classes import pair_place
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
 from sap_llm.synthetic.style import labels
+
+_TEXT = re.compile(r'(?:^|,)"((?:[^"\\]|\\.)*)"')  # what an expression prints
 
 
 def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
@@ -86,8 +90,8 @@ def _page(draft: Draft) -> list[Pair]:
 
 def _total(draft: Draft) -> list[Pair]:
     if draft.style.chance("net_only", 0.4) and draft.spec.sums == "order" and not draft.is_by_seller:
-        return _one(draft.style.word("net_amount"), draft.money("net_amount", draft.facts["net_amount"]))
-    return _one(draft.style.word("total_amount"), draft.money("total_amount", draft.facts["total_amount"]))
+        return _one(draft.sum_word("net_amount"), draft.money("net_amount", draft.facts["net_amount"]))
+    return _one(draft.sum_word("total_amount"), draft.money("total_amount", draft.facts["total_amount"]))
 
 
 _MAKERS: dict[str, Callable[[Draft], list[Pair]]] = {
@@ -95,7 +99,7 @@ _MAKERS: dict[str, Callable[[Draft], list[Pair]]] = {
     "delivery_date": _delivery_date,
     "buyer_vat_id": lambda draft: _one(draft.style.word("buyer_vat_id"), draft.vat("buyer")),
     "seller_vat_id": lambda draft: _one(draft.style.word("vat_id"), draft.vat(draft.role("issuer"))),
-    "currency": lambda draft: _one(draft.style.word("currency"), draft.currency_word()),
+    "currency": lambda draft: _one(draft.word("currency"), draft.currency_word()),
     "payment_terms": lambda draft: _one(draft.style.word("payment_terms"), terms(draft)),
     "page": _page,
     "total_amount": _total,
@@ -177,9 +181,16 @@ def _boxed(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
 
 
 def _boxed_above(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
-    count = draft.style.pick(f"across_box/{name}", (2, 3, 3, 4))
+    count = min(draft.style.pick(f"across_box/{name}", (2, 3, 3, 4)), _fitting(pairs))
     cells = [stack([label(draft, pair.label, name=name), pair.value], spacing=3) for pair in pairs]
     return call("table", *cells, columns=f"({'1fr,' * count})", inset=points(2 + gap / 2), stroke="0.4pt", align="left")
+
+
+def _fitting(pairs: list[Pair]) -> int:
+    """How many columns of half a page take the longest word of any pair without touching the next."""
+    words = [word for pair in pairs for part in (pair.label, *_TEXT.findall(pair.value)) for word in part.split()]
+    longest = max(map(len, words), default=0)
+    return 4 if longest < 11 else 3 if longest < 15 else 2 if longest < 23 else 1
 
 
 def _wide(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:

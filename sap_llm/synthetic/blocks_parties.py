@@ -7,7 +7,8 @@ import random
 from functools import lru_cache
 from typing import Any
 
-from sap_llm.synthetic.blocks_pairs import Pair, arrange, label
+from sap_llm.synthetic.blocks_noise import Pair
+from sap_llm.synthetic.blocks_pairs import arrange, label
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
 from sap_llm.synthetic.pools import invented_word, pools
@@ -20,7 +21,9 @@ STRANGERS = ("other-0", "other-1", "other-2", "ship")
 @lru_cache(maxsize=1024)
 def _stranger(seed: str, role: str, country: str) -> dict[str, Any]:
     rng = random.Random(f"{seed}/stranger/{role}")
-    return make_party(rng, role, rng.choice(("DE", "FR", "ES", "GB", country, country)), kind="stranger", person_share=0.1).printed
+    return make_party(
+        rng, role, rng.choice(("DE", "FR", "ES", "GB", country, country)), kind="stranger", person_share=0.1
+    ).printed
 
 
 def party_of(draft: Draft, role: str) -> dict[str, Any]:
@@ -104,7 +107,7 @@ def letterhead(draft: Draft) -> str:
             rows.append(join(*_joined(ids, separator)))
         return stack([full, styled(stack(rows, spacing=4), size="0.85em")], spacing=clear)
     details = [*address_lines(draft, role, name="head"), *contact_lines(draft, draft.issuer, name="head")]
-    if style.chance("head_vat", 0.35):
+    if draft.issuer["vat_id"] and style.chance("head_vat", 0.35):
         details.append(join(label(draft, style.word("vat_id"), name="head"), text(" "), draft.vat(role)))
     if shape == "logo_address":
         full = styled(bold(text(short)), size=size)
@@ -150,7 +153,7 @@ def contact_section(draft: Draft, role: str, *, name: str) -> list[str]:
     word = style.pick(f"contact_name_word/{name}", ("", *style.synonyms("name_word")))
     if style.chance(f"department/{name}", 0.3):
         word = f"{word}, {style.word('department_word')}" if word else word
-        person = f"{person}, {style.rng('department').choice(pools()['departments'])}"
+        person = f"{person}, {style.rng('department').choice(pools()[style.language]['departments'])}"
     rows = [text(f"{word}: {person}" if word else person)]
     reach = [text(f"{style.word(concept)}: {party[concept]}") for concept in ("phone", "email")]
     rows += [join(*_joined(reach, ", "))] if style.chance(f"reach_on_line/{name}", 0.5) else reach
@@ -183,7 +186,7 @@ def address_window(draft: Draft) -> str:
     if style.chance("window_heading", 0.3):
         rows.append(bold(label(draft, draft.heading(role), name="window")))
     rows += [*_salutation(draft, role, draft.name(role)), *address_lines(draft, role, name="window")]
-    if role == "buyer" and style.chance("window_vat", 0.15):
+    if role == "buyer" and party_of(draft, role)["vat_id"] and style.chance("window_vat", 0.15):
         rows.append(join(label(draft, style.word("vat_id"), name="window"), text(" "), draft.vat(role)))
     return stack(rows, spacing=style.number("window_gap", 3, 6))
 

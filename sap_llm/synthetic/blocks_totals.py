@@ -7,7 +7,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from sap_llm.synthetic.amounts import FOR_A_EURO, canonical, rounded
-from sap_llm.synthetic.blocks_pairs import Pair, arrange, label, terms
+from sap_llm.synthetic.blocks_noise import Pair
+from sap_llm.synthetic.blocks_pairs import arrange, label, terms
 from sap_llm.synthetic.blocks_taxes import due_table, tax_table
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
@@ -30,7 +31,7 @@ def total_rows(draft: Draft) -> list[Pair]:
     style, facts = draft.style, draft.facts
     rows: list[Pair] = []
     if style.chance("currency_row", 0.1):
-        rows.append(Pair(style.word("currency"), draft.currency_word()))
+        rows.append(Pair(draft.word("currency"), draft.currency_word()))
     has_extras = facts["discount_amount"] != _NOTHING or facts["freight_amount"] != _NOTHING
     if has_extras or style.chance("lines_amount", 0.15):
         rows.append(Pair(style.word("lines_amount"), draft.money("", facts["lines_amount"])))
@@ -41,11 +42,11 @@ def total_rows(draft: Draft) -> list[Pair]:
         rows.append(Pair(style.word("freight"), draft.money("", facts["freight_amount"])))
     by_choice = draft.spec.sums == "order" and not draft.is_by_seller and style.chance("net_only", 0.4)
     if by_choice or draft.spec.sums == "net":
-        return [*rows, Pair(style.word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
+        return [*rows, Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
     if has_extras or style.chance("net_row", 0.9):
-        rows.append(Pair(style.word("net_amount"), draft.money("net_amount", facts["net_amount"])))
+        rows.append(Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"])))
     rows += _tax_rows(draft)
-    rows.append(Pair(style.word("total_amount"), draft.money("total_amount", facts["total_amount"])))
+    rows.append(Pair(draft.sum_word("total_amount"), draft.money("total_amount", facts["total_amount"])))
     if facts["prepaid_amount"] != _NOTHING:
         rows.append(Pair(style.word("prepaid"), draft.money("", str(-Decimal(facts["prepaid_amount"])))))
         rest = Decimal(facts["total_amount"]) - Decimal(facts["prepaid_amount"])
@@ -166,7 +167,7 @@ def totals(draft: Draft) -> str:
     block = _ARRANGERS[totals_shape(draft)](draft, rows)
     block = headed(draft, "totals", block)
     if style.chance("currency_line", 0.35) or (draft.must_name_currency and style.chance("currency_needed", 0.75)):
-        note = join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word())
+        note = join(label(draft, draft.word("currency"), name="currency_note"), text(" "), draft.currency_word())
         side = style.pick("currency_side", ("left", "right"))
         block = (
             stack([aligned(side, note), block], spacing=5)
@@ -177,9 +178,9 @@ def totals(draft: Draft) -> str:
         return block
     table = headed(draft, "taxes", tax_table(draft))
     where = style.pick("tax_table_place", ("beside", "above", "below"))
-    if where == "beside":
+    if where == "beside" and not style.chance("tax_table_long", 0.2):
         return grid("(1fr,1fr)", [table, block], column_gutter="16pt")
-    return stack([table, block] if where == "above" else [block, table], spacing=10)
+    return stack([block, table] if where == "below" else [table, block], spacing=10)
 
 
 def _emphasised(draft: Draft, rows: list[Pair]) -> list[str]:

@@ -1,7 +1,7 @@
 """Which of the facts become documents: so many of each class, or of a subtype, for a world.
 
-Choosing belongs here; it goes by document ids alone, so neither workers nor the order of facts matter. What the facts are
-does not (`facts`), nor the target of a whole release (`preparation.release`).
+Choosing belongs here; it goes by document ids alone, so neither workers nor the order of facts matter. What the facts
+are does not (`facts`), nor the target of a whole release (`preparation.release`).
 """
 
 from collections.abc import Mapping

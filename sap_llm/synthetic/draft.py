@@ -14,8 +14,9 @@ from sap_llm.synthetic.amounts import canonical, decimals, rounded
 from sap_llm.synthetic.classes import ClassSpec, Place, Role, class_spec
 from sap_llm.synthetic.markup import Sheet, join, text
 from sap_llm.synthetic.pools import company_name, countries
-from sap_llm.synthetic.style import Style
+from sap_llm.synthetic.style import Style, labels
 from sap_llm.synthetic.subtypes import SubtypeSpec, subtype_spec
+
 
 @dataclass
 class Draft:
@@ -53,7 +54,9 @@ class Draft:
         """Whether lines have prices and amounts; some goods receipts have them."""
         if self.facts.get("unpriced"):
             return False
-        return self.spec.prices == "lines" or (self.kind == "GOODS_RECEIPT" and self.style.chance("receipt_priced", 0.12))
+        return self.spec.prices == "lines" or (
+            self.kind == "GOODS_RECEIPT" and self.style.chance("receipt_priced", 0.12)
+        )
 
     @property
     def has_cents(self) -> bool:
@@ -76,7 +79,21 @@ class Draft:
 
     def heading(self, role: str) -> str:
         """The word over a party's box."""
-        return self.style.word(self.spec.headings.get(cast(Role, role), f"{role}_heading"))
+        return self.style.word(self.spec.headings.get(cast("Role", role), f"{role}_heading"))
+
+    def word(self, concept: str) -> str:
+        """The word for a concept; only bills use words that speak of invoices."""
+        word = self.style.word(concept)
+        bills = labels(self.style.language)["bill_words"]
+        if self.spec.sums == "taxed" or not any(bill in word for bill in bills):
+            return word
+        return next(one for one in self.style.synonyms(concept) if not any(bill in one for bill in bills))
+
+    def sum_word(self, concept: str) -> str:
+        """The word for `net_amount` or `total_amount`; only bills speak of what is due or invoiced."""
+        if self.spec.sums == "taxed":
+            return self.style.word(concept)
+        return self.style.word({"net_amount": "order_net", "total_amount": "order_total"}[concept])
 
     def name(self, role: str) -> str:
         """The marked name of the seller or buyer."""
@@ -204,9 +221,7 @@ class Draft:
             return self.iban() if name == "iban" else self.bic()
         plain = {
             "order_date": lambda: self.date("", facts["order_date"]),
-            "other_date": lambda: self.date(
-                "", f"{self.rng.randint(2012, 2026)}-{self.rng.randint(1, 12):02d}-{self.rng.randint(1, 28):02d}"
-            ),
+            "other_date": lambda: self.date("", self._other_date()),
             "discount_date": lambda: self.date("", self._discount_date()),
             "days": lambda: text(str(terms["days"])),
             "discount_days": lambda: text(str(terms["discount_days"] or 10)),
@@ -220,6 +235,11 @@ class Draft:
             "noise_number": lambda: text(self.noise_number()),
         }
         return plain[name]()
+
+    def _other_date(self) -> str:
+        """A day of the two years around the document's."""
+        day = date.fromisoformat(self.facts["document_date"])
+        return (day + timedelta(days=self.rng.randint(-500, 200))).isoformat()
 
     def _discount_date(self) -> str:
         """The last day of the cash discount: some days after the document's, before it is due."""

@@ -53,12 +53,11 @@ class BusinessFactsConfig(StageConfig):
     chains_per_world: int = Field(ge=1)
     """Purchases of a world: an order with all that belongs to it."""
     sales_per_world: int = Field(default=2, ge=0)
-    order_subtypes: dict[str, float] = {}
+    order_subtypes: dict[str, float] = Field(default_factory=dict)
     """How often each subtype of purchase orders is made; empty for the weights of data/subtypes.yaml."""
-    invoice_subtypes: dict[str, float] = {}
+    invoice_subtypes: dict[str, float] = Field(default_factory=dict)
     """Likewise for supplier invoices."""
     lines_max: int = Field(ge=1, le=200)
-
 
     @field_validator("order_subtypes", "invoice_subtypes")
     @classmethod

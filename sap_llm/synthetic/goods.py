@@ -206,9 +206,9 @@ def _fitting(value: Decimal, least: Decimal, currency: str) -> Decimal:
 
 def _words(rng: random.Random, category: str) -> list[Words]:
     data = read_data("goods")
-    parts: list[Words] = [tuple(rng.choice(data["names"][category]))]
-    if rng.random() < 0.4:
-        parts.append(tuple(rng.choice(_qualities(category))) if _qualities(category) else ("", "", "", ""))
+    parts = [_by_language(rng.choice(data["names"][category]))]
+    if _qualities(category) and rng.random() < 0.4:
+        parts.append(_by_language(rng.choice(_qualities(category))))
     shapes = data["shapes"][category]
     if shapes and rng.random() < 0.6:
         word = rng.choice(shapes).format(
@@ -220,4 +220,9 @@ def _words(rng: random.Random, category: str) -> list[Words]:
     if rng.random() < 0.2:
         word = invented_word(rng)
         parts.append((word, word, word, word))
-    return [part for part in parts if part[0]]
+    return parts
+
+
+def _by_language(words: list[str]) -> Words:
+    german, english, french, spanish = words
+    return german, english, french, spanish

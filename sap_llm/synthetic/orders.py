@@ -5,13 +5,12 @@ The setters that `data/subtypes.yaml` names and the lines of each subtype belong
 """
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
 from sap_llm.synthetic import identifiers
 from sap_llm.synthetic.amounts import canonical, rounded
-from sap_llm.synthetic.goods import Item, material_group_name
+from sap_llm.synthetic.goods import Item, categories, material_group_name
 from sap_llm.synthetic.pools import read_data
 from sap_llm.synthetic.records import Chain, Payload
 from sap_llm.synthetic.subtypes import SubtypeSpec
@@ -45,19 +44,32 @@ def order_lines(chain: Chain, spec: SubtypeSpec) -> Lines:
 
 
 def _items(chain: Chain, spec: SubtypeSpec) -> list[Item]:
+    """What the seller has of the wanted kind; made up where it has none."""
     wanted = spec.items in ("services", "rental", "text")
     items = chain.seller.items or chain.buyer.items
-    rented = [item for item in items if item.category == "monthly"] if spec.items == "rental" else []
-    fitting = rented or [item for item in items if item.is_service == wanted]
-    if fitting:
-        return fitting
-    others = [item for party in chain.world.vendors for item in party.items if item.is_service == wanted]
-    return [replace(item, currency=chain.currency) for item in others] or list(items)
+    if spec.items == "rental":
+        fitting = [item for item in items if item.category == "monthly"]
+    else:
+        fitting = [item for item in items if item.is_service == wanted]
+    names = ["monthly"] if spec.items == "rental" else categories(services=wanted)
+    return fitting or made_up(chain, names)
+
+
+def made_up(chain: Chain, names: list[str]) -> list[Item]:
+    """A few items of the named categories that the seller does not list."""
+    seller = chain.seller
+    return [
+        Item(
+            seed=f"{chain.name}/made-up/{index}", category=chain.rng.choice(names), currency=chain.currency,
+            country=seller.country, number_shape=seller.number_formats["MATERIAL"],
+        )
+        for index in range(6)
+    ]  # fmt: skip
 
 
 def _text_line(chain: Chain, line: Payload) -> Payload:
     units = chain.house.units
-    amount = Decimal(chain.rng.randint(2, 60)) * 50
+    amount = chain.euros(Decimal(chain.rng.randint(2, 60)) * 50)
     return chain.priced(
         line | {"material": "", "unit": units["lump"], "unit_price": canonical(amount), "discount_percent": "0"},
         Decimal(1),
@@ -72,7 +84,7 @@ def _group_line(chain: Chain, line: Payload) -> Payload:
 
 def _limit(chain: Chain, lines: Lines) -> tuple[Lines, Payload]:
     net = sum((Decimal(line["net_amount"]) for line in lines), Decimal(0))
-    step = Decimal(500)
+    step = chain.euros(Decimal(500))
     return lines, {"limit_amount": canonical((net / step).to_integral_value() * step + step)}
 
 
@@ -96,13 +108,16 @@ def _components(chain: Chain, lines: Lines) -> tuple[Lines, Payload]:
 
 
 def _characteristics(chain: Chain, lines: Lines) -> tuple[Lines, Payload]:
+    """Each line names the characteristics that were chosen for it."""
     place = ("de", "en", "fr", "es").index(chain.house.language)
-    options = read_data("goods")["characteristics"]
-    return [
-        line
-        | {"notes": [f"{one[place]}: {chain.rng.choice(one[4])}" for one in chain.rng.sample(options, 2)]}
-        for line in lines
-    ], {}
+    found = []
+    for line in lines:
+        category = chain.items[line["material"]].category
+        options = [one for one in read_data("goods")["characteristics"] if category in one["of"] or not one["of"]]
+        chosen = chain.rng.sample(options, min(2, len(options)))
+        notes = [f"{one['name'][place]}: {chain.rng.choice(one['values'])}" for one in chosen]
+        found.append(line | {"notes": notes})
+    return found, {}
 
 
 def schedule(chain: Chain, lines: Lines) -> tuple[Lines, Payload]:

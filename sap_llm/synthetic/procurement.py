@@ -27,7 +27,7 @@ class Procurement(Chain):
         self, rng: random.Random, *, seed: int, world: World, name: str, company: Party, vendor: Party, lines_max: int,
         order_subtypes: Mapping[str, float], invoice_subtypes: Mapping[str, float],
     ) -> None:  # fmt: skip
-        assert company.organisation is not None  # noqa: S101 - companies of a house have one
+        assert company.organisation is not None
         self.organisation: Organisation = company.organisation
         self.plant = self.organisation.plants[0]
         self.subtype = weighted(rng, order_subtypes or subtype_weights("PURCHASE_ORDER"))
@@ -116,6 +116,8 @@ class Procurement(Chain):
     def _agreement(self, day: date) -> Iterator[Fact]:
         """A contract, or a scheduling agreement with a release."""
         drawn = self.rng.random()
+        if drawn < 0.13 and not all(map(self._is_stocked, self.lines)):
+            return  # only goods are scheduled
         if drawn > 0.26 and "agreement" not in self.spec.sets:
             return
         kind = "SCHEDULING_AGREEMENT" if drawn < 0.13 else "PURCHASE_CONTRACT"
@@ -156,16 +158,16 @@ class Procurement(Chain):
             day = self.later(day, 0, 2)
             self.lines = [self._changed(line) if rng.random() < 0.5 else line for line in self.lines]
             extra = self.added | {"version": str(rng.choice((1, 1, 2, 3)))}
-            yield self.issue(
-                "ORDER_CHANGE", day, self.lines, self.buyer, extra, number=self.common["order_number"]
-            )
+            yield self.issue("ORDER_CHANGE", day, self.lines, self.buyer, extra, number=self.common["order_number"])
         if rng.random() < 0.75:
             day = self.later(day, 0, 2)
             number = self.number(self.seller, "SALES_ORDER", day)
             if rng.random() < 0.1:  # the order's number with something behind it
                 number = self.common["order_number"] + identifiers.fill(rng, rng.choice(("-R0#", "/#", "-C0#", "-@B")))
             shown = [self._confirmed(line) for line in self.lines]
-            kept = {key: self.added[key] for key in ("delivery_date", "unpriced", "ship_to") if key in self.added}
+            kept: Payload = {
+                key: self.added[key] for key in ("delivery_date", "unpriced", "ship_to") if key in self.added
+            }
             yield self.issue("ORDER_RESPONSE", day, shown, self.seller, kept, number=number)
             self.common |= {"order_confirmation": number, "sales_order": number}
 
@@ -176,10 +178,14 @@ class Procurement(Chain):
     def _confirmed(self, line: Payload) -> Payload:
         quantity = Decimal(line["quantity"])
         confirmed = quantity if self.rng.random() < 0.85 else (quantity / 2).to_integral_value()
-        return {"delivery_date": self.added["delivery_date"]} | line | {
-            "confirmed_quantity": f"{confirmed.normalize():f}",
-            "open_quantity": f"{(quantity - confirmed).normalize():f}",
-        }
+        return (
+            {"delivery_date": self.added["delivery_date"]}
+            | line
+            | {
+                "confirmed_quantity": f"{confirmed.normalize():f}",
+                "open_quantity": f"{(quantity - confirmed).normalize():f}",
+            }
+        )
 
     def _together(self, day: date) -> Iterator[Fact]:
         """A second order, and one invoice over both."""
@@ -207,21 +213,21 @@ class Procurement(Chain):
         yield from self.billing.facts(day, billed, extra, index=0, count=1)
 
     def _delivery(self, day: date, lines: Lines) -> Generator[Fact, None, tuple[date, Payload]]:
-        """Despatch advice, delivery note, receipt, what goes back; returns the day of receipt and what is known then."""
+        """Despatch advice, note, receipt, what goes back; returns the day of receipt and what is known then."""
         rng = self.rng
         extra: Payload = {
             "delivery_note_number": self.number(self.seller, "DELIVERY_NOTE", day),
             "delivery_note_date": day.isoformat(), "delivery_date": day.isoformat(),
         }  # fmt: skip
         if carried := shipment(self, lines):
-            papers = extra | carried | {"shipping_date": day.isoformat()}
+            papers, goods = extra | carried | {"shipping_date": day.isoformat()}, self.carried(lines)
             if rng.random() < 0.35:
                 code = identifiers.sscc(rng)
-                packed = [line | {"package_id": code} for line in lines]
+                packed = [line | {"package_id": code} for line in goods]
                 yield self.issue("DESPATCH_ADVICE", day, packed, self.seller, papers)
             if rng.random() < 0.5:
                 number = extra["delivery_note_number"]
-                yield self.issue("DELIVERY_NOTE", day, lines, self.seller, papers, number=number)
+                yield self.issue("DELIVERY_NOTE", day, goods, self.seller, papers, number=number)
         received = self.later(day, 0, 2)
         arrived = self._arrived(lines)
         if differences := _differences(lines, arrived):
@@ -235,7 +241,7 @@ class Procurement(Chain):
             extra["goods_receipt"] = receipt.payload["document_number"]
             yield receipt
         if carried and rng.random() < 0.12:
-            yield self._return(received, arrived, extra)
+            yield self._return(received, self.carried(arrived), extra)
         return received, extra
 
     def _arrived(self, lines: Lines) -> Lines:

@@ -27,6 +27,7 @@ _DAYS = 3900
 _EUROPEAN_UNION = ("DE", "AT", "FR", "LU", "BE", "ES", "NL", "IT", "HU", "PL", "SE")
 _TENTH, _PACKED = Decimal("0.1"), Decimal("1.08")  # packing adds about a twelfth to the weight
 _CARRIERS = ("DHL Freight", "DB Schenker", "Kuehne+Nagel", "DSV", "Dachser", "UPS", "FedEx", "Geodis", "SEUR", "GLS")
+_WITH_NOTES = ("PURCHASE_ORDER", "ORDER_CHANGE", "ORDER_RESPONSE")
 _COUNTS = (1, 1, 2, 2, 3, 3, 4, 5, 6, 7, 8, 10, 12, 18, 26)
 _NUMBERS = {  # class -> kind of number in `identifiers.NUMBER_FORMATS`; others have one of their own name
     "PURCHASE_REQUISITION": "REQUISITION", "REQUEST_FOR_QUOTATION": "INQUIRY", "SUPPLIER_QUOTATION": "QUOTATION",
@@ -207,12 +208,18 @@ class Chain:
         """What a line is about; None for texts, groups and things without a number."""
         return self.items.get(line["material"])
 
+    def carried(self, lines: list[Payload]) -> list[Payload]:
+        """The lines that a carrier takes along: what is no work."""
+        return [line for line in lines if not ((item := self.item(line)) and item.is_service)]
+
     def _cells(self, kind: str, line: Payload, issuer: Party, extra: Mapping[str, Any]) -> Payload:
         """The line in the issuer's language, with the additional columns that its class may show."""
         item = self.item(line)
         if item is None:
             return line
         found = dict(line)
+        if kind not in _WITH_NOTES:
+            found.pop("notes", None)
         if issuer.language != self.house.language:
             found["description"] = item.description(issuer.language)
             found["unit"] = issuer.units[item.unit]

@@ -27,7 +27,7 @@ class Sales(Chain):
         super().__init__(
             rng, seed=seed, world=world, name=name, seller=company, buyer=customer, house=company, lines_max=lines_max
         )
-        assert company.organisation is not None  # noqa: S101 - companies of a house have one
+        assert company.organisation is not None
         self.lines = self.choose(company.items, company)
         self.inside: Payload = {
             "sales_organization": company.organisation.sales_organization,
@@ -101,7 +101,7 @@ class Sales(Chain):
             "shipping_date": day.isoformat(),
         }  # fmt: skip
         if carried := shipment(self, lines):
-            yield from self._papers(day, lines, extra | carried)
+            yield from self._papers(day, self.carried(lines), extra | carried)
         day = self.later(day, 0, 5)
         invoice = self._invoice(day, lines, extra)
         yield invoice
@@ -115,7 +115,9 @@ class Sales(Chain):
             yield self.issue("DELIVERY_NOTE", day, lines, self.seller, extra, number=number)
         if rng.random() < 0.45:
             codes = [identifiers.sscc(rng) for _ in range(rng.randint(1, 3))]
-            packed = [line | {"package_id": codes[index * len(codes) // len(lines)]} for index, line in enumerate(lines)]
+            packed = [
+                line | {"package_id": codes[index * len(codes) // len(lines)]} for index, line in enumerate(lines)
+            ]
             yield self.issue("PACKING_LIST", day, packed, self.seller, extra)
         if rng.random() < 0.3:
             source = self.seller.at(self.place)

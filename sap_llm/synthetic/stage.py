@@ -43,7 +43,7 @@ class SyntheticDocsConfig(StageConfig):
     """Share of documents whose title is missing or misleading."""
     foreign_language_share: float = Field(ge=0, le=1)
     """Share of layouts that speak English although the issuer's language is another."""
-    documents_per_world: dict[str, float] = {}
+    documents_per_world: dict[str, float] = Field(default_factory=dict)
     """Documents a world by class or `CLASS.SUBTYPE`, of the facts that there are; empty: all of them."""
 
     @field_validator("documents_per_world")

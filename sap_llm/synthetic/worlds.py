@@ -226,6 +226,8 @@ def _organisation(rng: random.Random, party: Party) -> Organisation:
         sales_organization=f"{int(code):04d}",
         distribution_channel=rng.choice(("10", "12", "20", "01")),
         division=rng.choice(("00", "01", "10", "20")),
-        cost_centers=tuple(identifiers.fill(rng, rng.choice(("####", "10####", "@###", "####00", "KST-####"))) for _ in "abc"),
+        cost_centers=tuple(
+            identifiers.fill(rng, rng.choice(("####", "10####", "@###", "####00", "KST-####"))) for _ in "abc"
+        ),
         plants=tuple(plants),
     )
