@@ -133,7 +133,7 @@ def _page_objects(compiled: bytes) -> tuple[int, int]:
 
 
 def overprinted(marks: Sequence[Mark], done: Typeset) -> list[str]:
-    """Values that cannot be read back from their own words (overprinted, fallen off the page), and words cut by its edge."""
+    """Values that cannot be read back from their words (overprinted, fallen off the page); words cut by the edge."""
     found: dict[int, str] = {}
     for (key, page), words in sorted(done.words.items()):
         found[key] = found.get(key, "") + "".join(done.pages[page - 1].words[word] for word in words)

@@ -1,4 +1,4 @@
-"""Every class and subtype of the taxonomy is made by chains, derived from them, or listed as unlearnable; with words."""
+"""Every class and subtype of the taxonomy is made by chains, derived from them, or listed as unlearnable."""
 
 import re
 from typing import Any
