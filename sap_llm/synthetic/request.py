@@ -71,7 +71,7 @@ def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
     """
     last = 0
     for number in count():
-        found = [fact for fact in fact_rows(number, request.facts) if _is_wanted(fact, request)]
+        found: list[FactRow] = [fact for fact in fact_rows(number, request.facts) if _is_wanted(fact, request)]
         last = number if found else last
         if number - last > _WORLDS_IN_VAIN:
             raise ConfigurationError(
