@@ -183,11 +183,12 @@ def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: Sy
         language = "en"
     party = next(party for party in (payload["seller"], payload["buyer"]) if party["key"] == fact["issuer"])
     seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
-    return _style(seed, language, party["country"], is_test)
+    return _style(seed, language, party["country"], is_test, fact["document_type"])
 
 
-@lru_cache(maxsize=256)
-def _style(seed: str, language: str, country: str, is_test: bool) -> Style:
+@lru_cache(maxsize=512)
+def _style(seed: str, language: str, country: str, is_test: bool, _document_type: str) -> Style:
+    """One for each class: a choice may have other options there, and must not depend on which class asked first."""
     return Style(seed=seed, language=language, country=country, is_test=is_test)
 
 

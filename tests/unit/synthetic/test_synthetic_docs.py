@@ -18,8 +18,9 @@ from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.schema.values import canonical
 from sap_llm.storage.build import BuildResult, StageContext
 from sap_llm.storage.store import DatasetStore
+from sap_llm.synthetic import stage
 from sap_llm.synthetic.blocks_parties import STRANGERS, party_of
-from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
+from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts, fact_rows
 from sap_llm.synthetic.layouts import compose
 from sap_llm.synthetic.markup import text
 from sap_llm.synthetic.stage import (
@@ -209,6 +210,20 @@ def test_hash_does_not_depend_on_the_number_of_workers(corpus: BuildResult, tmp_
     parallel = build_synthetic_docs(context, config=config, facts=facts.ref, seed_range=SEED_RANGE)
     assert parallel.manifest.data_version == corpus.manifest.data_version
     assert parallel.ref == corpus.ref
+
+
+def test_bytes_do_not_depend_on_what_was_typeset_before() -> None:
+    config = CONFIG.model_copy(update={"test_layout_share": 1.0})  # reserved layouts are shared by classes
+    facts = [fact for world in range(2) for fact in fact_rows(world, FACTS_CONFIG)]
+
+    def typeset_all(order: list[dict[str, Any]]) -> dict[str, str]:
+        stage._style.cache_clear()
+        rows = [typeset_fact(fact, config) for fact in order]
+        return {row["document_id"]: row["sha256"] for one in rows for row in one.get("documents", ())}
+
+    first = typeset_all(facts)
+    assert len(first) > 50
+    assert typeset_all(facts[::-1]) == first
 
 
 def tiny(name: str) -> dict[str, Any]:
