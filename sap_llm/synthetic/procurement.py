@@ -60,6 +60,9 @@ class Procurement(Chain):
             yield fact
         day = self.later(day, 0, 5)
         yield self._order(day)
+        if self.subtype == "RETURN":
+            yield from self._sent_back(day)
+            return
         for fact in self._answers(day):
             day = fact.document_date
             yield fact
@@ -83,6 +86,8 @@ class Procurement(Chain):
             requisition = self.issue("PURCHASE_REQUISITION", day, lines, house, wanted, sums=self._undiscounted(lines))
             self.common["requisition"] = requisition.payload["document_number"]
             yield requisition
+        if self.spec.seller == "plant":  # nobody asks his own plant for an offer
+            return
         if rng.random() < 0.3:
             day = self.later(day, 1, 6)
             collective = identifiers.fill(rng, rng.choice(("", "AS####", "######")))
@@ -117,12 +122,12 @@ class Procurement(Chain):
     def _agreement(self, day: date) -> Iterator[Fact]:
         """A contract, or a scheduling agreement with a release."""
         drawn = self.rng.random()
-        if drawn < 0.13 and not all(map(self._is_stocked, self.lines)):
-            return  # only goods are scheduled
         if drawn > 0.26 and "agreement" not in self.spec.sets:
             return
-        kind = "SCHEDULING_AGREEMENT" if drawn < 0.13 else "PURCHASE_CONTRACT"
-        number = self.number(self.buyer, "SCHEDULING_AGREEMENT" if drawn < 0.13 else "CONTRACT", day)
+        kind, counted = "PURCHASE_CONTRACT", "CONTRACT"
+        if drawn < 0.13 and all(map(self._is_stocked, self.lines)):  # only goods are scheduled
+            kind = counted = "SCHEDULING_AGREEMENT"
+        number = self.number(self.buyer, counted, day)
         lines, period = validity(self, self.lines)
         sums = self._undiscounted(lines)
         extra = self.inside | period | {"contract": "", "contract_value": sums["net_amount"]}
@@ -155,6 +160,8 @@ class Procurement(Chain):
     def _answers(self, day: date) -> Iterator[Fact]:
         """A change of the order, and the vendor's answer."""
         rng = self.rng
+        if self.spec.seller == "plant":
+            return
         if rng.random() < 0.15 and not self.spec.sets and self.spec.items != "text":
             day = self.later(day, 0, 2)
             self.lines = [self._changed(line) if rng.random() < 0.5 else line for line in self.lines]
@@ -254,11 +261,18 @@ class Procurement(Chain):
             for line in lines
         ]
 
-    def _return(self, day: date, lines: Lines, extra: Payload) -> Fact:
+    def _sent_back(self, day: date) -> Iterator[Fact]:
+        """What follows a return order: the goods and the credit."""
+        extra: Payload = {}
+        sent = self._return(day, self.lines, extra, count=len(self.lines))
+        yield sent
+        yield from self.billing.facts(sent.document_date, self.lines, extra, index=0, count=1)
+
+    def _return(self, day: date, lines: Lines, extra: Payload, *, count: int = 0) -> Fact:
         """Some of the goods go back; `extra` learns which and why."""
         day = self.later(day, 1, 10)
         reason = self.rng.choice(REASONS)
-        some = lines[: self.rng.randint(1, len(lines))]
+        some = lines[: count or self.rng.randint(1, len(lines))]
         back = [self.priced(line, abs(Decimal(line["quantity"]))) for line in some]
         posted = self.inside | extra | {"reason": reason, "movement_type": "122", "posting_date": day.isoformat()}
         extra["returned"] = {"reason": reason, "lines": [line["number"] for line in some]}

@@ -45,7 +45,7 @@ def test_sums_of_any_lines_balance_to_the_smallest_unit(
     parts: list[tuple[Decimal, Decimal, Decimal, str]], currency: str, discount: Decimal, freight: Decimal
 ) -> None:
     lines = [made_line(index, entry, currency) for index, entry in enumerate(parts)]
-    payload = {"document_number": "1", "lines": lines}
+    payload: dict[str, Any] = {"document_number": "1", "lines": lines}
     payload |= sum_up(lines, currency, discount_percent=discount, freight=freight)
     check_balance(payload, currency)
     for name in ("net_amount", "tax_amount", "total_amount", "lines_amount"):

@@ -101,6 +101,30 @@ def test_documents_of_a_purchase_refer_to_its_order_in_order_of_time() -> None:
     assert seen > 25
 
 
+def test_documents_of_a_sale_refer_to_each_other_in_order_of_time() -> None:
+    seen = 0
+    for world in range(8):
+        for name, documents in chains_of(world).items():
+            if "-s" not in name:
+                continue
+            order = next(one for one in documents if one.document_type == "SALES_ORDER")
+            notes = {one.payload["delivery_note_number"] for one in documents if one.document_type == "DELIVERY_NOTE"}
+            bills = [one for one in documents if one.document_type == "CUSTOMER_INVOICE"]
+            given_back = [one for one in documents if one.document_type == "CREDIT_NOTE"]
+            assert bills
+            for one in (*bills, *given_back):
+                seen += 1
+                assert one.payload["sales_order"] == order.payload["document_number"]
+                assert one.payload["order_number"] == order.payload["order_number"]
+                assert one.document_date >= order.document_date
+                assert one.issuer == one.payload["seller"]["key"] == order.issuer
+            billed = {one.payload["delivery_note_number"] for one in bills}
+            assert notes <= billed
+            for one in given_back:
+                assert one.payload["original_invoice"] in {bill.payload["document_number"] for bill in bills}
+    assert seen > 25
+
+
 def test_documents_point_at_documents_of_their_chain() -> None:
     """Every reference that a chain makes itself is the number of an earlier document of the chain."""
     kinds = {
