@@ -36,7 +36,7 @@ from sap_llm.synthetic.typeset import compile_source, erase_marks, locate_marks,
 from sap_llm.synthetic.worlds import make_world
 
 CONFIG = SyntheticDocsConfig(seed=7, workers=1, test_layout_share=0.25, untitled_share=0.2, foreign_language_share=0.1)
-FACTS_CONFIG = BusinessFactsConfig(seed=7, chains_per_world=3, lines_max=10)
+FACTS_CONFIG = BusinessFactsConfig(seed=7, chains_per_world=2, sales_per_world=1, lines_max=10)
 SEED_RANGE = "0000-0007"
 
 
@@ -214,7 +214,7 @@ def test_hash_does_not_depend_on_the_number_of_workers(corpus: BuildResult, tmp_
 
 def test_bytes_do_not_depend_on_what_was_typeset_before() -> None:
     config = CONFIG.model_copy(update={"test_layout_share": 1.0})  # reserved layouts are shared by classes
-    facts = [fact for world in range(2) for fact in fact_rows(world, FACTS_CONFIG)]
+    facts = list(fact_rows(0, FACTS_CONFIG.model_copy(update={"chains_per_world": 4})))
 
     def typeset_all(order: list[dict[str, Any]]) -> dict[str, str]:
         stage._style.cache_clear()
@@ -222,7 +222,7 @@ def test_bytes_do_not_depend_on_what_was_typeset_before() -> None:
         return {row["document_id"]: row["sha256"] for one in rows for row in one.get("documents", ())}
 
     first = typeset_all(facts)
-    assert len(first) > 50
+    assert len(first) > 20
     assert typeset_all(facts[::-1]) == first
 
 
