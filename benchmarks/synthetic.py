@@ -66,6 +66,7 @@ def ours(*, ten_lines: bool) -> float:
     """Documents per CPU second of `typeset_fact`: composing, typesetting, boxes, annotation rows."""
     import yaml
 
+    from sap_llm.synthetic.composition import name_of
     from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
     from sap_llm.synthetic.stage import SyntheticDocsConfig, typeset_fact
 
@@ -74,7 +75,13 @@ def ours(*, ten_lines: bool) -> float:
         for name in ("business_facts", "synthetic_docs")
     ]
     facts_config, config = BusinessFactsConfig(**values[0]), SyntheticDocsConfig(**values[1])
-    facts = [fact for number in range(60) for fact in fact_rows(number, facts_config)]
+    composition = config.documents_per_world
+    facts = [
+        fact
+        for number in range(60)
+        for fact in fact_rows(number, facts_config)
+        if name_of(fact, composition) in composition
+    ]
     if ten_lines:
         facts = [fact for fact in facts if 9 <= len(json.loads(fact["payload"])["lines"]) <= 11]
     picked = facts[:: max(1, len(facts) // OURS_DOCUMENTS)][:OURS_DOCUMENTS]

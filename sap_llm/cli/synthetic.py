@@ -1,7 +1,8 @@
 """`sap-llm synthetic`: documents of the simulator as files, as a picture, and in numbers.
 
 Belongs here: options, progress and printing. The documents come from the same functions as those of the stage
-`synthetic_docs`, with the profile's values and the seed that is given; nothing goes into the store.
+`synthetic_docs`, with the profile's values and the seed that is given, but of all classes and subtypes; nothing goes
+into the store.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ Types = Annotated[
     list[str] | None,
     typer.Option(
         "--type",
-        help="purchase_order | sales_order | goods_receipt | supplier_invoice; may be repeated; all by default",
+        help="a class of the taxonomy that the simulator makes, e.g. purchase_order; may be repeated; all by default",
         show_default=False,
     ),
 ]
@@ -140,7 +141,9 @@ def _request(
     deployment = Deployment.load()
     given = {"seed": seed, "workers": workers, "test_layout_share": test_layout_share}
     return Request(
-        facts=deployment.config(BusinessFactsConfig, "business_facts", {"seed": seed}),
+        facts=deployment.config(
+            BusinessFactsConfig, "business_facts", {"seed": seed, "order_subtypes": {}, "invoice_subtypes": {}}
+        ),
         documents=deployment.config(
             SyntheticDocsConfig,
             "synthetic_docs",

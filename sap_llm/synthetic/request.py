@@ -12,13 +12,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from sap_llm.schema.errors import ConfigurationError
+from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
 from sap_llm.synthetic.pools import LANGUAGE_OF
 from sap_llm.synthetic.stage import SyntheticDocsConfig, issuer_style
 
 FactRow = Mapping[str, Any]
 
-DOCUMENT_TYPES = ("PURCHASE_ORDER", "SALES_ORDER", "GOODS_RECEIPT", "SUPPLIER_INVOICE")
+DOCUMENT_TYPES = trade_classes()
+_WORLDS_IN_VAIN = 400
 LANGUAGES = tuple(sorted(set(LANGUAGE_OF.values())))
 
 
@@ -62,9 +64,22 @@ def _known(names: Sequence[str], known: tuple[str, ...], what: str) -> tuple[str
 
 
 def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
-    """The wanted facts of world 0, 1, 2 and so on without end; a world may have none."""
+    """The wanted facts of world 0, 1, 2 and so on without end; a world may have none.
+
+    Raises:
+        ConfigurationError: Many worlds in a row have none: the configured chains do not make such documents.
+    """
+    last = 0
     for number in count():
-        yield [fact for fact in fact_rows(number, request.facts) if _is_wanted(fact, request)]
+        found: list[FactRow] = [fact for fact in fact_rows(number, request.facts) if _is_wanted(fact, request)]
+        last = number if found else last
+        if number - last > _WORLDS_IN_VAIN:
+            raise ConfigurationError(
+                f"no {' or '.join(one.lower() for one in request.document_types)} in {_WORLDS_IN_VAIN} worlds",
+                where="business_facts",
+                remedy="Have its chains made: chains_per_world, sales_per_world and the weights of the subtypes.",
+            )
+        yield found
 
 
 def wanted_facts(request: Request) -> Iterator[FactRow]:
