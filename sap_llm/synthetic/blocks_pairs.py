@@ -45,7 +45,7 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
         style.rng("info_order").shuffle(optional)
     for name in optional:
         found.extend(_MAKERS[name](draft))
-    found.extend(_noise(draft))
+    found.extend(noise_pairs(draft))
     if style.chance("info_number_late", 0.2):
         found = found[1:] + found[:1]
     if style.chance("label_missing", 0.04) and len(found) > 2:
@@ -163,7 +163,8 @@ def _order_day(draft: Draft) -> str:
     return draft.style.date(date.fromisoformat(draft.facts["order_date"]))
 
 
-def _noise(draft: Draft) -> list[Pair]:
+def noise_pairs(draft: Draft) -> list[Pair]:
+    """Pairs that are no fields: references, dates, codes, contacts."""
     style = draft.style
     count = style.pick("noise_pairs", (0, 0, 0, 1, 1, 2, 3, 5))
     rng = style.rng("noise_names")

@@ -86,7 +86,11 @@ def letterhead(draft: Draft) -> str:
     separator = style.pick("head_separator", (" · ", " - ", " | ", ", "))
     if shape == "one_line":
         return _one_line_head(draft, role, separator)
-    full = styled(bold(_head_name(draft, role)), size=points(style.number("head_size", 10, 20)), fill=_colour(draft))
+    full = styled(
+        bold(draft.name(role, is_upper=style.chance("head_upper", 0.12))),
+        size=points(style.number("head_size", 10, 20)),
+        fill=_colour(draft),
+    )
     if shape == "name":
         return full
     clear = style.number("head_size", 10, 20) * 0.4  # small print keeps clear of large letters
@@ -118,12 +122,6 @@ def _one_line_head(draft: Draft, role: str, separator: str) -> str:
         ids.append(text(f"{style.word('registry')} {draft.issuer['registry']}"))
         rows.append(join(*_joined(ids, separator)))
     return stack(rows, spacing=4)
-
-
-def _head_name(draft: Draft, role: str) -> str:
-    name = draft.issuer["name"]
-    is_upper = draft.style.chance("head_upper", 0.12)
-    return draft.sheet.value(f"{role}_name", name, name.upper() if is_upper else name)
 
 
 def contact_lines(draft: Draft, party: dict[str, Any], *, name: str) -> list[str]:
@@ -177,7 +175,7 @@ def address_window(draft: Draft) -> str:
         sender = [draft.name(draft.role("issuer")), *address_lines(draft, draft.role("issuer"), name="sender")[-2:]]
         rows.append(styled(join(*_joined(sender, separator)), size="0.72em"))
     if style.chance("window_heading", 0.3):
-        rows.append(bold(label(draft, style.word(f"{role}_heading"), name="window")))
+        rows.append(bold(label(draft, draft.heading(role), name="window")))
     rows += [*_salutation(draft, role, draft.name(role)), *address_lines(draft, role, name="window")]
     if role == "buyer" and style.chance("window_vat", 0.15):
         rows.append(join(label(draft, style.word("vat_id"), name="window"), text(" "), draft.vat(role)))
@@ -194,7 +192,7 @@ def party_box(draft: Draft, role: str, *, name: str = "party", heading: str = ""
         heading: Instead of the role's own.
     """
     style = draft.style
-    heading = heading or style.word(f"{role}_heading")
+    heading = heading or draft.heading(role)
     party = party_of(draft, role)
     shown_name = name_of(draft, role)
     if style.chance(f"heading_inline/{name}", 0.25):
@@ -237,7 +235,7 @@ def _id_lines(draft: Draft, role: str, *, name: str) -> list[str]:
 
 
 def _party_number(draft: Draft, role: str) -> str:
-    if role in STRANGERS:
+    if role in STRANGERS or draft.is_paper:
         return text(party_of(draft, role)["gln"][-6:])
     number = draft.facts["supplier_number" if role == "seller" else "customer_number"]
     is_field = role == "buyer" and draft.is_by_vendor
@@ -260,7 +258,7 @@ def party_form(draft: Draft, role: str, *, heading: str = "") -> str:
         pairs.append(Pair(style.word("tax_number"), text(party["tax_number"])))
     if party["vat_id"] and style.chance(f"form_vat/{role}", 0.85 if role == "seller" else 0.45):
         pairs.append(Pair(style.word("vat_id"), vat_of(draft, role)))
-    shown_heading = bold(styled(text(heading or style.word(f"{role}_heading")), size="1.1em"))
+    shown_heading = bold(styled(text(heading or draft.heading(role)), size="1.1em"))
     body = arrange(draft, pairs, name="form", options=("zebra", "zebra", "columns", "colon", "boxed"))
     if style.chance("form_filled_heading", 0.5):
         shown_heading = call(

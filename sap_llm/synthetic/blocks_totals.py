@@ -274,6 +274,12 @@ _ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
 }
 
 
+def plain_totals(draft: Draft, rows: list[Pair]) -> str:
+    """Rows of sums in the style's arrangement, always below the table."""
+    shape = totals_shape(draft)
+    return _ARRANGERS["right" if shape == "tail" else shape](draft, rows)
+
+
 def payment(draft: Draft) -> str:
     """Terms, due date and bank, as sentences or pairs; orders show terms only."""
     style = draft.style

@@ -8,16 +8,19 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
 from decimal import Decimal
-from typing import Any
+from itertools import groupby
+from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.tables import TIMESTAMP, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.chains import Fact, make_chains
+from sap_llm.synthetic.papers import papers_of
+from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.worlds import make_world
 
 STAGE_VERSION = "2"
@@ -49,6 +52,16 @@ class BusinessFactsConfig(StageConfig):
 
     chains_per_world: int = Field(ge=1)
     lines_max: int = Field(ge=1, le=200)
+    papers: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="chance by class that a chain has such a paper beside its trade documents"
+    )
+
+    @field_validator("papers")
+    @classmethod
+    def _known(cls, papers: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(set(papers) - set(PAPER_TYPES)):
+            raise ValueError(f"{', '.join(unknown)} are no classes of papers; there are {', '.join(PAPER_TYPES)}")
+        return papers
 
 
 def parse_range(seed_range: str) -> range:
@@ -98,8 +111,12 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
 def fact_rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
     """Rows of `FACTS` of one world."""
     world = make_world(config.seed, number)
-    for fact in make_chains(world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max):
-        yield _row(fact, number)
+    facts = list(make_chains(world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max))
+    for _, documents in groupby(facts, key=lambda fact: fact.chain):
+        chain = list(documents)
+        papers = papers_of(world, chain, others=facts, seed=config.seed, chances=config.papers)
+        for fact in (*chain, *papers):
+            yield _row(fact, number)
 
 
 def _row(fact: Fact, number: int) -> dict[str, Any]:

@@ -19,6 +19,9 @@ from sap_llm.synthetic.blocks_parties import (
 from sap_llm.synthetic.blocks_totals import has_totals, headed, payment, tail_cells, totals, totals_shape
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
+from sap_llm.synthetic.papers_blocks import paper_pairs, paper_tail, title_key
+from sap_llm.synthetic.papers_looks import LOOKS, PAGES
+from sap_llm.synthetic.papers_values import description
 from sap_llm.synthetic.style import FONTS, labels
 
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0), (612.0, 792.0), (975.3, 1380.4))
@@ -43,8 +46,7 @@ TEST_FAMILIES = ("sidebar", "sums_first", "two_up")
 def compose(draft: Draft) -> str:
     """Typst source of the document; marks are collected in `draft.sheet`."""
     style = draft.style
-    family = style.pick("family", FAMILIES, test_only=TEST_FAMILIES)
-    body = _FAMILIES[family](draft)
+    body = _body(draft)
     width, height = style.pick("size", _SIZES)
     scale = (1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0) * draft.scale
     foot = footer(draft)
@@ -76,7 +78,18 @@ def compose(draft: Draft) -> str:
         f"set block(spacing:{spacing})",
         "set table.cell(breakable:false)",
     ]
+    if (own := PAGES.get(style.pick("family", FAMILIES))) is not None:
+        rules[0] = own(draft)
     return "\n".join(["#{", *rules, body, "}", ""])
+
+
+def _body(draft: Draft) -> str:
+    style = draft.style
+    if not draft.is_paper:
+        return _FAMILIES[style.pick("family", FAMILIES, test_only=TEST_FAMILIES)](draft)
+    looks = description(draft.kind)["looks"]
+    family = style.pick("family", looks, test_only=("sidebar", "sums_first") if "letter" in looks else ())
+    return LOOKS[family](draft, title_words(draft)) if family in LOOKS else _FAMILIES[family](draft)
 
 
 def _running_head(draft: Draft) -> str:
@@ -85,7 +98,7 @@ def _running_head(draft: Draft) -> str:
     if shape == "none":
         return "none"
     word, of = style.word("page"), style.pick("page_of", style.synonyms("page_of"))
-    if shape == "note":
+    if shape == "note" and not draft.is_paper:
         notes = [sentence for sentence in style.synonyms("noise") if "{" not in sentence]
         return styled(text(style.rng("head_note").choice(notes)), size="0.75em")
     page = (
@@ -108,7 +121,7 @@ def title_words(draft: Draft) -> str:
     if named and draft.rng.random() < 0.92:
         word: str = draft.style.pick(f"subtype/{draft.subtype}", named)
         return word
-    return draft.style.word("titles", draft.kind)
+    return draft.style.word("titles", title_key(draft))
 
 
 def _title(draft: Draft) -> tuple[str, bool]:
@@ -116,6 +129,8 @@ def _title(draft: Draft) -> tuple[str, bool]:
     style = draft.style
     words = title_words(draft)
     shape = style.pick("title", ("plain", "plain", "plain", "number", "number date", "colon number"))
+    if draft.is_paper and "document_number" not in draft.facts["values"]:
+        shape = "plain"
     parts = [text(words)] if words else []
     has_number = shape != "plain" and bool(words)
     if has_number:
@@ -136,7 +151,7 @@ def _title(draft: Draft) -> tuple[str, bool]:
 
 
 def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ()) -> str:
-    pairs = info_pairs(draft, has_number=not has_number)
+    pairs = (paper_pairs if draft.is_paper else info_pairs)(draft, has_number=not has_number)
     arranged = arrange(draft, pairs, name="info", options=options) if options else arrange(draft, pairs, name="info")
     return draft.sheet.block("header", arranged)
 
@@ -187,6 +202,9 @@ def _prose(draft: Draft, place: str) -> str:
 
 def _tail(draft: Draft) -> list[str]:
     """Line table, totals, payment and closing texts."""
+    if draft.is_paper:
+        is_trade = draft.role("issuer") in ("seller", "buyer")  # a bank sells no goods
+        return [*paper_tail(draft), _noise_text(draft) if is_trade else ""]
     style = draft.style
     shows_totals = has_totals(draft)
     width = len(columns(draft))
@@ -247,7 +265,7 @@ def _modern(draft: Draft) -> str:
         else [title or head, aligned("right", head) if title else ""]
     )
     parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
-    if style.chance("ship_to", 0.3):
+    if not draft.is_paper and style.chance("ship_to", 0.3):
         parties.append(draft.sheet.block("address", ship_to(draft)))
     parties += _others(draft, 0.2)
     info = _info(draft, has_number)
@@ -268,12 +286,14 @@ def _place_date(draft: Draft) -> str:
 
 def _others(draft: Draft, probability: float) -> list[str]:
     """Boxes of third parties, in that share of styles."""
-    if not draft.style.chance("other_party", probability):
+    if draft.is_paper or not draft.style.chance("other_party", probability):
         return []
     return [draft.sheet.block("address", box) for box in other_parties(draft)]
 
 
 def _both(draft: Draft) -> list[str]:
+    if draft.is_paper:
+        return draft.parties
     roles = ["seller", "buyer"]
     if draft.style.chance("buyer_first", 0.3):
         roles.reverse()
@@ -302,7 +322,7 @@ def _boxed(draft: Draft) -> str:
     title, has_number = _title(draft)
     inset = points(style.number("box_inset", 3, 8))
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
-    if style.chance("ship_to", 0.4):
+    if not draft.is_paper and style.chance("ship_to", 0.4):
         boxes.append(draft.sheet.block("address", ship_to(draft)))
     boxes += _others(draft, 0.45)
     info = _info(draft, has_number)

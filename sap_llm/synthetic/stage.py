@@ -23,6 +23,7 @@ from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import compose
+from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
@@ -170,13 +171,16 @@ def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: Sy
     language = fact["language"]
     if rng.random() < config.foreign_language_share:
         language = "en"
-    party = next(party for party in (payload["seller"], payload["buyer"]) if party["key"] == fact["issuer"])
+    roles = ("seller", "buyer", *([payload["issuer_role"]] if "issuer_role" in payload else []))
+    party = next(party for role in roles if (party := payload[role])["key"] == fact["issuer"])
     seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
-    return _style(seed, language, party["country"], is_test)
+    kind = fact["document_type"] if fact["document_type"] in PAPER_TYPES else ""
+    return _style(seed, language, party["country"], is_test, kind)
 
 
 @lru_cache(maxsize=256)
-def _style(seed: str, language: str, country: str, is_test: bool) -> Style:
+def _style(seed: str, language: str, country: str, is_test: bool, _kind: str) -> Style:
+    """The style by its seed; a paper's is its own, for it may choose from other options under the same names."""
     return Style(seed=seed, language=language, country=country, is_test=is_test)
 
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from typing import Any, TypeVar
 
 from sap_llm.synthetic import formats
@@ -25,9 +26,13 @@ FONTS: tuple[str, ...] = (
 )  # fmt: skip
 
 
+@cache
 def labels(language: str) -> dict[str, Any]:
-    """The label synonyms of a language."""
-    return read_data(f"labels_{language}")
+    """The label synonyms of a language: those of trade documents, and those of papers beside them."""
+    found = dict(read_data(f"labels_{language}"))
+    for concept, words in read_data(f"papers_{language}").items():
+        found[concept] = {**found[concept], **words} if concept in found else words
+    return found
 
 
 @dataclass
