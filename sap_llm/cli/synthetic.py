@@ -30,7 +30,8 @@ Types = Annotated[
     list[str] | None,
     typer.Option(
         "--type",
-        help="purchase_order | sales_order | goods_receipt | supplier_invoice; may be repeated; all by default",
+        help="a class of documents, such as supplier_invoice or bank_statement; may be repeated; the trade documents "
+        "of a chain by default; an unknown name is answered with all known ones",
         show_default=False,
     ),
 ]

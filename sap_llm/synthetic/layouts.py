@@ -6,7 +6,7 @@ Page set-up, titles, texts and the order of blocks belong here; the blocks do no
 from collections.abc import Callable
 
 from sap_llm.synthetic.blocks_lines import columns, line_table
-from sap_llm.synthetic.blocks_pairs import Pair, arrange, info_pairs, label
+from sap_llm.synthetic.blocks_pairs import ARRANGEMENTS, Pair, arrange, info_pairs, label
 from sap_llm.synthetic.blocks_parties import (
     address_window,
     footer,
@@ -19,27 +19,17 @@ from sap_llm.synthetic.blocks_parties import (
 from sap_llm.synthetic.blocks_totals import has_totals, headed, payment, tail_cells, totals, totals_shape
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
-from sap_llm.synthetic.papers_blocks import paper_pairs, paper_tail, title_key
+from sap_llm.synthetic.papers_blocks import has_footer, paper_pairs, paper_tail, title_key
 from sap_llm.synthetic.papers_looks import LOOKS, PAGES
 from sap_llm.synthetic.papers_values import description
 from sap_llm.synthetic.style import FONTS, labels
 
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0), (612.0, 792.0), (975.3, 1380.4))
 FAMILIES = (
-    "letter",
-    "letter",
-    "letter",
-    "modern",
-    "modern",
-    "form",
-    "form",
-    "boxed",
-    "boxed",
-    "plain",
-    "compact",
-    "compact",
-)
+    "letter", "letter", "letter", "modern", "modern", "form", "form", "boxed", "boxed", "plain", "compact", "compact",
+)  # fmt: skip
 _WIDE = ("wide", "table_row", "boxed_above")  # arrangements that need the page's whole width
+_NARROW = ("columns", "columns", "colon", "colon", "above")
 TEST_FAMILIES = ("sidebar", "sums_first", "two_up")
 
 
@@ -49,7 +39,7 @@ def compose(draft: Draft) -> str:
     body = _body(draft)
     width, height = style.pick("size", _SIZES)
     scale = (1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0) * draft.scale
-    foot = footer(draft)
+    foot = footer(draft) if has_footer(draft) else ""
     width_margin = points(style.number("margin_x", 34, 72) * draft.scale)
     top, bottom = points(style.number("margin_top", 28, 70)), points(style.number("margin_bottom", 62, 90))
     page = call(
@@ -79,7 +69,7 @@ def compose(draft: Draft) -> str:
         "set table.cell(breakable:false)",
     ]
     if (own := PAGES.get(style.pick("family", FAMILIES))) is not None:
-        rules[0] = own(draft)
+        rules[:2] = [own(draft)]
     return "\n".join(["#{", *rules, body, "}", ""])
 
 
@@ -87,8 +77,8 @@ def _body(draft: Draft) -> str:
     style = draft.style
     if not draft.is_paper:
         return _FAMILIES[style.pick("family", FAMILIES, test_only=TEST_FAMILIES)](draft)
-    looks = description(draft.kind)["looks"]
-    family = style.pick("family", looks, test_only=("sidebar", "sums_first") if "letter" in looks else ())
+    spec = description(draft.kind)
+    family = style.pick("family", spec["looks"], test_only=spec.get("test_looks", ()))
     return LOOKS[family](draft, title_words(draft)) if family in LOOKS else _FAMILIES[family](draft)
 
 
@@ -150,9 +140,14 @@ def _title(draft: Draft) -> tuple[str, bool]:
     return draft.sheet.block("header", shown), has_number and style.chance("number_once", 0.6)
 
 
-def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ()) -> str:
-    pairs = (paper_pairs if draft.is_paper else info_pairs)(draft, has_number=not has_number)
-    arranged = arrange(draft, pairs, name="info", options=options) if options else arrange(draft, pairs, name="info")
+def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ARRANGEMENTS, is_narrow: bool = False) -> str:
+    """The info block; papers have long pairs, so that a narrow place takes few of the arrangements."""
+    if not draft.is_paper:
+        arranged = arrange(draft, info_pairs(draft, has_number=not has_number), name="info", options=options)
+    else:
+        pairs = paper_pairs(draft, has_number=not has_number)
+        options, reserved = (_NARROW, ("below",)) if is_narrow else (options, ("below", "stacked_labels", "table_row"))
+        arranged = arrange(draft, pairs, name="info", options=options, test_only=reserved)
     return draft.sheet.block("header", arranged)
 
 
@@ -233,7 +228,7 @@ def _letter(draft: Draft) -> str:
     head = draft.sheet.block("header", letterhead(draft))
     title, has_number = _title(draft)
     window = draft.sheet.block("address", address_window(draft))
-    info = _info(draft, has_number)
+    info = _info(draft, has_number, is_narrow=not style.chance("info_below", 0.22))
     side = style.pick("head_side", ("left", "right", "center"))
     if style.chance("window_right", 0.12):
         row = grid("(1.2fr,1fr)", [info, window], column_gutter="24pt")
@@ -325,7 +320,7 @@ def _boxed(draft: Draft) -> str:
     if not draft.is_paper and style.chance("ship_to", 0.4):
         boxes.append(draft.sheet.block("address", ship_to(draft)))
     boxes += _others(draft, 0.45)
-    info = _info(draft, has_number)
+    info = _info(draft, has_number, is_narrow=True)
     boxes.insert(style.pick("info_slot", (0, 1, 1, 2)), info)
     table = call("table", *boxes, columns="(1fr,1fr)", inset=inset, stroke="0.5pt")
     if style.chance("boxes_loose", 0.4):
@@ -363,7 +358,7 @@ def _compact(draft: Draft) -> str:
 
 def _sidebar(draft: Draft) -> str:
     title, has_number = _title(draft)
-    info = _info(draft, has_number, options=("above", "colon", "columns"))
+    info = _info(draft, has_number, options=("above", "colon", "columns"), is_narrow=True)
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
     side = stack([info, *boxes], spacing=18)
     return _paragraphs([title, grid("(30%,1fr)", [side, stack(_tail(draft), spacing=12)], column_gutter="14pt")])

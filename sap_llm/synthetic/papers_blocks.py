@@ -16,6 +16,12 @@ from sap_llm.synthetic.papers_values import column, description, field_of
 from sap_llm.synthetic.style import labels
 
 _NUMBERS = ("amount", "quantity", "integer", "percent")
+_BARE = ("readme", "resume", "blank")  # kinds of OTHER that are on no company's paper
+
+
+def has_footer(draft: Draft) -> bool:
+    """Whether the page may have the footer of its issuer."""
+    return draft.kind != "OTHER" or draft.facts["variant"] not in _BARE
 
 
 def title_key(draft: Draft) -> str:
@@ -39,7 +45,7 @@ def value_pair(draft: Draft, name: str) -> Pair:
     return Pair(word_of(draft, name), draft.header(name))
 
 
-def paper_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
+def paper_pairs(draft: Draft, *, has_number: bool = True, has_noise: bool = True) -> list[Pair]:
     """The info block: what the style shows of the values that the paper has, in the style's order."""
     style, values = draft.style, draft.facts["values"]
     chances = description(draft.kind)["pairs"]
@@ -53,8 +59,8 @@ def paper_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
         style.rng("info_order").shuffle(rest)
         names = first + rest
     found = [value_pair(draft, name) for name in names]
-    is_trade = draft.role("issuer") in ("seller", "buyer")
-    return found + (noise_pairs(draft)[:3] if is_trade and style.chance("paper_noise", 0.35) else [])
+    has_noise = has_noise and draft.role("issuer") in ("seller", "buyer")
+    return found + (noise_pairs(draft)[:3] if has_noise and style.chance("paper_noise", 0.35) else [])
 
 
 def paper_table(draft: Draft) -> str:
@@ -114,9 +120,11 @@ def cell_of(draft: Draft, name: str, row: dict[str, Any], index: int, place: int
         kind, value = "string", draft.style.word("words", value)
     elif kind == "weekday":
         kind, value = "string", labels(draft.style.language)["weekdays"][int(value)]
-    field = field_of(spec.get("field", ""), draft.kind) if index >= 0 else ""
-    where = {"line": index, "row": index + 1, "column": place} if index >= 0 else {}
-    return draft.typed(field, kind, value, **where)
+    if index < 0:
+        return draft.typed("", kind, value)
+    return draft.typed(
+        field_of(spec.get("field", ""), draft.kind), kind, value, line=index, row=index + 1, column=place
+    )
 
 
 def paper_totals(draft: Draft) -> str:

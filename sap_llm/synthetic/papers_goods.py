@@ -29,13 +29,13 @@ def _goods(ground: Ground) -> list[Row]:
     """Lines of the delivered goods with packages, weights and tariff numbers."""
     rng = ground.rng
     rows = []
-    for number, line in enumerate(ground.lines[:12], start=1):
+    for position, line in enumerate(ground.lines[:12], start=1):
         packages = rng.choice((1, 1, 2, 3, 4, 6, 8, 10, 12, 20, 24))
         net = Decimal(packages * rng.randint(20, 6000)) / 10
         gross = net + Decimal(packages * rng.randint(2, 250)) / 10
         rows.append(
             {
-                "number": number, "material": line["material"], "description": line["description"],
+                "number": position, "material": line["material"], "description": line["description"],
                 "quantity": line["quantity"], "unit": line["unit"], "packages": str(packages),
                 "packing": rng.choice(_PACKING), "gross": short(gross), "net": short(net),
                 "volume": short(Decimal(packages * rng.randint(2, 18)) / 10),
@@ -216,12 +216,12 @@ def _complaint(ground: Ground) -> Paper | None:
     rng = ground.rng
     day = ground.delivered + timedelta(days=rng.randint(1, 20))
     rows = []
-    for number, line in enumerate(
+    for position, line in enumerate(
         rng.sample(ground.lines, k=min(len(ground.lines), rng.choice((1, 1, 2, 3)))), start=1
     ):
         bad = max(Decimal(1), (Decimal(line["quantity"]) / rng.choice((1, 2, 4, 10))).to_integral_value())
         rows.append(
-            {"number": number, "material": line["material"], "description": line["description"], "unit": line["unit"],
+            {"number": position, "material": line["material"], "description": line["description"], "unit": line["unit"],
              "quantity": short(max(Decimal(line["quantity"]), bad)), "rejected": short(bad),
              "defect": rng.choice(("scratched", "broken", "wrong_item", "short", "dimensions", "packaging", "late"))}
         )  # fmt: skip

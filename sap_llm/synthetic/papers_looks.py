@@ -28,7 +28,7 @@ _MONOSPACED = ("DejaVu Sans Mono", "DejaVu Sans Mono", "DejaVu Sans Mono", "HK G
 
 def paragraphs(parts: list[str]) -> str:
     """Blocks one below the other."""
-    return "\n".join(f"block({part})" for part in parts if part and part != '""')
+    return "\n".join(f"block(width:100%,{part})" for part in parts if part and part != '""')
 
 
 def heading(draft: Draft, words: str, *, low: float = 12, high: float = 22) -> str:
@@ -77,9 +77,10 @@ def _till(draft: Draft, words: str) -> str:
     if draft.issuer["vat_id"] and style.chance("till_vat", 0.7):
         shop.append(join(text(style.word("vat_id") + " "), draft.vat("seller")))
     rule = _till_rule(draft)
+    shop_block = stack(shop, spacing=style.number("till_gap", 2.5, 4)) + ",width:100%"
     side = style.pick("till_side", ("center", "center", "center", "left"))
     parts = [
-        draft.sheet.block("header", aligned(side, stack(shop, spacing=style.number("till_gap", 2.5, 4)))),
+        aligned(side, draft.sheet.block("header", shop_block)),
         aligned("center", heading(draft, words, low=9, high=13)) if style.chance("till_title", 0.6) else "",
         draft.sheet.block("header", _till_info(draft)), rule, _till_items(draft), rule,
         draft.sheet.block("totals", _till_sums(draft)), _till_payment(draft), rule,
@@ -90,7 +91,7 @@ def _till(draft: Draft, words: str) -> str:
             labels(style.language)["texts"]["RECEIPT"], style.pick("text_sentences", (1, 1, 2, 3))
         )
     ]
-    parts.append(draft.sheet.block("text", aligned("center", stack(thanks, spacing=4))))
+    parts.append(aligned("center", draft.sheet.block("text", stack(thanks, spacing=4) + ",width:100%")))
     if style.chance("till_code", 0.4):
         parts.append(aligned("center", _bars(draft)))
     return paragraphs(parts)
@@ -99,7 +100,7 @@ def _till(draft: Draft, words: str) -> str:
 def _till_info(draft: Draft) -> str:
     """Number, date, till: label and value on a line, the value beside it or at the edge."""
     widths = draft.style.pick("till_info", ("(auto,1fr)", "(1fr,auto)", "(auto,auto)"))
-    cells = [part for pair in paper_pairs(draft) for part in (text(pair.label), pair.value)]
+    cells = [part for pair in paper_pairs(draft, has_noise=False) for part in (text(pair.label), pair.value)]
     return grid(widths, cells, column_gutter="5pt", row_gutter="3.5pt")
 
 
@@ -136,7 +137,7 @@ def _till_sums(draft: Draft) -> str:
         label = text(pair.label)
         if name == "tax_amount" and style.chance("till_rate", 0.7):
             label = join(text(pair.label + " "), draft.header("tax_rate"))
-        size = f"{style.number('till_total', 1.0, 1.5):.2f}em" if is_total else ""
+        size = f"{style.number('till_total', 1.0, 1.3):.2f}em" if is_total else ""
         cells += [styled(bold(part, is_bold=is_total), size=size) if size else part for part in (label, pair.value)]
     return grid("(1fr,auto)", cells, row_gutter="4pt", align="(left,right)")
 

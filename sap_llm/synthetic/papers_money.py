@@ -307,31 +307,31 @@ def _receipt(ground: Ground) -> Paper | None:
     count = rng.choice((1, 1, 2, 2, 3, 4, 5, 7, 9))
     priced = [line for line in ground.lines if 0 < Decimal(line["unit_price"]) < 300] or ground.lines
     rows = []
-    for number, line in enumerate(rng.choices(priced, k=count), start=1):
+    for position, line in enumerate(rng.choices(priced, k=count), start=1):
         quantity = rng.choice((1, 1, 1, 1, 2, 2, 3, 5))
         price = ground.rounded(Decimal(line["unit_price"]))
         rows.append(
-            {"number": number, "material": line["material"], "description": line["description"],
+            {"number": position, "material": line["material"], "description": line["description"],
             "quantity": str(quantity),
              "price": text(price), "amount": text(price * quantity)}
         )  # fmt: skip
     values = sums(ground, rows, is_gross=True)
     total = Decimal(values["total_amount"])
-    method = rng.choice(("@cash", "@cash", "@card", "@card", "@contactless"))
+    method = rng.choice(("@in_cash", "@in_cash", "@card", "@card", "@contactless"))
     paid = total
-    if method == "@cash" and rng.random() < 0.7:
+    if method == "@in_cash" and rng.random() < 0.7:
         paid = (total / 10).to_integral_value(rounding="ROUND_CEILING") * 10
     day = ground.order.document_date + timedelta(days=rng.randint(0, 60))
     number = ground.number(seller["key"], day)
     values |= {
         "document_number": number, "document_date": day.isoformat(), "currency": ground.currency,
-        "payment_method": method, "given_amount": text(paid) if method == "@cash" else "",
+        "payment_method": method, "given_amount": text(paid) if method == "@in_cash" else "",
         "change_amount": text(paid - total) if paid != total else "", "paid_amount": text(total),
         "time": f"{rng.randint(7, 20):02d}:{rng.randint(0, 59):02d}", "till": f"{rng.randint(1, 12)}",
         "cashier": rng.choice((str(rng.randint(1, 99)), pools.first_name(rng, seller["language"]))),
         "item_count": str(sum(int(row["quantity"]) for row in rows)),
-        "card_number": ground.filled("************####", day) if method != "@cash" else "",
-        "terminal": ground.filled("########", day) if method != "@cash" else "",
+        "card_number": ground.filled("************####", day) if method != "@in_cash" else "",
+        "terminal": ground.filled("########", day) if method != "@in_cash" else "",
     }  # fmt: skip
     return Paper(
         day=day, number=number, issuer="seller", recipient="", values=values, lines=rows, total=total,
@@ -356,11 +356,11 @@ def _freight_invoice(ground: Ground) -> Paper | None:
     day = ground.delivered + timedelta(days=rng.randint(1, 14))
     services = ["haulage", *rng.sample(_SERVICES[1:], k=rng.randint(0, 5))]
     rows = []
-    for number, service in enumerate(services, start=1):
+    for position, service in enumerate(services, start=1):
         price = ground.amount(120, 2500) if service == "haulage" else ground.amount(8, 260)
         quantity = rng.choice((1, 1, 1, 2, 3)) if service in ("haulage", "handling") else 1
         rows.append(
-            {"number": number, "service": service, "quantity": str(quantity), "price": text(price),
+            {"number": position, "service": service, "quantity": str(quantity), "price": text(price),
              "amount": text(price * quantity), "day": ground.delivered.isoformat()}
         )  # fmt: skip
     values = sums(ground, rows)

@@ -5,18 +5,19 @@ The bodies of the class OTHER belong here; looks with boxes and tables do not (`
 """
 
 from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from typing import Any
 
 from sap_llm.synthetic.blocks_parties import address_lines, letterhead
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, lines, points, stack, styled, text
-from sap_llm.synthetic.pools import read_data, surname
+from sap_llm.synthetic.pools import company_name, read_data, surname
 
 
 def free(draft: Draft, words: str) -> str:
     """The body of a page of running text, by its variant."""
     parts = _VARIANTS[draft.facts["variant"]](draft, words)
-    return "\n".join(f"block({part})" for part in parts if part and part != '""') or "[]"
+    return "\n".join(f"block(width:100%,{part})" for part in parts if part and part != '""') or "[]"
 
 
 def _prose(draft: Draft) -> dict[str, Any]:
@@ -187,7 +188,7 @@ def _resume(draft: Draft, _words: str) -> list[str]:
     name = styled(bold(draft.header("person")), size=points(style.number("headline", 16, 26)))
     address = draft.issuer["address"]
     values = [
-        draft.sentence("{other_date}"),
+        text(style.date(date(1958, 1, 1) + timedelta(days=rng.randrange(16_000)))),
         text(f"{address['postcode']} {address['city']}"),
         text(draft.issuer["phone"]),
         text(draft.issuer["email"]),
@@ -214,7 +215,8 @@ def _dated(draft: Draft, entries: list[str]) -> str:
     year, cells = draft.rng.randint(2015, 2026), []
     for entry in entries:
         start = year - draft.rng.randint(1, 6)
-        cells += [text(f"{start} - {year}"), draft.sentence(entry)]
+        employer = company_name(draft.rng, draft.issuer["country"])
+        cells += [text(f"{start} - {year}"), draft.sentence(entry.replace("{company}", employer))]
         year = start
     return grid("(70pt,1fr)", cells, row_gutter="5pt")
 
@@ -222,26 +224,20 @@ def _dated(draft: Draft, entries: list[str]) -> str:
 def _readme(draft: Draft, _words: str) -> list[str]:
     """Plain text as from an editor: one font, signs for headings and lists."""
     style, prose = draft.style, _prose(draft)
-    mark = style.pick("readme_mark", ("# ", "== ", "", "*** "))
-    rows = [text(mark + draft.rng.choice(prose["readme_titles"])), text("")]
-    for head in _sample(draft, prose["readme_heads"], 2, 5):
-        rows += [
-            text(""),
-            text(mark * (1 if len(mark) > 2 else 2) + head),
-            text("-" * len(head) if style.chance("underlined", 0.4) else ""),
-        ]
-        bullet = style.pick("bullet", ("- ", "* ", "", "  "))
-        rows += [join(text(bullet), _line(draft, one)) for one in _sample(draft, prose["readme"], 2, 4)]
+    title_mark, mark = style.pick("readme_mark", (("# ", "## "), ("== ", "-- "), ("", ""), ("*** ", "* ")))
+    bullet = style.pick("bullet", ("- ", "* ", "", "  "))
+    rows = [text(title_mark + draft.rng.choice(prose["readme_titles"])), text("")]
+    rest = _sample(draft, prose["readme"], len(prose["readme"]), len(prose["readme"]))
+    for head in _sample(draft, prose["readme_heads"], 2, 4):
+        rows += [text(""), text(mark + head), text("-" * len(head) if style.chance("underlined", 0.4) else "")]
+        taken, rest = rest[:2], rest[2:]
+        rows += [text(bullet + one.replace("{email}", draft.issuer["email"])) for one in taken]
     plain = stack([row if row != '""' else call("v", "3pt") for row in rows], spacing=5)
     return [
         _block(
             draft, f'{{set text(font:"DejaVu Sans Mono",size:{points(style.number("readme_size", 7, 9))})\n{plain}}}'
         )
     ]
-
-
-def _line(draft: Draft, template: str) -> str:
-    return text(template.replace("{email}", draft.issuer["email"]))
 
 
 def _article(draft: Draft, _words: str) -> list[str]:

@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from sap_llm.synthetic import pools
-from sap_llm.synthetic.papers_chain import Ground, Paper, short, text
+from sap_llm.synthetic.papers_chain import Ground, Paper, Row, short, text
 from sap_llm.synthetic.papers_money import sums, total_of
 
 OTHER_VARIANTS: dict[str, int] = {
@@ -32,7 +32,7 @@ def _timesheet(ground: Ground) -> Paper | None:
     rng, language = ground.rng, ground.seller["language"]
     start = _monday(ground.delivered - timedelta(days=7))
     length = rng.choice((5, 5, 5, 7, 10, 14, 20))
-    rows = []
+    rows: list[Row] = []
     for offset in range(length + length // 5 * 2):
         day = start + timedelta(days=offset)
         if day.weekday() > 4 and rng.random() < 0.9:
@@ -102,16 +102,16 @@ def _expense_report(ground: Ground) -> Paper | None:
     start = ground.order.document_date - timedelta(days=rng.randint(3, 60))
     length = rng.randint(1, 6)
     rows = []
-    for number in range(1, rng.choice((3, 4, 5, 7, 9, 13))):
+    for position in range(1, rng.choice((3, 4, 5, 7, 9, 13))):
         kind, about = rng.choice(_EXPENSES)
         rows.append(
-            {"number": number, "expense": kind, "date": (start + timedelta(days=rng.randrange(length))).isoformat(),
-             "receipt": str(number), "amount": text(ground.amount(about / 2, about * 3))}
+            {"number": position, "expense": kind, "date": (start + timedelta(days=rng.randrange(length))).isoformat(),
+             "receipt": str(position), "amount": text(ground.amount(about / 2, about * 3))}
         )  # fmt: skip
     rows.sort(key=lambda row: (row["date"], row["number"]))
-    for number, row in enumerate(rows, start=1):
-        row["number"] = number
-        row["receipt"] = str(number)
+    for position, row in enumerate(rows, start=1):
+        row["number"] = position
+        row["receipt"] = str(position)
     total = total_of(rows, "amount")
     advance = ground.rounded(min(total, Decimal(rng.choice((0, 0, 0, 50, 100, 200)))))
     day = start + timedelta(days=length + rng.randint(0, 20))
