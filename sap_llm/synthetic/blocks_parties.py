@@ -10,6 +10,7 @@ from typing import Any
 from sap_llm.synthetic.blocks_pairs import Pair, arrange, label
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
+from sap_llm.synthetic.papers_draft import PaperDraft
 from sap_llm.synthetic.pools import invented_word, pools
 from sap_llm.synthetic.worlds import make_party
 
@@ -235,7 +236,7 @@ def _id_lines(draft: Draft, role: str, *, name: str) -> list[str]:
 
 
 def _party_number(draft: Draft, role: str) -> str:
-    if role in STRANGERS or draft.is_paper:
+    if role in STRANGERS or isinstance(draft, PaperDraft):
         return text(party_of(draft, role)["gln"][-6:])
     number = draft.facts["supplier_number" if role == "seller" else "customer_number"]
     is_field = role == "buyer" and draft.is_by_vendor

@@ -10,14 +10,10 @@ from typing import Any
 
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.markup import Sheet, join, text
-from sap_llm.synthetic.papers_values import PAPER_TYPES, field_of, type_of
 from sap_llm.synthetic.pools import company_name, pools
 from sap_llm.synthetic.style import Style
 
 VENDOR_ISSUED = ("SUPPLIER_INVOICE", "SALES_ORDER")
-_NAMES = {"bank": "bank_name", "carrier": "carrier_name", "holder": "account_holder", "consignee": "ship_to_name",
-          "shipper": "ship_from_name"}  # fmt: skip
-"""Field that the name of a paper's party is."""
 
 
 @dataclass
@@ -38,78 +34,32 @@ class Draft:
     @property
     def is_by_vendor(self) -> bool:
         """Whether the vendor wrote the document (else the buyer did)."""
-        return self.role("issuer") == "seller"
-
-    @property
-    def is_paper(self) -> bool:
-        """Whether it is one of the classes beside the trade documents."""
-        return self.kind in PAPER_TYPES
+        return self.kind in VENDOR_ISSUED
 
     @property
     def issuer(self) -> dict[str, Any]:
         """The party that wrote the document."""
-        party: dict[str, Any] = self.facts[self.role("issuer")]
+        party: dict[str, Any] = self.facts["seller" if self.is_by_vendor else "buyer"]
         return party
 
     def role(self, party: str) -> str:
-        """`seller` or `buyer` for `issuer` and `recipient`; papers name other roles too, and may have no recipient."""
-        if self.is_paper:
-            role: str = self.facts[f"{party}_role"]
-            return role
-        return "seller" if (self.kind in VENDOR_ISSUED) == (party == "issuer") else "buyer"
-
-    @property
-    def parties(self) -> list[str]:
-        """Roles of the parties that a paper shows in boxes."""
-        return [role for role in (self.role("issuer"), self.role("recipient")) if role]
+        """`seller` or `buyer` for `issuer` and `recipient`."""
+        return "seller" if self.is_by_vendor == (party == "issuer") else "buyer"
 
     def heading(self, role: str) -> str:
         """The word above a party."""
-        return self.style.word(self.facts.get("headings", {}).get(role, f"{role}_heading"))
+        return self.style.word(f"{role}_heading")
 
     def name(self, role: str, *, is_upper: bool = False) -> str:
-        """The marked name of the seller, the buyer or another party of a paper."""
+        """The marked name of the seller or buyer."""
         name = self.facts[role]["name"]
-        return self.sheet.value(self._party_field(role, "name"), name, name.upper() if is_upper else name)
+        return self.sheet.value(f"{role}_name", name, name.upper() if is_upper else name)
 
     def vat(self, role: str) -> str:
         """The marked VAT id, or nothing where the party has none."""
         value = self.facts[role]["vat_id"]
         shape = self.style.pick(f"vat/{role}", ("plain", "plain", "plain", "space", "groups"))
-        return self.sheet.value(self._party_field(role, "vat_id"), value, formats.vat(value, shape)) if value else ""
-
-    def _party_field(self, role: str, attribute: str) -> str:
-        if role in ("seller", "buyer"):
-            return f"{role}_{attribute}"
-        return field_of(_NAMES.get(role, ""), self.kind) if attribute == "name" else ""
-
-    def typed(
-        self, name: str, kind: str, value: str, *, line: int = -1, row: int = -1, column: int = -1, bare: bool = True
-    ) -> str:
-        """A marked value printed by its type in the taxonomy; `name` empty for a value that is no field."""
-        place = {"line": line, "row": row, "column": column}
-        if value.startswith("@"):  # a word, not a value: it has one form in each language
-            value = self.style.word("words", value[1:])
-        if kind == "amount":
-            return self.money(name, value, **place, bare=bare)
-        printed = {
-            "date": lambda: self.style.date(date.fromisoformat(value)),
-            "quantity": lambda: self.style.ungrouped(value),
-            "percent": lambda: self.style.amount(value, places=0) + "\u00a0%",
-            "iban": lambda: formats.grouped(value, self.style.pick("iban_groups", (4, 4, 4, 0, 0)) or len(value)),
-        }.get(kind, lambda: value)()
-        return self.sheet.value(name, value, printed, **place)
-
-    def header(self, name: str) -> str:
-        """A header value of a paper by its name, marked where it is a field."""
-        value = self.facts["values"][name]
-        if name == "currency":
-            return self.currency_word()
-        shown = self.typed(field_of(name, self.kind), type_of(name), value, bare=False)
-        if name in ("gross_weight", "net_weight"):
-            unit = self.facts["values"]["weight_unit"]
-            return join(shown, text("\u00a0"), self.typed("weight_unit", "unit", unit))
-        return shown
+        return self.sheet.value(f"{role}_vat_id", value, formats.vat(value, shape)) if value else ""
 
     def date(self, name: str, iso: str, *, with_time: bool = False) -> str:
         """A marked date; `name` empty for a date that is no field."""
@@ -189,7 +139,7 @@ class Draft:
         """A sentence whose `{placeholders}` become marked values.
 
         Known: order_reference, order_date, due_date, discount_date, other_date, total, amount, days, discount_days,
-        percent, iban, buyer_iban, bic, bank, city, person, company, noise_number; in papers their header values too.
+        percent, iban, buyer_iban, bic, bank, city, person, company, noise_number.
         """
         parts: list[str] = []
         for piece in template.replace("}", "{").split("{"):
@@ -198,8 +148,6 @@ class Draft:
 
     def _placeholder(self, name: str) -> str:
         facts = self.facts
-        if name in facts.get("values", ()):
-            return self.header(name)
         terms = facts["terms"]
         if name in ("order_reference", "due_date"):
             return self.order_reference() if name == "order_reference" else self.date("due_date", facts["due_date"])

@@ -20,8 +20,8 @@ from sap_llm.synthetic.blocks_totals import has_totals, headed, payment, tail_ce
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
 from sap_llm.synthetic.papers_blocks import has_footer, paper_pairs, paper_tail, title_key
+from sap_llm.synthetic.papers_draft import PaperDraft
 from sap_llm.synthetic.papers_looks import LOOKS, PAGES
-from sap_llm.synthetic.papers_values import description
 from sap_llm.synthetic.style import FONTS, labels
 
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0), (612.0, 792.0), (975.3, 1380.4))
@@ -39,7 +39,7 @@ def compose(draft: Draft) -> str:
     body = _body(draft)
     width, height = style.pick("size", _SIZES)
     scale = (1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0) * draft.scale
-    foot = footer(draft) if has_footer(draft) else ""
+    foot = "" if isinstance(draft, PaperDraft) and not has_footer(draft) else footer(draft)
     width_margin = points(style.number("margin_x", 34, 72) * draft.scale)
     top, bottom = points(style.number("margin_top", 28, 70)), points(style.number("margin_bottom", 62, 90))
     page = call(
@@ -68,17 +68,16 @@ def compose(draft: Draft) -> str:
         f"set block(spacing:{spacing})",
         "set table.cell(breakable:false)",
     ]
-    if (own := PAGES.get(style.pick("family", FAMILIES))) is not None:
+    if isinstance(draft, PaperDraft) and (own := PAGES.get(style.pick("family", FAMILIES))) is not None:
         rules[:2] = [own(draft)]
     return "\n".join(["#{", *rules, body, "}", ""])
 
 
 def _body(draft: Draft) -> str:
     style = draft.style
-    if not draft.is_paper:
+    if not isinstance(draft, PaperDraft):
         return _FAMILIES[style.pick("family", FAMILIES, test_only=TEST_FAMILIES)](draft)
-    spec = description(draft.kind)
-    family = style.pick("family", spec["looks"], test_only=spec.get("test_looks", ()))
+    family = style.pick("family", draft.description["looks"], test_only=draft.description.get("test_looks", ()))
     return LOOKS[family](draft, title_words(draft)) if family in LOOKS else _FAMILIES[family](draft)
 
 
@@ -88,7 +87,7 @@ def _running_head(draft: Draft) -> str:
     if shape == "none":
         return "none"
     word, of = style.word("page"), style.pick("page_of", style.synonyms("page_of"))
-    if shape == "note" and not draft.is_paper:
+    if shape == "note" and not isinstance(draft, PaperDraft):
         notes = [sentence for sentence in style.synonyms("noise") if "{" not in sentence]
         return styled(text(style.rng("head_note").choice(notes)), size="0.75em")
     page = (
@@ -111,7 +110,7 @@ def title_words(draft: Draft) -> str:
     if named and draft.rng.random() < 0.92:
         word: str = draft.style.pick(f"subtype/{draft.subtype}", named)
         return word
-    return draft.style.word("titles", title_key(draft))
+    return draft.style.word("titles", title_key(draft) if isinstance(draft, PaperDraft) else draft.kind)
 
 
 def _title(draft: Draft) -> tuple[str, bool]:
@@ -119,7 +118,7 @@ def _title(draft: Draft) -> tuple[str, bool]:
     style = draft.style
     words = title_words(draft)
     shape = style.pick("title", ("plain", "plain", "plain", "number", "number date", "colon number"))
-    if draft.is_paper and "document_number" not in draft.facts["values"]:
+    if isinstance(draft, PaperDraft) and "document_number" not in draft.facts["values"]:
         shape = "plain"
     parts = [text(words)] if words else []
     has_number = shape != "plain" and bool(words)
@@ -142,7 +141,7 @@ def _title(draft: Draft) -> tuple[str, bool]:
 
 def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ARRANGEMENTS, is_narrow: bool = False) -> str:
     """The info block; papers have long pairs, so that a narrow place takes few of the arrangements."""
-    if not draft.is_paper:
+    if not isinstance(draft, PaperDraft):
         arranged = arrange(draft, info_pairs(draft, has_number=not has_number), name="info", options=options)
     else:
         pairs = paper_pairs(draft, has_number=not has_number)
@@ -197,9 +196,8 @@ def _prose(draft: Draft, place: str) -> str:
 
 def _tail(draft: Draft) -> list[str]:
     """Line table, totals, payment and closing texts."""
-    if draft.is_paper:
-        is_trade = draft.role("issuer") in ("seller", "buyer")  # a bank sells no goods
-        return [*paper_tail(draft), _noise_text(draft) if is_trade else ""]
+    if isinstance(draft, PaperDraft):
+        return [*paper_tail(draft), _noise_text(draft) if draft.is_by_trader else ""]
     style = draft.style
     shows_totals = has_totals(draft)
     width = len(columns(draft))
@@ -260,7 +258,7 @@ def _modern(draft: Draft) -> str:
         else [title or head, aligned("right", head) if title else ""]
     )
     parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
-    if not draft.is_paper and style.chance("ship_to", 0.3):
+    if not isinstance(draft, PaperDraft) and style.chance("ship_to", 0.3):
         parties.append(draft.sheet.block("address", ship_to(draft)))
     parties += _others(draft, 0.2)
     info = _info(draft, has_number)
@@ -281,13 +279,13 @@ def _place_date(draft: Draft) -> str:
 
 def _others(draft: Draft, probability: float) -> list[str]:
     """Boxes of third parties, in that share of styles."""
-    if draft.is_paper or not draft.style.chance("other_party", probability):
+    if isinstance(draft, PaperDraft) or not draft.style.chance("other_party", probability):
         return []
     return [draft.sheet.block("address", box) for box in other_parties(draft)]
 
 
 def _both(draft: Draft) -> list[str]:
-    if draft.is_paper:
+    if isinstance(draft, PaperDraft):
         return draft.parties
     roles = ["seller", "buyer"]
     if draft.style.chance("buyer_first", 0.3):
@@ -317,7 +315,7 @@ def _boxed(draft: Draft) -> str:
     title, has_number = _title(draft)
     inset = points(style.number("box_inset", 3, 8))
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
-    if not draft.is_paper and style.chance("ship_to", 0.4):
+    if not isinstance(draft, PaperDraft) and style.chance("ship_to", 0.4):
         boxes.append(draft.sheet.block("address", ship_to(draft)))
     boxes += _others(draft, 0.45)
     info = _info(draft, has_number, is_narrow=True)

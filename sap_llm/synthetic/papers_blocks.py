@@ -10,45 +10,43 @@ from sap_llm.synthetic.blocks_lines import ruled_table
 from sap_llm.synthetic.blocks_pairs import Pair, arrange, noise_pairs
 from sap_llm.synthetic.blocks_parties import party_box
 from sap_llm.synthetic.blocks_totals import headed, plain_totals
-from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import Mark, bold, call, grid, join, lines, points, stack, styled, text
-from sap_llm.synthetic.papers_values import column, description, field_of
+from sap_llm.synthetic.papers_draft import PaperDraft
+from sap_llm.synthetic.papers_values import column, field_of
 from sap_llm.synthetic.style import labels
 
 _NUMBERS = ("amount", "quantity", "integer", "percent")
 _BARE = ("readme", "resume", "blank")  # kinds of OTHER that are on no company's paper
 
 
-def has_footer(draft: Draft) -> bool:
+def has_footer(draft: PaperDraft) -> bool:
     """Whether the page may have the footer of its issuer."""
     return draft.kind != "OTHER" or draft.facts["variant"] not in _BARE
 
 
-def title_key(draft: Draft) -> str:
+def title_key(draft: PaperDraft) -> str:
     """The key of the words for the title: of the paper's variant where it has words of its own."""
-    if not draft.is_paper:
-        return draft.kind
     known = labels(draft.style.language)["titles"]
-    forms = (draft.facts["variant"], draft.style.pick("form", list(description(draft.kind).get("boxes", ("",)))))
+    forms = (draft.facts["variant"], draft.style.pick("form", list(draft.description.get("boxes", ("",)))))
     return next((key for form in forms if (key := f"{draft.kind}.{form}") in known), draft.kind)
 
 
-def word_of(draft: Draft, name: str) -> str:
+def word_of(draft: PaperDraft, name: str) -> str:
     """The label of a header value."""
     if name in ("document_number", "document_date"):
         return draft.style.word(name.removeprefix("document_"), draft.kind)
     return draft.style.word(name)
 
 
-def value_pair(draft: Draft, name: str) -> Pair:
+def value_pair(draft: PaperDraft, name: str) -> Pair:
     """A header value under its label."""
     return Pair(word_of(draft, name), draft.header(name))
 
 
-def paper_pairs(draft: Draft, *, has_number: bool = True, has_noise: bool = True) -> list[Pair]:
+def paper_pairs(draft: PaperDraft, *, has_number: bool = True, has_noise: bool = True) -> list[Pair]:
     """The info block: what the style shows of the values that the paper has, in the style's order."""
     style, values = draft.style, draft.facts["values"]
-    chances = description(draft.kind)["pairs"]
+    chances = draft.description["pairs"]
     names = [name for name, chance in chances.items() if name in values and style.chance(f"pair/{name}", chance)]
     if not has_number:
         names = [name for name in names if name != "document_number"]
@@ -59,14 +57,14 @@ def paper_pairs(draft: Draft, *, has_number: bool = True, has_noise: bool = True
         style.rng("info_order").shuffle(rest)
         names = first + rest
     found = [value_pair(draft, name) for name in names]
-    has_noise = has_noise and draft.role("issuer") in ("seller", "buyer")
+    has_noise = has_noise and draft.is_by_trader
     return found + (noise_pairs(draft)[:3] if has_noise and style.chance("paper_noise", 0.35) else [])
 
 
-def paper_table(draft: Draft) -> str:
+def paper_table(draft: PaperDraft) -> str:
     """The line table in the style's order of columns; nothing for a paper without lines."""
     rows = draft.facts["lines"]
-    tables = description(draft.kind)["tables"]
+    tables = draft.description["tables"]
     variant = draft.facts["variant"] if draft.facts["variant"] in tables else "any"
     if not rows or not tables.get(variant):
         return ""
@@ -74,7 +72,7 @@ def paper_table(draft: Draft) -> str:
     return table_of(draft, names, rows, is_lines=True)
 
 
-def table_of(draft: Draft, names: Sequence[str], rows: Sequence[dict[str, Any]], *, is_lines: bool) -> str:
+def table_of(draft: PaperDraft, names: Sequence[str], rows: Sequence[dict[str, Any]], *, is_lines: bool) -> str:
     """A table of declared columns; with `is_lines` its cells are marked as those of line items."""
     header = [
         bold(
@@ -97,12 +95,12 @@ def table_of(draft: Draft, names: Sequence[str], rows: Sequence[dict[str, Any]],
     )  # fmt: skip
 
 
-def _side(draft: Draft, name: str) -> str:
+def _side(draft: PaperDraft, name: str) -> str:
     sides = ("right", "right", "right", "center") if column(name).get("type") in _NUMBERS else ("left",)
     return draft.style.pick(f"side/{name}", sides)
 
 
-def cell_of(draft: Draft, name: str, row: dict[str, Any], index: int, place: int) -> str:
+def cell_of(draft: PaperDraft, name: str, row: dict[str, Any], index: int, place: int) -> str:
     """One cell, or nothing where the row has no such value; `index` is -1 in tables without line items."""
     spec = column(name)
     if "parts" in spec:
@@ -127,19 +125,19 @@ def cell_of(draft: Draft, name: str, row: dict[str, Any], index: int, place: int
     )
 
 
-def paper_totals(draft: Draft) -> str:
+def paper_totals(draft: PaperDraft) -> str:
     """The sums below the table."""
     values = draft.facts["values"]
-    names = [name for name in description(draft.kind).get("totals", ()) if name in values]
+    names = [name for name in draft.description.get("totals", ()) if name in values]
     if not names:
         return ""
     shown = [name for name in names[:-1] if draft.style.chance(f"total/{name}", 0.8)] + names[-1:]
     return plain_totals(draft, [value_pair(draft, name) for name in shown])
 
 
-def paper_tail(draft: Draft) -> list[str]:
+def paper_tail(draft: PaperDraft) -> list[str]:
     """Everything below parties and info: tables, sums, account, texts, signatures."""
-    style, spec, facts = draft.style, description(draft.kind), draft.facts
+    style, spec, facts = draft.style, draft.description, draft.facts
     boxes = [
         draft.sheet.block("address", party_box(draft, role))
         for role in spec.get("parties", ())
@@ -167,7 +165,7 @@ def paper_tail(draft: Draft) -> list[str]:
     return [part for part in [*parts, paper_text(draft), signatures(draft)] if part] or [""]
 
 
-def paper_text(draft: Draft) -> str:
+def paper_text(draft: PaperDraft) -> str:
     """Sentences of the class below the table."""
     known = labels(draft.style.language)["texts"].get(draft.kind, ())
     count = min(len(known), draft.style.pick("text_sentences", (0, 1, 1, 2, 2, 3)))
@@ -179,7 +177,7 @@ def paper_text(draft: Draft) -> str:
     return draft.sheet.block("text", join(*[piece for one in chosen for piece in (text(" "), one)][1:]))
 
 
-def sign_field(draft: Draft, concept: str) -> str:
+def sign_field(draft: PaperDraft, concept: str) -> str:
     """A line to sign on, with what belongs there below; some are signed with a name."""
     word = styled(text(draft.style.word("signs", concept)), size="0.8em")
     signed = draft.style.chance(f"signed/{concept}", 0.4) and draft.rng.random() < 0.7
@@ -187,9 +185,9 @@ def sign_field(draft: Draft, concept: str) -> str:
     return stack([name, call("line", length="90%", stroke="0.5pt"), word], spacing=3)
 
 
-def signatures(draft: Draft) -> str:
+def signatures(draft: PaperDraft) -> str:
     """The row of lines to sign on, in styles that have one."""
-    concepts = description(draft.kind).get("sign", ())
+    concepts = draft.description.get("sign", ())
     if not concepts or not draft.style.chance("signatures", 0.65):
         return ""
     fields = [sign_field(draft, concept) for concept in concepts]

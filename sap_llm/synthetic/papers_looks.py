@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 from sap_llm.synthetic.blocks_pairs import ARRANGEMENTS, arrange
 from sap_llm.synthetic.blocks_parties import address_lines, contact_lines, letterhead
-from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, lines, points, stack, styled, text
 from sap_llm.synthetic.papers_blocks import (
     cell_of,
@@ -19,8 +18,8 @@ from sap_llm.synthetic.papers_blocks import (
     value_pair,
     word_of,
 )
+from sap_llm.synthetic.papers_draft import PaperDraft
 from sap_llm.synthetic.papers_prose import free
-from sap_llm.synthetic.papers_values import description
 from sap_llm.synthetic.style import labels
 
 _MONOSPACED = ("DejaVu Sans Mono", "DejaVu Sans Mono", "DejaVu Sans Mono", "HK Grotesk", "DejaVu Sans")
@@ -31,7 +30,7 @@ def paragraphs(parts: list[str]) -> str:
     return "\n".join(f"block(width:100%,{part})" for part in parts if part and part != '""')
 
 
-def heading(draft: Draft, words: str, *, low: float = 12, high: float = 22) -> str:
+def heading(draft: PaperDraft, words: str, *, low: float = 12, high: float = 22) -> str:
     """The title block; nothing for a document without one."""
     if not words:
         return ""
@@ -42,7 +41,7 @@ def heading(draft: Draft, words: str, *, low: float = 12, high: float = 22) -> s
     return draft.sheet.block("header", shown)
 
 
-def _head(draft: Draft, words: str) -> list[str]:
+def _head(draft: PaperDraft, words: str) -> list[str]:
     """Company and title as papers within a company begin."""
     style = draft.style
     company = letterhead(draft) or bold(draft.name(draft.role("issuer")))
@@ -55,7 +54,7 @@ def _head(draft: Draft, words: str) -> list[str]:
     return [title, head] if shape == "title first" else [head, title]
 
 
-def _sheet(draft: Draft, words: str) -> str:
+def _sheet(draft: PaperDraft, words: str) -> str:
     """A sheet of a company's own: head, pairs over the whole width, tables, sums, signatures."""
     info = draft.sheet.block(
         "header",
@@ -66,7 +65,7 @@ def _sheet(draft: Draft, words: str) -> str:
     return paragraphs([*_head(draft, words), info, *paper_tail(draft)])
 
 
-def _till(draft: Draft, words: str) -> str:
+def _till(draft: PaperDraft, words: str) -> str:
     """A till's strip: shop, items, total, payment, thanks."""
     style = draft.style
     shop = [
@@ -97,14 +96,14 @@ def _till(draft: Draft, words: str) -> str:
     return paragraphs(parts)
 
 
-def _till_info(draft: Draft) -> str:
+def _till_info(draft: PaperDraft) -> str:
     """Number, date, till: label and value on a line, the value beside it or at the edge."""
     widths = draft.style.pick("till_info", ("(auto,1fr)", "(1fr,auto)", "(auto,auto)"))
     cells = [part for pair in paper_pairs(draft, has_noise=False) for part in (text(pair.label), pair.value)]
     return grid(widths, cells, column_gutter="5pt", row_gutter="3.5pt")
 
 
-def _till_rule(draft: Draft) -> str:
+def _till_rule(draft: PaperDraft) -> str:
     shape = draft.style.pick("till_rule", ("dashed", "dashed", "solid", "signs"))
     if shape == "signs":
         sign = draft.style.pick("till_sign", ("-", "=", "*"))
@@ -112,8 +111,8 @@ def _till_rule(draft: Draft) -> str:
     return call("line", length="100%", stroke='(thickness:0.6pt,dash:"dashed")' if shape == "dashed" else "0.6pt")
 
 
-def _till_items(draft: Draft) -> str:
-    names = draft.style.pick("columns/any", description(draft.kind)["tables"]["any"])
+def _till_items(draft: PaperDraft) -> str:
+    names = draft.style.pick("columns/any", draft.description["tables"]["any"])
     cells = [
         cell_of(draft, name, row, index, place)
         for index, row in enumerate(draft.facts["lines"])
@@ -125,7 +124,7 @@ def _till_items(draft: Draft) -> str:
     return grid(f"({widths},)", cells, column_gutter="5pt", row_gutter=gap, align=f"({sides},)")
 
 
-def _till_sums(draft: Draft) -> str:
+def _till_sums(draft: PaperDraft) -> str:
     style, values = draft.style, draft.facts["values"]
     rows = [name for name in ("net_amount", "tax_amount") if style.chance(f"total/{name}", 0.6)]
     rows.insert(0 if style.chance("total_first", 0.6) else len(rows), "total_amount")
@@ -142,7 +141,7 @@ def _till_sums(draft: Draft) -> str:
     return grid("(1fr,auto)", cells, row_gutter="4pt", align="(left,right)")
 
 
-def _till_payment(draft: Draft) -> str:
+def _till_payment(draft: PaperDraft) -> str:
     style, values = draft.style, draft.facts["values"]
     rows = [grid("(1fr,auto)", [text(word_of(draft, "payment_method")), draft.header("payment_method")])]
     if "card_number" in values and style.chance("till_card", 0.8):
@@ -154,7 +153,7 @@ def _till_payment(draft: Draft) -> str:
     return stack(rows, spacing=4)
 
 
-def _bars(draft: Draft) -> str:
+def _bars(draft: PaperDraft) -> str:
     widths = [draft.rng.choice((0.6, 0.6, 1.2, 1.8)) for _ in range(40)]
     bars = [
         call("rect", width=points(width), height="22pt", fill="black" if index % 2 else "white")
@@ -163,7 +162,7 @@ def _bars(draft: Draft) -> str:
     return stack(bars, direction="ltr")
 
 
-def _till_page(draft: Draft) -> str:
+def _till_page(draft: PaperDraft) -> str:
     style = draft.style
     margin = points(style.number("till_margin", 8, 16))
     return call(
@@ -175,10 +174,10 @@ def _till_page(draft: Draft) -> str:
     )  # fmt: skip
 
 
-def _boxes(draft: Draft, words: str) -> str:
+def _boxes(draft: PaperDraft, words: str) -> str:
     """A printed form of numbered boxes, as transport and customs have."""
     style = draft.style
-    forms = description(draft.kind)["boxes"]
+    forms = draft.description["boxes"]
     number, cells = 0, []
     shape = style.pick("box_number", ("{}", "{}", "{}.", "({})", ""))
     for row in forms[style.pick("form", list(forms))]:
@@ -195,7 +194,7 @@ def _boxes(draft: Draft, words: str) -> str:
     return paragraphs([call("table", *cells, columns="(1fr,)*12", stroke=stroke, inset=inset), paper_note(draft)])
 
 
-def paper_note(draft: Draft) -> str:
+def paper_note(draft: PaperDraft) -> str:
     """Small print below a form."""
     known = labels(draft.style.language)["form_notes"]
     if not draft.style.chance("form_note", 0.5):
@@ -204,7 +203,7 @@ def paper_note(draft: Draft) -> str:
     return draft.sheet.block("text", note)
 
 
-def _box(draft: Draft, content: str, number: str, words: str) -> str:
+def _box(draft: PaperDraft, content: str, number: str, words: str) -> str:
     style = draft.style
     kind, _, name = content.partition(":")
     if kind == "title":
@@ -231,22 +230,22 @@ def _box(draft: Draft, content: str, number: str, words: str) -> str:
     return stack([_box_label(draft, word_of(draft, content), number), value or call("v", "8pt")], spacing=3)
 
 
-def _room(draft: Draft, name: str, *, high: float = 24) -> str:
+def _room(draft: PaperDraft, name: str, *, high: float = 24) -> str:
     """The empty space that printed forms leave below what is filled in."""
     return call("v", points(draft.style.number(f"room/{name}", 3, high)))
 
 
-def _box_label(draft: Draft, word: str, number: str) -> str:
+def _box_label(draft: PaperDraft, word: str, number: str) -> str:
     size = f"{draft.style.number('box_label', 0.62, 0.8):.2f}em"
     parts = [text(f"{number} ")] if number else []
     colour = draft.style.pick("box_label_fill", ("black", "luma(90)", "luma(60)"))
     return styled(join(*parts, text(word)), size=size, fill=colour)
 
 
-def _form_fields(draft: Draft, words: str) -> str:
+def _form_fields(draft: PaperDraft, words: str) -> str:
     """A form that someone filled in: labels over lines or in boxes, choices to tick."""
     style = draft.style
-    fields = description(draft.kind)["fields"][draft.facts["variant"]]
+    fields = draft.description["fields"][draft.facts["variant"]]
     shape = style.pick("field_shape", ("line", "line", "box", "above", "rows", "dots"))
     cells = [_form_field(draft, name, shape) for name in fields if name in draft.facts["values"]]
     across = 1 if shape == "rows" else style.pick("fields_across", (1, 2, 2, 3))
@@ -275,7 +274,7 @@ def _form_fields(draft: Draft, words: str) -> str:
     return paragraphs([*_head(draft, words), *sections, paper_note(draft), signatures(draft)])
 
 
-def _form_field(draft: Draft, name: str, shape: str) -> str:
+def _form_field(draft: PaperDraft, name: str, shape: str) -> str:
     style = draft.style
     word = text(word_of(draft, name) + style.pick("field_colon", (":", ":", "", " :")))
     is_blank = draft.rng.random() < 0.12 and name not in ("person", "document_date")
@@ -312,7 +311,7 @@ def _form_field(draft: Draft, name: str, shape: str) -> str:
     return call("table", word, value, columns="(35%,1fr)", stroke="0.4pt", inset="4pt")
 
 
-def _choices(draft: Draft, group: dict[str, list[str]]) -> str:
+def _choices(draft: PaperDraft, group: dict[str, list[str]]) -> str:
     """A question with options to tick."""
     style = draft.style
     ((question, options),) = group.items()
@@ -335,7 +334,7 @@ def _choices(draft: Draft, group: dict[str, list[str]]) -> str:
     return stack([text(question), grid(f"({'auto,' * len(boxes)})", boxes, column_gutter="16pt")], spacing=5)
 
 
-def _datasheet(draft: Draft, words: str) -> str:
+def _datasheet(draft: PaperDraft, words: str) -> str:
     """Sixteen sections over pages, as regulations ask of safety data sheets."""
     style = draft.style
     vocabulary = labels(style.language)
@@ -363,7 +362,7 @@ def _datasheet(draft: Draft, words: str) -> str:
     return paragraphs(parts)
 
 
-def _transfer(draft: Draft, words: str) -> str:
+def _transfer(draft: PaperDraft, words: str) -> str:
     """A bank's form to pay by: boxes, often shaded, smaller than the page."""
     fill = draft.style.pick("slip_fill", ("white", 'rgb("#fbe9e0")', 'rgb("#eef3fb")', "luma(245)"))
     width = draft.style.pick("slip_width", ("100%", "100%", "82%"))
@@ -371,7 +370,7 @@ def _transfer(draft: Draft, words: str) -> str:
     return paragraphs([letterhead(draft) if draft.style.chance("slip_head", 0.4) else "", slip])
 
 
-LOOKS: dict[str, Callable[[Draft, str], str]] = {
+LOOKS: dict[str, Callable[[PaperDraft, str], str]] = {
     "sheet": _sheet,
     "till": _till,
     "boxes": _boxes,
@@ -381,5 +380,5 @@ LOOKS: dict[str, Callable[[Draft, str], str]] = {
     "free": free,
 }
 """Body of a look, from the draft and the words of its title (empty for none)."""
-PAGES: dict[str, Callable[[Draft], str]] = {"till": _till_page}
+PAGES: dict[str, Callable[[PaperDraft], str]] = {"till": _till_page}
 """Page rules of looks that have no common page."""

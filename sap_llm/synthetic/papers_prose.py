@@ -9,32 +9,32 @@ from datetime import date, timedelta
 from typing import Any
 
 from sap_llm.synthetic.blocks_parties import address_lines, letterhead
-from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, lines, points, stack, styled, text
+from sap_llm.synthetic.papers_draft import PaperDraft
 from sap_llm.synthetic.pools import company_name, read_data, surname
 
 
-def free(draft: Draft, words: str) -> str:
+def free(draft: PaperDraft, words: str) -> str:
     """The body of a page of running text, by its variant."""
     parts = _VARIANTS[draft.facts["variant"]](draft, words)
     return "\n".join(f"block(width:100%,{part})" for part in parts if part and part != '""') or "[]"
 
 
-def _prose(draft: Draft) -> dict[str, Any]:
+def _prose(draft: PaperDraft) -> dict[str, Any]:
     return read_data(f"prose_{draft.style.language}")
 
 
-def _sample(draft: Draft, options: Sequence[Any], low: int, high: int) -> list[Any]:
+def _sample(draft: PaperDraft, options: Sequence[Any], low: int, high: int) -> list[Any]:
     """Some of the options in random order; texts differ by document, not by issuer."""
     return draft.rng.sample(options, min(len(options), draft.rng.randint(low, high)))
 
 
-def _sentences(draft: Draft, options: Sequence[str], low: int, high: int) -> str:
+def _sentences(draft: PaperDraft, options: Sequence[str], low: int, high: int) -> str:
     chosen = [draft.sentence(one) for one in _sample(draft, options, low, high)]
     return join(*[piece for one in chosen for piece in (text(" "), one)][1:])
 
 
-def _paragraphs(draft: Draft, options: Sequence[str], count: int) -> list[str]:
+def _paragraphs(draft: PaperDraft, options: Sequence[str], count: int) -> list[str]:
     """So many paragraphs of one to three sentences; no sentence twice."""
     rest = draft.rng.sample(options, len(options))
     found = []
@@ -52,23 +52,23 @@ def _in_columns(blocks: Sequence[str], count: int, gap: str) -> str:
     return grid(f"({'1fr,' * count})", [stack(part, spacing=9) for part in parts], column_gutter=gap)
 
 
-def _block(draft: Draft, expression: str) -> str:
+def _block(draft: PaperDraft, expression: str) -> str:
     return draft.sheet.block("text", expression)
 
 
-def _headline(draft: Draft, words: str, *, low: float = 12, high: float = 18) -> str:
+def _headline(draft: PaperDraft, words: str, *, low: float = 12, high: float = 18) -> str:
     if not words:
         return ""
     shown = styled(bold(text(words)), size=points(draft.style.number("headline", low, high)))
     return draft.sheet.block("header", shown)
 
 
-def _justified(draft: Draft, expression: str) -> str:
+def _justified(draft: PaperDraft, expression: str) -> str:
     """A paragraph, set to both margins in some styles."""
     return f"{{set par(justify:true)\n{expression}}}" if draft.style.chance("justified", 0.4) else expression
 
 
-def _letter(draft: Draft, _words: str) -> list[str]:
+def _letter(draft: PaperDraft, _words: str) -> list[str]:
     style, prose = draft.style, _prose(draft)
     window = [draft.name("addressee"), *address_lines(draft, "addressee", name="window")]
     if style.chance("sender_line", 0.4):
@@ -94,7 +94,7 @@ def _letter(draft: Draft, _words: str) -> list[str]:
     ]  # fmt: skip
 
 
-def _terms(draft: Draft, words: str) -> list[str]:
+def _terms(draft: PaperDraft, words: str) -> list[str]:
     style, prose = draft.style, _prose(draft)
     parts = []
     shape = style.pick("clause_shape", ("{}. {}", "§ {} {}", "{} {}", "{}) {}"))
@@ -111,7 +111,7 @@ def _terms(draft: Draft, words: str) -> list[str]:
     return [_headline(draft, words, low=10, high=15), issuer, dated, sized]
 
 
-def _minutes(draft: Draft, words: str) -> list[str]:
+def _minutes(draft: PaperDraft, words: str) -> list[str]:
     style, prose = draft.style, _prose(draft)
     people = [draft.sentence("{person}"), *(text(_person(draft)) for _ in range(draft.rng.randint(2, 5)))]
     listed = join(*[piece for one in people for piece in (text(", "), one)][1:])
@@ -145,12 +145,12 @@ def _minutes(draft: Draft, words: str) -> list[str]:
     return parts
 
 
-def _person(draft: Draft) -> str:
+def _person(draft: PaperDraft) -> str:
     language = draft.style.language
     return f"{draft.rng.choice('ABCDEFGHJKLMNPRSTUVW')}. {surname(draft.rng, language)}"
 
 
-def _brochure(draft: Draft, _words: str) -> list[str]:
+def _brochure(draft: PaperDraft, _words: str) -> list[str]:
     style, prose = draft.style, _prose(draft)
     fill = style.pick(
         "brochure_fill", ('rgb("#1b4f8a")', 'rgb("#2c6e49")', 'rgb("#d35400")', "luma(40)", 'rgb("#f3d9b1")')
@@ -182,7 +182,7 @@ def _brochure(draft: Draft, _words: str) -> list[str]:
     return [*parts, aligned(style.pick("call_side", ("left", "center")), lines(call_to))]
 
 
-def _resume(draft: Draft, _words: str) -> list[str]:
+def _resume(draft: PaperDraft, _words: str) -> list[str]:
     style, prose, rng = draft.style, _prose(draft), draft.rng
     title, *labels = prose["resume_labels"]
     name = styled(bold(draft.header("person")), size=points(style.number("headline", 16, 26)))
@@ -211,7 +211,7 @@ def _resume(draft: Draft, _words: str) -> list[str]:
     return parts
 
 
-def _dated(draft: Draft, entries: list[str]) -> str:
+def _dated(draft: PaperDraft, entries: list[str]) -> str:
     year, cells = draft.rng.randint(2015, 2026), []
     for entry in entries:
         start = year - draft.rng.randint(1, 6)
@@ -221,7 +221,7 @@ def _dated(draft: Draft, entries: list[str]) -> str:
     return grid("(70pt,1fr)", cells, row_gutter="5pt")
 
 
-def _readme(draft: Draft, _words: str) -> list[str]:
+def _readme(draft: PaperDraft, _words: str) -> list[str]:
     """Plain text as from an editor: one font, signs for headings and lists."""
     style, prose = draft.style, _prose(draft)
     title_mark, mark = style.pick("readme_mark", (("# ", "## "), ("== ", "-- "), ("", ""), ("*** ", "* ")))
@@ -240,7 +240,7 @@ def _readme(draft: Draft, _words: str) -> list[str]:
     ]
 
 
-def _article(draft: Draft, _words: str) -> list[str]:
+def _article(draft: PaperDraft, _words: str) -> list[str]:
     style, prose = draft.style, _prose(draft)
     paragraphs = [
         _block(draft, _justified(draft, one)) for one in _paragraphs(draft, prose["article"], draft.rng.randint(4, 8))
@@ -252,17 +252,17 @@ def _article(draft: Draft, _words: str) -> list[str]:
     ]
 
 
-def _near_blank(draft: Draft, _words: str) -> list[str]:
+def _near_blank(draft: PaperDraft, _words: str) -> list[str]:
     note = draft.rng.choice(_prose(draft)["blank_notes"]).replace("{page}", str(draft.rng.randint(2, 90)))
     height = points(draft.rng.choice((0, 40, 260, 330)))
     return [call("v", height), aligned(draft.rng.choice(("left", "center", "right")), text(note))]
 
 
-def _blank(_draft: Draft, _words: str) -> list[str]:
+def _blank(_draft: PaperDraft, _words: str) -> list[str]:
     return []
 
 
-_VARIANTS: dict[str, Callable[[Draft, str], list[str]]] = {
+_VARIANTS: dict[str, Callable[[PaperDraft, str], list[str]]] = {
     "letter": _letter,
     "terms": _terms,
     "minutes": _minutes,

@@ -23,6 +23,7 @@ from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import compose
+from sap_llm.synthetic.papers_draft import PaperDraft
 from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
@@ -150,7 +151,7 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: f
     """The empty draft of a fact: its style by issuer, its random stream by document."""
     rng = random.Random(f"document/{config.seed}/{fact['document_id']}")
     payload = json.loads(fact["payload"])
-    draft = Draft(
+    draft = (PaperDraft if fact["document_type"] in PAPER_TYPES else Draft)(
         kind=fact["document_type"],
         subtype=fact["document_subtype"],
         facts=payload,
