@@ -12,19 +12,22 @@ from itertools import groupby
 from typing import Annotated, Any
 
 import pyarrow as pa
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.tables import TIMESTAMP, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
-from sap_llm.synthetic.chains import Fact, make_chains
+from sap_llm.synthetic.chains import make_chains
 from sap_llm.synthetic.papers import papers_of
 from sap_llm.synthetic.papers_values import PAPER_TYPES
+from sap_llm.synthetic.records import Fact
+from sap_llm.synthetic.subtypes import subtype_weights
 from sap_llm.synthetic.worlds import make_world
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _WORLDS_A_BATCH = 20
+_MILL = Decimal("0.001")
 
 FACTS = pa.schema(
     [
@@ -40,7 +43,7 @@ FACTS = pa.schema(
         pa.field("currency", pa.string(), nullable=False),
         pa.field("event_time", TIMESTAMP, nullable=False),  # document date
         pa.field("document_number", pa.string(), nullable=False),
-        pa.field("total_amount", pa.decimal128(18, 2), nullable=False),
+        pa.field("total_amount", pa.decimal128(18, 3), nullable=False),
         pa.field("payload", pa.string(), nullable=False),  # JSON: parties, references, lines, sums
     ]
 )
@@ -51,6 +54,12 @@ class BusinessFactsConfig(StageConfig):
     """Values of the stage `business_facts`."""
 
     chains_per_world: int = Field(ge=1)
+    """Purchases of a world: an order with all that belongs to it."""
+    sales_per_world: int = Field(default=2, ge=0)
+    order_subtypes: dict[str, float] = Field(default_factory=dict)
+    """How often each subtype of purchase orders is made; empty for the weights of data/subtypes.yaml."""
+    invoice_subtypes: dict[str, float] = Field(default_factory=dict)
+    """Likewise for supplier invoices."""
     lines_max: int = Field(ge=1, le=200)
     papers: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
         default={}, description="chance by class that a chain has such a paper beside its trade documents"
@@ -62,6 +71,17 @@ class BusinessFactsConfig(StageConfig):
         if unknown := sorted(set(papers) - set(PAPER_TYPES)):
             raise ValueError(f"{', '.join(unknown)} are no classes of papers; there are {', '.join(PAPER_TYPES)}")
         return papers
+
+    @field_validator("order_subtypes", "invoice_subtypes")
+    @classmethod
+    def _made(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        """Only subtypes that chains make, and some of them often."""
+        made = subtype_weights("PURCHASE_ORDER" if info.field_name == "order_subtypes" else "SUPPLIER_INVOICE")
+        if unknown := sorted(set(weights) - set(made)):
+            raise ValueError(f"no chain makes {', '.join(unknown)}; choose from {', '.join(made)}")
+        if weights and not any(weights.values()):
+            raise ValueError("all weights are zero")
+        return weights
 
 
 def parse_range(seed_range: str) -> range:
@@ -111,7 +131,10 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
 def fact_rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
     """Rows of `FACTS` of one world."""
     world = make_world(config.seed, number)
-    facts = list(make_chains(world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max))
+    facts = list(make_chains(
+        world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max,
+        sales=config.sales_per_world, order_subtypes=config.order_subtypes, invoice_subtypes=config.invoice_subtypes,
+    ))  # fmt: skip
     for _, documents in groupby(facts, key=lambda fact: fact.chain):
         chain = list(documents)
         papers = papers_of(world, chain, others=facts, seed=config.seed, chances=config.papers)
@@ -133,6 +156,6 @@ def _row(fact: Fact, number: int) -> dict[str, Any]:
         "currency": fact.currency,
         "event_time": datetime.combine(fact.document_date, time(), tzinfo=UTC),
         "document_number": fact.payload["document_number"],
-        "total_amount": Decimal(fact.payload["total_amount"]),
+        "total_amount": Decimal(fact.payload["total_amount"]).quantize(_MILL),
         "payload": json.dumps(fact.payload, ensure_ascii=False, sort_keys=True),
     }

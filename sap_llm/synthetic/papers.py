@@ -10,8 +10,8 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sap_llm.synthetic import papers_goods, papers_money, papers_work
-from sap_llm.synthetic.chains import Fact
 from sap_llm.synthetic.papers_chain import Ground, Paper
+from sap_llm.synthetic.records import Fact
 from sap_llm.synthetic.worlds import World
 
 _NAMESPACE = uuid.UUID("0e7f9a52-5d0c-5b8e-8d5b-6f2f3b9d4c11")

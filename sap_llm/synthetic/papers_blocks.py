@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sap_llm.synthetic.blocks_lines import ruled_table
-from sap_llm.synthetic.blocks_pairs import Pair, arrange, noise_pairs
+from sap_llm.synthetic.blocks_noise import Pair, noise_pairs
+from sap_llm.synthetic.blocks_pairs import arrange
 from sap_llm.synthetic.blocks_parties import party_box
 from sap_llm.synthetic.blocks_totals import headed, plain_totals
 from sap_llm.synthetic.markup import Mark, bold, call, grid, join, lines, points, stack, styled, text

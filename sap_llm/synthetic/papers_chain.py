@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sap_llm.synthetic import identifiers
-from sap_llm.synthetic.chains import Fact
+from sap_llm.synthetic.records import Fact
 from sap_llm.synthetic.worlds import Party, World, make_party
 
 Row = dict[str, Any]
@@ -124,7 +124,7 @@ class Ground:
     def third_party(self, role: str, country: str, *, name: str = "") -> Row:
         """A party beside seller and buyer that the world always has: its bank, its carrier."""
         party = _third_party(self.seed, self.world.number, role, country)
-        return (replace(party, name=name) if name else party).printed()
+        return (replace(party, name=name) if name else party).printed
 
     def number(self, issuer_key: str, day: date, *, kind: str = "") -> str:
         """A number of the paper, in the form that its issuer has for the class."""
@@ -206,7 +206,7 @@ def _claim(fact: Fact) -> Claim:
 
 @lru_cache(maxsize=256)
 def _third_party(seed: int, world: int, role: str, country: str) -> Party:
-    return make_party(random.Random(f"third/{seed}/{world}/{role}"), role, country)
+    return make_party(random.Random(f"third/{seed}/{world}/{role}"), role, country, kind="stranger", person_share=0.0)
 
 
 def text(value: Decimal) -> str:

@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.classes import ClassSpec
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import join, text
 from sap_llm.synthetic.papers_values import description, field_of, type_of
@@ -29,7 +30,14 @@ class PaperDraft(Draft):
         return description(self.kind)
 
     @property
-    def is_by_vendor(self) -> bool:
+    def spec(self) -> ClassSpec:
+        """No trade document: nothing that blocks of those would add."""
+        return ClassSpec(
+            issuers=("seller", "buyer"), prices="none", sums="none", payment="none", pairs={}, columns={}
+        )  # fmt: skip
+
+    @property
+    def is_by_seller(self) -> bool:
         """Whether the seller wrote the paper."""
         return self.role("issuer") == "seller"
 

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from sap_llm.schema.errors import ConfigurationError
+from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
 from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.pools import LANGUAGE_OF
@@ -19,8 +20,9 @@ from sap_llm.synthetic.stage import SyntheticDocsConfig, issuer_style
 
 FactRow = Mapping[str, Any]
 
-DOCUMENT_TYPES = ("PURCHASE_ORDER", "SALES_ORDER", "GOODS_RECEIPT", "SUPPLIER_INVOICE")
-"""Classes of the trade documents that every chain has, made when none is named."""
+DOCUMENT_TYPES = trade_classes()
+"""Classes of the trade documents that chains have, made when none is named."""
+_WORLDS_IN_VAIN = 400
 LANGUAGES = tuple(sorted(set(LANGUAGE_OF.values())))
 
 
@@ -67,11 +69,23 @@ def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
     """The wanted facts of world 0, 1, 2 and so on without end; a world may have none.
 
     A paper that is asked for is made for every chain that has the ground for it, whatever share the profile gives it.
+
+    Raises:
+        ConfigurationError: Many worlds in a row have none: the configured chains do not make such documents.
     """
     papers = {kind: 1.0 for kind in PAPER_TYPES if kind in request.document_types}
     config = request.facts.model_copy(update={"papers": papers})
+    last = 0
     for number in count():
-        yield [fact for fact in fact_rows(number, config) if _is_wanted(fact, request)]
+        found: list[FactRow] = [fact for fact in fact_rows(number, config) if _is_wanted(fact, request)]
+        last = number if found else last
+        if number - last > _WORLDS_IN_VAIN:
+            raise ConfigurationError(
+                f"no {' or '.join(one.lower() for one in request.document_types)} in {_WORLDS_IN_VAIN} worlds",
+                where="business_facts",
+                remedy="Have its chains made: chains_per_world, sales_per_world and the weights of the subtypes.",
+            )
+        yield found
 
 
 def wanted_facts(request: Request) -> Iterator[FactRow]:

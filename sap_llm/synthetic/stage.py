@@ -15,12 +15,13 @@ from typing import Any
 
 import pyarrow as pa
 from pyarrow import feather
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
+from sap_llm.synthetic.composition import composed, known_names
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import compose
 from sap_llm.synthetic.papers_draft import PaperDraft
@@ -30,7 +31,7 @@ from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
 from sap_llm.synthetic.workers import in_order
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _DOCUMENTS_A_PART = 64
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
@@ -44,6 +45,15 @@ class SyntheticDocsConfig(StageConfig):
     """Share of documents whose title is missing or misleading."""
     foreign_language_share: float = Field(ge=0, le=1)
     """Share of layouts that speak English although the issuer's language is another."""
+    documents_per_world: dict[str, float] = Field(default_factory=dict)
+    """Documents a world by class or `CLASS.SUBTYPE`, of the facts that there are; empty: all of them."""
+
+    @field_validator("documents_per_world")
+    @classmethod
+    def _known(cls, composition: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(set(composition) - known_names()):
+            raise ValueError(f"the taxonomy has no {', '.join(unknown)}")
+        return composition
 
 
 def is_test_world(number: int, share: float) -> bool:
@@ -57,7 +67,7 @@ def build_synthetic_docs(
     """Build `synthetic_docs/<seed_range>`: the corpus tables of all documents in `facts`."""
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
-        rows = context.store.open(facts).table("facts").sort_by("document_id")
+        rows = composed(context.store.open(facts).table("facts"), config.documents_per_world)
         parts = [rows.slice(start, _DOCUMENTS_A_PART) for start in range(0, rows.num_rows, _DOCUMENTS_A_PART)]
         with tempfile.TemporaryDirectory(prefix="sap_llm_typeset_") as folder:
             for done in _run(parts, config, Path(folder)):
@@ -158,6 +168,7 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: f
         currency=fact["currency"],
         style=issuer_style(fact, payload, config),
         rng=rng,
+        issuer_role="seller" if payload["seller"]["key"] == fact["issuer"] else "buyer",
         scale=scale,
     )
     draft.is_titled = rng.random() >= config.untitled_share

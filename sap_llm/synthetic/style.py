@@ -28,10 +28,13 @@ FONTS: tuple[str, ...] = (
 
 @cache
 def labels(language: str) -> dict[str, Any]:
-    """The label synonyms of a language: those of trade documents, and those of papers beside them."""
+    """The label synonyms of a language: those of trade documents, and what only papers beside them need."""
     found = dict(read_data(f"labels_{language}"))
     for concept, words in read_data(f"papers_{language}").items():
-        found[concept] = {**found[concept], **words} if concept in found else words
+        if isinstance(words, dict):
+            found[concept] = {**words, **found.get(concept, {})}
+        else:
+            found.setdefault(concept, words)
     return found
 
 
@@ -95,11 +98,10 @@ class Style:
         word: str = self._choices[name]
         return word
 
-    def amount(self, value: str, *, places: int = 2) -> str:
-        """A decimal string as this style prints it."""
-        return formats.decimal(
-            value, self.number_shape, places=places, keeps_sign_behind=self.chance("trailing_minus", 0.04)
-        )
+    def amount(self, value: str, *, places: int = 2, by_language: bool = False) -> str:
+        """A decimal string as this style prints it; `by_language` where another country's habit would be misread."""
+        shape = self.pick("language_shape", formats.NUMBER_SHAPES[self.language]) if by_language else self.number_shape
+        return formats.decimal(value, shape, places=places, keeps_sign_behind=self.chance("trailing_minus", 0.04))
 
     def ungrouped(self, value: str) -> str:
         """A quantity without thousands separators and superfluous decimals."""
