@@ -293,7 +293,7 @@ def _maintenance(ground: Ground) -> Paper | None:
         if (part := ground.thing())
     ]  # fmt: skip
     values = {
-        "equipment_number": ground.filled("1#######", start), "equipment": ground.thing()["description"],
+        "equipment_number": ground.filled("1#######", start), "equipment_name": ground.thing()["description"],
         "functional_location": ground.filled("@@##-@@-###", start), "order_start_date": start.isoformat(),
         "order_finish_date": (start + timedelta(days=rng.randint(0, 9))).isoformat(),
         "plant": f"{rng.randint(1000, 3900)}",

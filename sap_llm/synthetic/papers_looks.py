@@ -107,7 +107,7 @@ def _till_rule(draft: PaperDraft) -> str:
     shape = draft.style.pick("till_rule", ("dashed", "dashed", "solid", "signs"))
     if shape == "signs":
         sign = draft.style.pick("till_sign", ("-", "=", "*"))
-        return call("block", text(sign * 26), clip="true", width="100%", height="0.9em")
+        return call("repeat", text(sign))
     return call("line", length="100%", stroke='(thickness:0.6pt,dash:"dashed")' if shape == "dashed" else "0.6pt")
 
 

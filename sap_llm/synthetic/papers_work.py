@@ -17,6 +17,7 @@ OTHER_VARIANTS: dict[str, int] = {
     "near_blank": 7,
 }  # fmt: skip
 """Kinds of OTHER with their weights."""
+_DEPARTMENTS = ("purchasing", "sales_team", "accounts", "stores", "engineering")
 FORM_VARIANTS = ("visitor", "leave", "supplier", "accident", "training", "access", "survey", "registration")
 
 
@@ -143,7 +144,7 @@ def _form(ground: Ground) -> Paper | None:
         "born": (date(1955, 1, 1) + timedelta(days=rng.randrange(17000))).isoformat(),
         "street": pools.address(rng, country)["street"], "town": host["address"]["city"], "phone": host["phone"],
         "email": f"{person.split()[-1].lower()}@{domain}", "firm": ground.seller["name"],
-        "department": rng.choice(pools.pools()["departments"]),
+        "department": "@" + rng.choice(_DEPARTMENTS),
         "from_day": (day + timedelta(days=rng.randint(1, 60))).isoformat(),
         "to_day": (day + timedelta(days=rng.randint(61, 90))).isoformat(),
         "badge": ground.filled("####", day), "plate": ground.filled("@@-@@ ###", day), "host_person": host["contact"],

@@ -28,10 +28,13 @@ FONTS: tuple[str, ...] = (
 
 @cache
 def labels(language: str) -> dict[str, Any]:
-    """The label synonyms of a language: those of trade documents, and those of papers beside them."""
+    """The label synonyms of a language: those of trade documents, and what only papers beside them need."""
     found = dict(read_data(f"labels_{language}"))
     for concept, words in read_data(f"papers_{language}").items():
-        found[concept] = {**found[concept], **words} if concept in found else words
+        if isinstance(words, dict):
+            found[concept] = {**words, **found.get(concept, {})}
+        else:
+            found.setdefault(concept, words)
     return found
 
 
