@@ -186,13 +186,12 @@ def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: Sy
     roles = ("seller", "buyer", *([payload["issuer_role"]] if "issuer_role" in payload else []))
     party = next(party for role in roles if (party := payload[role])["key"] == fact["issuer"])
     seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
-    kind = fact["document_type"] if fact["document_type"] in PAPER_TYPES else ""
-    return _style(seed, language, party["country"], is_test, kind)
+    return _style(seed, language, party["country"], is_test, fact["document_type"])
 
 
 @lru_cache(maxsize=256)
 def _style(seed: str, language: str, country: str, is_test: bool, _kind: str) -> Style:
-    """The style by its seed; a paper's is its own, for it may choose from other options under the same names."""
+    """The style by its seed; one for each class, for classes choose from other options under the same names."""
     return Style(seed=seed, language=language, country=country, is_test=is_test)
 
 
