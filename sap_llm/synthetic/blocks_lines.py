@@ -83,12 +83,24 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
         for index, line in enumerate(draft.facts["lines"])
         for column, name in enumerate(names)
     ]
+    if style.chance("no_header", 0.02):
+        header = []
+    return ruled_table(
+        draft, header, [*cells, *tail],
+        widths=["1fr" if name == "description" else "auto" for name in names],
+        sides=[_side(draft, name) for name in names],
+    )  # fmt: skip
+
+
+def ruled_table(
+    draft: Draft, header: Sequence[str], cells: Sequence[str], *, widths: Sequence[str], sides: Sequence[str]
+) -> str:
+    """A table with the rules and fills of the style; `header` may be empty."""
+    style = draft.style
     rules = style.pick(
         "rules",
         ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)"),
     )
-    widths = ",".join("1fr" if name == "description" else "auto" for name in names)
-    align = ",".join(_side(draft, name) for name in names)
     fill = style.pick(
         "row_fill",
         (
@@ -100,13 +112,10 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
             '(_,y)=>if y==0{rgb("#dbe9f6")}',
         ),
     )
-    if style.chance("no_header", 0.02):
-        head: list[str] = []
-    else:
-        head = [call("table.header", *header)] if style.chance("repeats_header", 0.8) else header
+    head = [call("table.header", *header)] if header and style.chance("repeats_header", 0.8) else header
     table = call(
-        "table", *head, *cells, *tail, columns=f"({widths},)", align=f"({align},)", stroke=rules, fill=fill,
-        inset=f"(x:{points(style.number('cell_x', 1.5, 5))},y:{points(style.number('cell_y', 1.5, 5.5))})",
+        "table", *head, *cells, columns=f"({','.join(widths)},)", align=f"({','.join(sides)},)", stroke=rules,
+        fill=fill, inset=f"(x:{points(style.number('cell_x', 1.5, 5))},y:{points(style.number('cell_y', 1.5, 5.5))})",
     )  # fmt: skip
     return styled(table, size=f"{style.number('table_size', 0.85, 1.02):.2f}em")
 

@@ -150,9 +150,12 @@ ARRANGEMENTS = (
 )
 
 
-def arrange(draft: Draft, pairs: list[Pair], *, name: str, options: tuple[str, ...] = ARRANGEMENTS) -> str:
+def arrange(
+    draft: Draft, pairs: list[Pair], *, name: str, options: tuple[str, ...] = ARRANGEMENTS,
+    test_only: tuple[str, ...] = ("below", "stacked_labels", "table_row"),
+) -> str:  # fmt: skip
     """Print pairs in the arrangement that the style has for the block `name`."""
-    chosen = draft.style.pick(f"arrangement/{name}", options, test_only=("below", "stacked_labels", "table_row"))
+    chosen = draft.style.pick(f"arrangement/{name}", options, test_only=test_only)
     gap = draft.style.number(f"gap/{name}", 2.0, 7.0)
     return _ARRANGERS[chosen](draft, pairs, name, gap)
 

@@ -11,6 +11,7 @@ from sap_llm.synthetic.blocks_noise import Pair
 from sap_llm.synthetic.blocks_pairs import arrange, label
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
+from sap_llm.synthetic.papers_draft import PaperDraft
 from sap_llm.synthetic.pools import invented_word, pools
 from sap_llm.synthetic.worlds import make_party
 
@@ -93,7 +94,11 @@ def letterhead(draft: Draft) -> str:
     separator = style.pick("head_separator", (" · ", " - ", " | ", ", "))
     if shape == "one_line":
         return _one_line_head(draft, role, separator)
-    full = styled(bold(_head_name(draft, role)), size=points(style.number("head_size", 10, 20)), fill=_colour(draft))
+    full = styled(
+        bold(draft.name(role, is_upper=style.chance("head_upper", 0.12))),
+        size=points(style.number("head_size", 10, 20)),
+        fill=_colour(draft),
+    )
     if shape == "name":
         return full
     clear = style.number("head_size", 10, 20) * 0.4  # small print keeps clear of large letters
@@ -125,12 +130,6 @@ def _one_line_head(draft: Draft, role: str, separator: str) -> str:
         ids.append(text(f"{style.word('registry')} {draft.issuer['registry']}"))
         rows.append(join(*_joined(ids, separator)))
     return stack(rows, spacing=4)
-
-
-def _head_name(draft: Draft, role: str) -> str:
-    name = draft.issuer["name"]
-    is_upper = draft.style.chance("head_upper", 0.12)
-    return draft.sheet.value(f"{role}_name", name, name.upper() if is_upper else name)
 
 
 def contact_lines(draft: Draft, party: dict[str, Any], *, name: str) -> list[str]:
@@ -244,7 +243,7 @@ def _id_lines(draft: Draft, role: str, *, name: str) -> list[str]:
 
 
 def _party_number(draft: Draft, role: str) -> str:
-    if role in STRANGERS:
+    if role in STRANGERS or isinstance(draft, PaperDraft):
         return text(party_of(draft, role)["gln"][-6:])
     number = draft.facts["supplier_number" if role == "seller" else "customer_number"]
     is_field = role == "buyer" and draft.is_by_seller

@@ -278,6 +278,12 @@ _ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
 }
 
 
+def plain_totals(draft: Draft, rows: list[Pair]) -> str:
+    """Rows of sums in the style's arrangement, always below the table."""
+    shapes = ("right", "right", "right", "right", "boxed", "left", "across", "form", "center")
+    return _ARRANGERS[draft.style.pick("plain_totals", shapes, test_only=("grid2",))](draft, rows)
+
+
 def payment(draft: Draft) -> str:
     """Terms, due date and bank, as sentences or pairs; orders show terms only."""
     style = draft.style

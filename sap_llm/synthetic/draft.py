@@ -86,7 +86,7 @@ class Draft:
         party: dict[str, Any] = self.facts[self.issuer_role]
         return party
 
-    def role(self, party: str) -> Role:
+    def role(self, party: str) -> str:
         """`seller` or `buyer` for `issuer` and `recipient`."""
         return "seller" if self.is_by_seller == (party == "issuer") else "buyer"
 
@@ -113,10 +113,10 @@ class Draft:
         """The concept that names the tax: value added tax, or sales tax where the seller's country has that."""
         return "sales_tax" if self.facts["seller"]["country"] == "US" else "tax_amount"
 
-    def name(self, role: str) -> str:
+    def name(self, role: str, *, is_upper: bool = False) -> str:
         """The marked name of the seller or buyer."""
         name = self.facts[role]["name"]
-        return self.sheet.value(f"{role}_name", name, name)
+        return self.sheet.value(f"{role}_name", name, name.upper() if is_upper else name)
 
     def vat(self, role: str) -> str:
         """The marked VAT id, or nothing where the party has none."""

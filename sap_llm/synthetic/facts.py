@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, time
 from decimal import Decimal
-from typing import Any
+from itertools import groupby
+from typing import Annotated, Any
 
 import pyarrow as pa
 from pydantic import Field, ValidationInfo, field_validator
@@ -18,6 +19,8 @@ from sap_llm.schema.tables import TIMESTAMP, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.chains import make_chains
+from sap_llm.synthetic.papers import papers_of
+from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.records import Fact
 from sap_llm.synthetic.subtypes import subtype_weights
 from sap_llm.synthetic.worlds import make_world
@@ -58,6 +61,16 @@ class BusinessFactsConfig(StageConfig):
     invoice_subtypes: dict[str, float] = Field(default_factory=dict)
     """Likewise for supplier invoices."""
     lines_max: int = Field(ge=1, le=200)
+    papers: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        default={}, description="chance by class that a chain has such a paper beside its trade documents"
+    )
+
+    @field_validator("papers")
+    @classmethod
+    def _known(cls, papers: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(set(papers) - set(PAPER_TYPES)):
+            raise ValueError(f"{', '.join(unknown)} are no classes of papers; there are {', '.join(PAPER_TYPES)}")
+        return papers
 
     @field_validator("order_subtypes", "invoice_subtypes")
     @classmethod
@@ -118,12 +131,15 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
 def fact_rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
     """Rows of `FACTS` of one world."""
     world = make_world(config.seed, number)
-    chains = make_chains(
+    facts = list(make_chains(
         world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max,
         sales=config.sales_per_world, order_subtypes=config.order_subtypes, invoice_subtypes=config.invoice_subtypes,
-    )  # fmt: skip
-    for fact in chains:
-        yield _row(fact, number)
+    ))  # fmt: skip
+    for _, documents in groupby(facts, key=lambda fact: fact.chain):
+        chain = list(documents)
+        papers = papers_of(world, chain, others=facts, seed=config.seed, chances=config.papers)
+        for fact in (*chain, *papers):
+            yield _row(fact, number)
 
 
 def _row(fact: Fact, number: int) -> dict[str, Any]:

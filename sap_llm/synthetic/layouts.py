@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from sap_llm.synthetic.blocks_lines import columns, line_table
 from sap_llm.synthetic.blocks_noise import Pair
-from sap_llm.synthetic.blocks_pairs import arrange, info_pairs, label
+from sap_llm.synthetic.blocks_pairs import ARRANGEMENTS, arrange, info_pairs, label
 from sap_llm.synthetic.blocks_parties import (
     address_window,
     footer,
@@ -21,20 +21,24 @@ from sap_llm.synthetic.blocks_texts import closing_texts, intro, prose
 from sap_llm.synthetic.blocks_totals import has_totals, headed, payment, tail_cells, totals, totals_shape
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
+from sap_llm.synthetic.papers_blocks import has_footer, paper_pairs, paper_tail, title_key
+from sap_llm.synthetic.papers_draft import PaperDraft
+from sap_llm.synthetic.papers_looks import LOOKS, PAGES
 from sap_llm.synthetic.style import FONTS, labels
 
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0))
 _LETTER = (612.0, 792.0)  # paper of North America
 _WIDE = ("wide", "table_row", "boxed_above")  # arrangements that need the page's whole width
+_NARROW = ("columns", "columns", "colon", "colon", "above")
 
 
 def compose(draft: Draft) -> str:
     """Typst source of the document; marks are collected in `draft.sheet`."""
     style = draft.style
-    body = _FAMILIES[draft.family](draft)
+    body = _body(draft)
     width, height = _LETTER if style.country in ("US", "MX") else style.pick("size", _SIZES)
     scale = draft.scale
-    foot = footer(draft)
+    foot = "" if isinstance(draft, PaperDraft) and not has_footer(draft) else footer(draft)
     width_margin = points(style.number("margin_x", 34, 72) * draft.scale)
     top, bottom = points(style.number("margin_top", 28, 70)), points(style.number("margin_bottom", 72, 96))
     page = call(
@@ -63,7 +67,15 @@ def compose(draft: Draft) -> str:
         f"set block(spacing:{spacing})",
         "set table.cell(breakable:false)",
     ]
+    if isinstance(draft, PaperDraft) and (own := PAGES.get(draft.family)) is not None:
+        rules[:2] = [own(draft)]
     return "\n".join(["#{", *rules, body, "}", ""])
+
+
+def _body(draft: Draft) -> str:
+    if isinstance(draft, PaperDraft) and draft.family in LOOKS:
+        return LOOKS[draft.family](draft, title_words(draft))
+    return _FAMILIES[draft.family](draft)
 
 
 def _running_head(draft: Draft) -> str:
@@ -72,7 +84,7 @@ def _running_head(draft: Draft) -> str:
     if shape == "none":
         return "none"
     word, of = style.word("page"), style.pick("page_of", style.synonyms("page_of"))
-    if shape == "note":
+    if shape == "note" and not isinstance(draft, PaperDraft):
         notes = [sentence for sentence in style.synonyms("noise", "all") if "{" not in sentence]
         return styled(text(style.rng("head_note").choice(notes)), size="0.75em")
     page = (
@@ -95,7 +107,7 @@ def title_words(draft: Draft) -> str:
     if named and draft.rng.random() < 0.92:
         word: str = draft.style.pick(f"subtype/{draft.subtype}", named)
         return word
-    return draft.style.word("titles", draft.kind)
+    return draft.style.word("titles", title_key(draft) if isinstance(draft, PaperDraft) else draft.kind)
 
 
 def _title(draft: Draft) -> tuple[str, bool]:
@@ -103,6 +115,8 @@ def _title(draft: Draft) -> tuple[str, bool]:
     style = draft.style
     words = title_words(draft)
     shape = style.pick("title", ("plain", "plain", "plain", "number", "number date", "colon number"))
+    if isinstance(draft, PaperDraft) and "document_number" not in draft.facts["values"]:
+        shape = "plain"
     parts = [draft.plain("document_title", words)] if words else []
     has_number = shape != "plain" and bool(words)
     if has_number:
@@ -122,14 +136,21 @@ def _title(draft: Draft) -> tuple[str, bool]:
     return draft.sheet.block("header", shown), has_number and style.chance("number_once", 0.6)
 
 
-def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ()) -> str:
-    pairs = info_pairs(draft, has_number=not has_number)
-    arranged = arrange(draft, pairs, name="info", options=options) if options else arrange(draft, pairs, name="info")
+def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ARRANGEMENTS, is_narrow: bool = False) -> str:
+    """The info block; papers have long pairs, so that a narrow place takes few of the arrangements."""
+    if not isinstance(draft, PaperDraft):
+        arranged = arrange(draft, info_pairs(draft, has_number=not has_number), name="info", options=options)
+    else:
+        pairs = paper_pairs(draft, has_number=not has_number)
+        options, reserved = (_NARROW, ("below",)) if is_narrow else (options, ("below", "stacked_labels", "table_row"))
+        arranged = arrange(draft, pairs, name="info", options=options, test_only=reserved)
     return draft.sheet.block("header", arranged)
 
 
 def _tail(draft: Draft) -> list[str]:
     """Line table, totals, payment and closing texts."""
+    if isinstance(draft, PaperDraft):
+        return [*paper_tail(draft), closing_texts(draft) if draft.is_by_trader else ""]
     style = draft.style
     shows_totals = has_totals(draft)
     width = len(columns(draft))
@@ -158,7 +179,7 @@ def _letter(draft: Draft) -> str:
     head = draft.sheet.block("header", letterhead(draft))
     title, has_number = _title(draft)
     window = draft.sheet.block("address", address_window(draft))
-    info = _info(draft, has_number)
+    info = _info(draft, has_number, is_narrow=not style.chance("info_below", 0.22))
     side = style.pick("head_side", ("left", "right", "center"))
     if style.chance("window_right", 0.12):
         row = grid("(1.2fr,1fr)", [info, window], column_gutter="24pt")
@@ -190,7 +211,7 @@ def _modern(draft: Draft) -> str:
         else [title or head, aligned("right", head) if title else ""]
     )
     parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
-    if style.chance("ship_to", 0.3):
+    if not isinstance(draft, PaperDraft) and style.chance("ship_to", 0.3):
         parties.append(draft.sheet.block("address", ship_to(draft)))
     parties += _others(draft, 0.2)
     info = _info(draft, has_number)
@@ -213,12 +234,14 @@ def _others(draft: Draft, probability: float) -> list[str]:
     """Boxes of third parties, in that share of styles, and of the customer whom a third-party order names."""
     if draft.subtype == "THIRD_PARTY":
         return [draft.sheet.block("address", ship_to(draft))]
-    if not draft.style.chance("other_party", probability):
+    if isinstance(draft, PaperDraft) or not draft.style.chance("other_party", probability):
         return []
     return [draft.sheet.block("address", box) for box in other_parties(draft)]
 
 
 def _both(draft: Draft) -> list[str]:
+    if isinstance(draft, PaperDraft):
+        return draft.parties
     roles = ["seller", "buyer"]
     if draft.style.chance("buyer_first", 0.3):
         roles.reverse()
@@ -247,10 +270,10 @@ def _boxed(draft: Draft) -> str:
     title, has_number = _title(draft)
     inset = points(style.number("box_inset", 3, 8))
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
-    if style.chance("ship_to", 0.4):
+    if not isinstance(draft, PaperDraft) and style.chance("ship_to", 0.4):
         boxes.append(draft.sheet.block("address", ship_to(draft)))
     boxes += _others(draft, 0.45)
-    info = _info(draft, has_number)
+    info = _info(draft, has_number, is_narrow=True)
     boxes.insert(style.pick("info_slot", (0, 1, 1, 2)), info)
     table = call("table", *boxes, columns="(1fr,1fr)", inset=inset, stroke="0.5pt")
     if style.chance("boxes_loose", 0.4):
@@ -288,7 +311,7 @@ def _compact(draft: Draft) -> str:
 
 def _sidebar(draft: Draft) -> str:
     title, has_number = _title(draft)
-    info = _info(draft, has_number, options=("above", "colon", "columns"))
+    info = _info(draft, has_number, options=("above", "colon", "columns"), is_narrow=True)
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
     side = stack([info, *boxes], spacing=18)
     return _paragraphs([title, grid("(30%,1fr)", [side, stack(_tail(draft), spacing=12)], column_gutter="14pt")])

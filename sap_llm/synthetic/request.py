@@ -14,12 +14,14 @@ from pydantic import BaseModel, ConfigDict
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
+from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.pools import LANGUAGE_OF
 from sap_llm.synthetic.stage import SyntheticDocsConfig, issuer_style
 
 FactRow = Mapping[str, Any]
 
 DOCUMENT_TYPES = trade_classes()
+"""Classes of the trade documents that chains have, made when none is named."""
 _WORLDS_IN_VAIN = 400
 LANGUAGES = tuple(sorted(set(LANGUAGE_OF.values())))
 
@@ -36,12 +38,12 @@ class Request(BaseModel):
 
 
 def known_types(names: Sequence[str]) -> tuple[str, ...]:
-    """Document classes by their names in any case; all that the generator knows when none is named.
+    """Document classes by their names in any case; the trade documents when none is named.
 
     Raises:
         ConfigurationError: A name is none of them.
     """
-    return _known([name.upper() for name in names], DOCUMENT_TYPES, "document type")
+    return _known([name.upper() for name in names], (*DOCUMENT_TYPES, *PAPER_TYPES), "document type", DOCUMENT_TYPES)
 
 
 def known_languages(names: Sequence[str]) -> tuple[str, ...]:
@@ -50,28 +52,32 @@ def known_languages(names: Sequence[str]) -> tuple[str, ...]:
     Raises:
         ConfigurationError: A code is none of them.
     """
-    return _known([name.lower() for name in names], LANGUAGES, "language")
+    return _known([name.lower() for name in names], LANGUAGES, "language", LANGUAGES)
 
 
-def _known(names: Sequence[str], known: tuple[str, ...], what: str) -> tuple[str, ...]:
+def _known(names: Sequence[str], known: tuple[str, ...], what: str, default: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if name not in known:
             raise ConfigurationError(
                 f"the generator knows no {what} {name.lower()!r}",
                 remedy=f"Choose from {', '.join(one.lower() for one in known)}.",
             )
-    return tuple(one for one in known if one in names) or known
+    return tuple(one for one in known if one in names) or default
 
 
 def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
     """The wanted facts of world 0, 1, 2 and so on without end; a world may have none.
 
+    A paper that is asked for is made for every chain that has the ground for it, whatever share the profile gives it.
+
     Raises:
         ConfigurationError: Many worlds in a row have none: the configured chains do not make such documents.
     """
+    papers = {kind: 1.0 for kind in PAPER_TYPES if kind in request.document_types}
+    config = request.facts.model_copy(update={"papers": papers})
     last = 0
     for number in count():
-        found: list[FactRow] = [fact for fact in fact_rows(number, request.facts) if _is_wanted(fact, request)]
+        found: list[FactRow] = [fact for fact in fact_rows(number, config) if _is_wanted(fact, request)]
         last = number if found else last
         if number - last > _WORLDS_IN_VAIN:
             raise ConfigurationError(

@@ -24,12 +24,14 @@ from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.composition import composed, known_names
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import compose
+from sap_llm.synthetic.papers_draft import PaperDraft
+from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
 from sap_llm.synthetic.workers import in_order
 
-STAGE_VERSION = "3"
+STAGE_VERSION = "4"
 _DOCUMENTS_A_PART = 64
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
@@ -159,7 +161,7 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: f
     """The empty draft of a fact: its style by issuer, its random stream by document."""
     rng = random.Random(f"document/{config.seed}/{fact['document_id']}")
     payload = json.loads(fact["payload"])
-    draft = Draft(
+    draft = (PaperDraft if fact["document_type"] in PAPER_TYPES else Draft)(
         kind=fact["document_type"],
         subtype=fact["document_subtype"],
         facts=payload,
@@ -181,7 +183,8 @@ def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: Sy
     language = fact["language"]
     if rng.random() < config.foreign_language_share:
         language = "en"
-    party = next(party for party in (payload["seller"], payload["buyer"]) if party["key"] == fact["issuer"])
+    roles = ("seller", "buyer", *([payload["issuer_role"]] if "issuer_role" in payload else []))
+    party = next(party for role in roles if (party := payload[role])["key"] == fact["issuer"])
     seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
     return _style(seed, language, party["country"], is_test, fact["document_type"])
 

@@ -9,6 +9,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cache
 from typing import Any, TypeVar
 
 from sap_llm.synthetic import formats
@@ -25,9 +26,16 @@ FONTS: tuple[str, ...] = (
 )  # fmt: skip
 
 
+@cache
 def labels(language: str) -> dict[str, Any]:
-    """The label synonyms of a language."""
-    return read_data(f"labels_{language}")
+    """The label synonyms of a language: those of trade documents, and what only papers beside them need."""
+    found = dict(read_data(f"labels_{language}"))
+    for concept, words in read_data(f"papers_{language}").items():
+        if isinstance(words, dict):
+            found[concept] = {**words, **found.get(concept, {})}
+        else:
+            found.setdefault(concept, words)
+    return found
 
 
 @dataclass
