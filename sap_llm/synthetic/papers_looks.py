@@ -23,6 +23,7 @@ from sap_llm.synthetic.papers_prose import free
 from sap_llm.synthetic.style import labels
 
 _MONOSPACED = ("DejaVu Sans Mono", "DejaVu Sans Mono", "DejaVu Sans Mono", "HK Grotesk", "DejaVu Sans")
+_TITLE_BOX = 240.0  # points times characters: the longest word of a title must fit into its box
 
 
 def paragraphs(parts: list[str]) -> str:
@@ -207,7 +208,8 @@ def _box(draft: PaperDraft, content: str, number: str, words: str) -> str:
     style = draft.style
     kind, _, name = content.partition(":")
     if kind == "title":
-        return stack([heading(draft, words, low=11, high=17), call("v", "6pt")]) if words else '""'
+        high = min(17.0, _TITLE_BOX / max(map(len, words.split()), default=1))
+        return stack([heading(draft, words, low=min(11.0, high), high=high), call("v", "6pt")]) if words else '""'
     if kind == "lines":
         return stack([paper_table(draft), _room(draft, "lines", high=150)])
     if kind == "sign":
