@@ -1,0 +1,380 @@
+"""The table of line items in the volume tier, over as many pages as it needs.
+
+Cells, columns as wide as their contents, rules, fills, page breaks and carried sums belong here; other sums do not
+(`sums`). Choices have the names that they have in `blocks_lines`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from sap_llm.synthetic import formats
+from sap_llm.synthetic.blocks_lines import columns
+from sap_llm.synthetic.classes import column_place
+from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.volume.canvas import Canvas, Ink, wrapped
+from sap_llm.synthetic.volume.flowing import Fitted, fitted, no_room
+from sap_llm.synthetic.volume.look import Look
+from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
+from sap_llm.synthetic.volume.printing import NOTHING, Printer, Value
+from sap_llm.synthetic.volume.sheet import Sheet
+
+Line = dict[str, Any]
+CellMaker = Callable[[Printer, Line], Value]
+_NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
+_LEAST_DESCRIPTION = 62.0  # points
+_RULES = ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)")
+_FILLS = (
+    "none", "none", "none", "(_,y)=>if y==0{luma(225)}", "(_,y)=>if calc.even(y){luma(243)}",
+    '(_,y)=>if y==0{rgb("#dbe9f6")}',
+)  # fmt: skip
+_HEAD_FILL = {_FILLS[3]: "0.882 g", _FILLS[4]: "0.953 g", _FILLS[5]: "0.859 0.914 0.965 rg"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableLook:
+    """What a look decides about its line table."""
+
+    names: tuple[str, ...]
+    makers: tuple[CellMaker, ...]
+    sides: tuple[str, ...]
+    headings: tuple[Value, ...]
+    headings_fitted: tuple[Fitted, ...]
+    heading_ink: Ink
+    ink: Ink
+    small: Ink
+    cell_x: float
+    cell_y: float
+    has_rows: bool
+    has_columns: bool
+    gray: float
+    fill: str
+    has_header: bool
+    repeats_header: bool
+    note: str
+    carried: str
+    """Words before a sum that goes on on the next page; empty for none."""
+
+
+def table_look(printer: Printer) -> TableLook:
+    """The line table's look, made once."""
+    return printer.look.once(f"table/{printer.currency}", lambda: _table_look(printer))  # type: ignore[no-any-return]
+
+
+def _table_look(printer: Printer) -> TableLook:
+    look = printer.look
+    style = look.style
+    names = tuple(name for name in columns(look.draft({}, "EUR", "columns")) if name in _CELLS or column_place(name, look.kind))
+    size = look.size * style.number("table_size", 0.85, 1.02)
+    rules = style.pick("rules", _RULES)
+    heading_ink = look.ink(size, is_bold=style.chance("heading_bold", 0.65))
+    headings = tuple(_heading(printer, name) for name in names)
+    is_small = style.chance("small_notes", 0.6)
+    return TableLook(
+        names=names,
+        makers=tuple(_CELLS.get(name, _additional)(look, name) for name in names),
+        sides=tuple(_side(look, name) for name in names),
+        headings=headings,
+        headings_fitted=tuple(fitted(heading, heading_ink) for heading in headings),
+        heading_ink=heading_ink,
+        ink=look.ink(size), small=look.ink(size * (0.85 if is_small else 1.0)),
+        cell_x=style.number("cell_x", 1.5, 5), cell_y=style.number("cell_y", 1.5, 5.5),
+        has_rows=rules not in ("none", "(x:0.4pt,y:none)"), has_columns=rules in ("0.4pt", "(x:0.4pt,y:none)"),
+        gray=0.5 if "gray" in rules else 0.7 if "luma" in rules else 0.0, fill=style.pick("row_fill", _FILLS),
+        has_header=not style.chance("no_header", 0.02), repeats_header=style.chance("repeats_header", 0.8),
+        note=style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
+        if style.chance("line_notes", 0.25) else "",
+        carried=style.rng("carried").choice(labels(look.language)["carried"])
+        if style.chance("volume/carried", 0.5) and "net_amount" in names else "",
+    )  # fmt: skip
+
+
+def _side(look: Look, name: str) -> str:
+    if name == "description":
+        return "left"
+    if name in _NUMERIC or name.endswith(("quantity", "weight")):
+        return look.style.pick(f"side/{name}", ("right", "right", "right", "right", "center", "left"))
+    return look.style.pick(f"side/{name}", ("left", "left", "left", "center"))
+
+
+def _heading(printer: Printer, name: str) -> Value:
+    style = printer.look.style
+    word = style.word("columns", name)
+    if name not in ("unit_price", "net_amount") or not style.chance(f"heading_currency/{name}", 0.15):
+        return ((word, "", ""),)
+    shape = style.pick("heading_currency_shape", ("{}", "({})", "[{}]", "in {}"))
+    code = printer.currency if style.chance("heading_code", 0.6) else printer.currency_habit[1]
+    before, _, after = shape.partition("{}")
+    head: Value = ((word, "", ""),) if not before.strip("([ ") else ((word, "", ""), ("in", "", ""))
+    return (*head, (before.replace("in ", "") + code + after, "currency", printer.currency))
+
+
+def _position(look: Look, _: str) -> CellMaker:
+    shape = look.style.pick("position_shape", ("{}", "{}", "{}", "{}", "{:>05}", "{}."))
+
+    def make(_: Printer, line: Line) -> Value:
+        number = str(line["number"])
+        return ((shape.format(number), "line_number", number),)
+
+    return make
+
+
+def _quantity(look: Look, _: str) -> CellMaker:
+    places = look.style.pick("quantity_places", (0, 0, 0, 0, 2, 2, 1, 4))
+    has_unit = "unit" not in columns(look.draft({}, "EUR", "columns")) and look.style.chance("unit_in_quantity", 0.55)
+    shape = look.number_shape if places else ("", look.number_shape[1])  # 1.000 pieces could as well be one
+
+    def make(_: Printer, line: Line) -> Value:
+        value = line["quantity"]
+        shown = (formats.decimal(value, shape, places=places), "line_quantity", value)
+        return (shown, (line["unit"], "line_unit", line["unit"])) if has_unit else (shown,)
+
+    return make
+
+
+def _unit_price(look: Look, _: str) -> CellMaker:
+    places = look.style.pick("price_places", (2, 2, 2, 2, 2, 2, 4))
+    if look.style.chance("line_currency", 0.3) and places == 2:
+        return lambda printer, line: printer.money("line_unit_price", line["unit_price"])
+    return lambda printer, line: ((printer.amount(line["unit_price"], places), "line_unit_price", line["unit_price"]),)
+
+
+def _discount(look: Look, _: str) -> CellMaker:
+    is_blank = look.style.chance("blank_discount", 0.6)
+
+    def make(printer: Printer, line: Line) -> Value:
+        percent = line["discount_percent"]
+        return NOTHING if percent == "0" and is_blank else ((printer.amount(percent, 0) + " %", "", ""),)
+
+    return make
+
+
+def rate(printer: Printer, value: str, sign: str) -> str:
+    """A tax rate as the issuer prints it."""
+    places = printer.look.style.pick("rate_places", (0, 0, 1, 2))
+    return printer.amount(value, places) + sign
+
+
+def _tax_rate(look: Look, _: str) -> CellMaker:
+    sign = look.style.pick("rate_sign", ("%", " %", ""))
+    return lambda printer, line: ((rate(printer, line["tax_rate"], sign), "", ""),)
+
+
+def _net_amount(look: Look, _: str) -> CellMaker:
+    is_bare = not look.style.chance("line_currency", 0.3)
+    return lambda printer, line: printer.money("line_net_amount", line["net_amount"], bare=is_bare)
+
+
+def _description(look: Look, _: str) -> CellMaker:
+    """Description; the material number may share the cell."""
+    style = look.style
+    bracket = style.pick("volume/material_bracket", ("[{}]", "{}", "({})"))
+    is_first = style.chance("material_first", 0.6)
+    has_number = "material" not in columns(look.draft({}, "EUR", "columns"))
+    has_number = has_number and style.chance("material_in_description", 0.35)
+
+    def make(_: Printer, line: Line) -> Value:
+        text = line["description"]
+        shown = (text, "line_description", text)
+        if not has_number:
+            return (shown,)
+        number = (bracket.format(line["material"]), "line_material_number", line["material"])
+        return (number, shown) if is_first else (shown, number)
+
+    return make
+
+
+def _as_it_is(key: str, field: str) -> Callable[[Look, str], CellMaker]:
+    return lambda _look, _name: lambda _printer, line: ((line[key], field, line[key]),)
+
+
+_CELLS: dict[str, Callable[[Look, str], CellMaker]] = {
+    "position": _position, "material": _as_it_is("material", "line_material_number"), "description": _description,
+    "quantity": _quantity, "unit": _as_it_is("unit", "line_unit"), "unit_price": _unit_price, "discount": _discount,
+    "tax_rate": _tax_rate, "net_amount": _net_amount,
+}  # fmt: skip
+
+
+def _additional(look: Look, name: str) -> CellMaker:
+    place = column_place(name, look.kind)
+    assert place is not None
+    key, kind, field = place.key, place.kind, place.field
+
+    def make(printer: Printer, line: Line) -> Value:
+        value = line.get(key)
+        if not value:
+            return NOTHING
+        printed = printer.day(value) if kind == "date" else printer.amount(value, 0) if kind == "quantity" else str(value)
+        return ((printed, field, str(value)),)
+
+    return make
+
+
+def _note(printer: Printer, kind: str, line: Line) -> str:
+    """A note below the description, on half of the lines."""
+    style, rng = printer.look.style, printer.rng
+    if rng.random() > 0.5:
+        return ""
+    if kind == "order":
+        return f"{style.word('order_reference')} {printer.noise_number()} / {line['number']}"
+    if kind == "date":
+        return f"{style.word('delivery_date')}: {printer.day(printer.near_day())}"
+    if kind == "gtin":
+        return f"GTIN {10**12 + int(rng.random() * 9 * 10**12)}"
+    others = style.synonyms("other_pairs")
+    word = others[int(rng.random() * len(others))]
+    return f"{word}: {printer.noise_number()}" if kind == "noise" else f"* {word} {'ABCDE'[int(rng.random() * 5)]}"
+
+
+class LineTable:
+    """The table of one document while it is drawn on a sheet."""
+
+    def __init__(self, sheet: Sheet, printer: Printer, x: float, width: float) -> None:
+        self.sheet, self.printer, self.x, self.look = sheet, printer, x, table_look(printer)
+        look = self.look
+        self.lines: list[Line] = printer.facts["lines"]
+        self.flexible = look.names.index("description")
+        makers, ink = look.makers, look.ink
+        self.values = [[make(printer, line) for make in makers] for line in self.lines]
+        self.cells = [[fitted(value, ink) for value in row] for row in self.values]
+        self.widths = self._widths(width)
+        self.edges = [x]
+        for one in self.widths:
+            self.edges.append(self.edges[-1] + one)
+        self.right = self.edges[-1]
+        self.high = CAP_HEIGHT * ink.size
+        self.step = self.high + printer.look.leading * ink.size
+
+    def _widths(self, width: float) -> list[float]:
+        """As wide as the widest cell; the description has the rest."""
+        look, flexible = self.look, self.flexible
+        found = [max([one[0] for one in column]) for column in zip(look.headings_fitted, *self.cells, strict=True)]
+        found[flexible] = max(_LEAST_DESCRIPTION, look.headings_fitted[flexible][0])
+        pad = 2 * look.cell_x
+        found = [one + pad for one in found]
+        rest = width - sum(found)
+        if rest < 0:
+            raise no_room("the line table", self.printer)
+        found[flexible] += rest
+        return found
+
+    def draw(self, y: float) -> float:
+        """Draw header and rows from y on; returns the lower edge, perhaps on a later page."""
+        look, sheet, printer = self.look, self.sheet, self.printer
+        top = y
+        if look.has_header:
+            y = self._header(y)
+        total = Decimal(0)
+        for index, (line, row) in enumerate(zip(self.lines, self.cells, strict=True)):
+            note = _note(printer, look.note, line) if look.note else ""
+            room = self.widths[self.flexible] - 2 * look.cell_x
+            parts = [row[self.flexible]]
+            if parts[0][0] > room + 0.01:
+                parts = self._broken(self.values[index][self.flexible], look.ink, room)
+            notes = self._broken(((note, "", ""),), look.small, room) if note else []
+            height = 2 * look.cell_y + self.high + self.step * (len(parts) + len(notes) - 1)
+            keep = 14.0 if look.carried else 0.0
+            if y + height + keep > sheet.bottom:
+                self._columns(top, y)
+                if look.carried:
+                    self._carry(y, total)
+                y = top = sheet.turn()
+                if look.repeats_header and look.has_header:
+                    y = self._header(y)
+                if look.carried:
+                    y = self._carry(y, total)
+                if y + height > sheet.bottom:
+                    raise no_room("a row of the line table", printer)
+            if look.fill == _FILLS[4] and index % 2:
+                sheet.canvas.fill(self.x, y, self.right - self.x, height, _HEAD_FILL[look.fill])
+            self._row(index, row, parts, notes, y)
+            y += height
+            if look.has_rows:
+                sheet.canvas.rule(self.x, y, self.right, y, gray=look.gray)
+            if look.carried:
+                total += Decimal(line["net_amount"])
+        self._columns(top, y)
+        return y
+
+    def _header(self, y: float) -> float:
+        look, canvas = self.look, self.sheet.canvas
+        lines = [self._heading_lines(column) for column in range(len(look.names))]
+        height = 2 * look.cell_y + self.high + self.step * (max(map(len, lines)) - 1)
+        if look.fill in _HEAD_FILL:
+            canvas.fill(self.x, y, self.right - self.x, height, _HEAD_FILL[look.fill])
+        for column, parts in enumerate(lines):
+            baseline = y + look.cell_y + self.high
+            for part in parts:
+                self._cell(canvas, column, baseline, part, look.heading_ink, -1, 0)
+                baseline += self.step
+        if look.has_rows:
+            canvas.rule(self.x, y, self.right, y, gray=look.gray)
+            canvas.rule(self.x, y + height, self.right, y + height, gray=look.gray)
+        return y + height
+
+    def _heading_lines(self, column: int) -> list[Fitted]:
+        value = self.look.headings_fitted[column]
+        room = self.widths[column] - 2 * self.look.cell_x
+        return [value] if value[0] <= room + 0.01 else self._broken(self.look.headings[column], self.look.heading_ink, room)
+
+    def _cell(self, canvas: Canvas, column: int, baseline: float, value: Fitted, ink: Ink, line: int, row: int) -> None:
+        look = self.look
+        side = look.sides[column]
+        if side == "left":
+            x = self.edges[column] + look.cell_x
+        elif side == "right":
+            x = self.edges[column + 1] - look.cell_x - value[0]
+        else:
+            x = (self.edges[column] + self.edges[column + 1] - value[0]) / 2
+        words = canvas.words
+        for shaped, name, canonical in value[1]:
+            start = len(words)
+            canvas.put(x, baseline, shaped, ink)
+            canvas.mentions.append((start, len(words), name, canonical, line, row, column))
+            x += shaped.advance * ink.scale
+
+    def _row(self, index: int, row: list[Fitted], parts: list[Fitted], notes: list[Fitted], y: float) -> None:
+        look, canvas, flexible, cell = self.look, self.sheet.canvas, self.flexible, self._cell
+        baseline = y + look.cell_y + self.high
+        ink = look.ink
+        for column, value in enumerate(row):
+            cell(canvas, column, baseline, value if column != flexible else parts[0], ink, index, index + 1)
+        for number, part in enumerate((*parts[1:], *notes), start=1):
+            part_ink = ink if number < len(parts) else look.small
+            cell(canvas, flexible, baseline + number * self.step, part, part_ink, index, index + 1)
+
+    def _broken(self, value: Value, ink: Ink, room: float) -> list[Fitted]:
+        """The pieces of a cell in lines that fit its column."""
+        words = [(word, name, canonical) for text, name, canonical in value for word in text.split(" ") if word]
+        advances = [ink.width(word) for word, _, _ in words]
+        if max(advances) > room + 0.01:
+            raise no_room("a description", self.printer)
+        starts = wrapped(advances, ink.width(" "), room)
+        ends = [*starts[1:], len(words)]
+        return [fitted(_merged(words[first:stop]), ink) for first, stop in zip(starts, ends, strict=True)]
+
+    def _carry(self, y: float, total: Decimal) -> float:
+        look, canvas = self.look, self.sheet.canvas
+        baseline = y + 2 + self.high
+        canvas.write(self.edges[0] + look.cell_x, baseline, look.carried, look.ink)
+        column = look.names.index("net_amount")
+        amount = self.printer.amount(str(total))
+        canvas.write(self.edges[column + 1] - look.cell_x - look.ink.width(amount), baseline, amount, look.ink)
+        return y + 14.0
+
+    def _columns(self, top: float, bottom: float) -> None:
+        if self.look.has_columns:
+            for x in self.edges:
+                self.sheet.canvas.rule(x, top, x, bottom, gray=self.look.gray)
+
+
+def _merged(words: list[tuple[str, str, str]]) -> Value:
+    """Words of one meaning as one piece."""
+    found: list[tuple[str, str, str]] = []
+    for text, name, canonical in words:
+        if found and found[-1][1:] == (name, canonical):
+            found[-1] = (f"{found[-1][0]} {text}", name, canonical)
+        else:
+            found.append((text, name, canonical))
+    return tuple(found)
