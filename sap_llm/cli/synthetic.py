@@ -39,6 +39,10 @@ Languages = Annotated[
     typer.Option("--language", help="de | en | es | fr; may be repeated; all by default", show_default=False),
 ]
 Seed = Annotated[int, typer.Option(help="same seed and profile, same bytes", min=0)]
+Tier = Annotated[
+    str | None,
+    typer.Option(help="typeset | volume | mixed; the profile's tier by default", show_default=False),
+]
 Workers = Annotated[
     int | None, typer.Option(help="processes; the profile's number by default", min=1, show_default=False)
 ]
@@ -56,6 +60,7 @@ def generate(
     types: Types = None,
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
+    tier: Tier = None,
     workers: Workers = None,
     test_layouts: Annotated[
         bool, typer.Option("--test-layouts", help="only layouts that no training set has; else none of them")
@@ -64,7 +69,7 @@ def generate(
     """Write documents as PDF with their truth as annotation JSON, and index.jsonl; run again to continue."""
     from sap_llm.synthetic.folder import INDEX, write_documents
 
-    request = _request(types, languages, seed, workers, test_layout_share=1.0 if test_layouts else 0.0)
+    request = _request(types, languages, seed, workers, tier, test_layout_share=1.0 if test_layouts else 0.0)
     with _progress_bar() as progress:
         written = write_documents(out, request, count=count, progress=progress)
     console.print(f"{count} documents, {written.made} made now, {written.kept} kept", highlight=False)
@@ -80,12 +85,13 @@ def preview(
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
     count: Annotated[int, typer.Option(help="number of documents", min=1, max=60)] = 12,
+    tier: Tier = None,
     workers: Workers = None,
 ) -> None:
     """Draw first pages with the true boxes of their fields on one sheet."""
     from sap_llm.synthetic.contact_sheet import contact_sheet
 
-    request = _request(types, languages, seed, workers)
+    request = _request(types, languages, seed, workers, tier)
     scratch = out.with_name(f"{out.name}.partial")
     try:
         scratch.touch()  # before the work: a wrong path should fail at once
@@ -104,13 +110,14 @@ def diversity(
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
     count: Annotated[int, typer.Option(help="number of documents", min=2)] = 400,
+    tier: Tier = None,
     workers: Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
 ) -> None:
     """Measure how different layouts, label words and places are, against sameness."""
     from sap_llm.synthetic.diversity import measure_diversity
 
-    request = _request(types, languages, seed, workers)
+    request = _request(types, languages, seed, workers, tier)
     with _progress_bar() as progress:
         report = measure_diversity(request, count=count, progress=progress)
     if as_json:
@@ -124,6 +131,7 @@ def _request(
     languages: Sequence[str] | None,
     seed: int,
     workers: int | None,
+    tier: str | None,
     *,
     test_layout_share: float | None = None,
 ) -> "Request":
@@ -133,7 +141,7 @@ def _request(
 
     document_types, spoken = known_types(types or ()), known_languages(languages or ())
     deployment = Deployment.load()
-    given = {"seed": seed, "workers": workers, "test_layout_share": test_layout_share}
+    given = {"seed": seed, "workers": workers, "tier": tier, "test_layout_share": test_layout_share}
     return Request(
         facts=deployment.config(BusinessFactsConfig, "business_facts", {"seed": seed}),
         documents=deployment.config(

@@ -63,8 +63,12 @@ def _known(names: Sequence[str], known: tuple[str, ...], what: str) -> tuple[str
 
 def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
     """The wanted facts of world 0, 1, 2 and so on without end; a world may have none."""
-    for number in count():
-        yield [fact for fact in fact_rows(number, request.facts) if _is_wanted(fact, request)]
+    return (facts_of_world(request, number) for number in count())
+
+
+def facts_of_world(request: Request, number: int) -> list[FactRow]:
+    """The wanted facts of one world, in the order of chains."""
+    return [fact for fact in fact_rows(number, request.facts) if _is_wanted(fact, request)]
 
 
 def wanted_facts(request: Request) -> Iterator[FactRow]:

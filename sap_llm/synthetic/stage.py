@@ -1,7 +1,8 @@
-"""The stage `synthetic_docs`: business facts to typeset documents as corpus tables.
+"""The stage `synthetic_docs`: business facts to documents as corpus tables, by one of two tiers.
 
-Configuration, the worker processes and the build function belong here; composing and typesetting do not (`layouts`,
-`typeset`). The result does not depend on the number of workers.
+Configuration, the choice of the tier, the worker processes and the build function belong here; composing and typesetting
+do not (`layouts`, `typeset`), nor writing PDF content directly (`volume`). The result does not depend on the number of
+workers.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import feather
@@ -21,14 +22,16 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
+from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import compose
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
+from sap_llm.synthetic.volume.document import draw_fact
 from sap_llm.synthetic.workers import in_order
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _DOCUMENTS_A_PART = 64
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
@@ -42,6 +45,10 @@ class SyntheticDocsConfig(StageConfig):
     """Share of documents whose title is missing or misleading."""
     foreign_language_share: float = Field(ge=0, le=1)
     """Share of layouts that speak English although the issuer's language is another."""
+    tier: Literal["typeset", "volume", "mixed"]
+    """Typst for real typesetting, direct PDF content for volume, or a share of layouts by each."""
+    volume_share: float = Field(ge=0, le=1)
+    """Share of layouts that the volume tier sets where the tier is `mixed`."""
 
 
 def is_test_world(number: int, share: float) -> bool:
@@ -113,12 +120,33 @@ def typeset_part(part: tuple[int, list[dict[str, Any]]], *, config: SyntheticDoc
     index, facts = part
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in CORPUS}
     for fact in facts:
-        for name, rows in typeset_fact(fact, config).items():
+        for name, rows in make_document(fact, config).items():
             tables[name].extend(rows)
     for name, schema in CORPUS.items():
         feather.write_feather(
             conform(tables[name], schema), folder / f"{index:07d}.{name}.arrow", compression="uncompressed"
         )
+
+
+def make_document(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]]:
+    """Corpus rows of one fact by the tier of its layout; a document that cannot be made becomes a quarantine row.
+
+    What the volume tier cannot draw (special papers, values without room in the layout) is typeset.
+    """
+    if config.tier != "typeset" and fact["document_type"] in trade_classes():
+        payload = json.loads(fact["payload"])
+        style = issuer_style(fact, payload, config)
+        if config.tier == "volume" or _is_volume(config.seed, style.seed, config.volume_share):
+            drawn = draw_fact(fact, payload, style, seed=config.seed, untitled_share=config.untitled_share)
+            if drawn is not None:
+                return drawn
+    return typeset_fact(fact, config)
+
+
+@lru_cache(maxsize=4096)
+def _is_volume(seed: int, layout: str, share: float) -> bool:
+    """Whether the volume tier sets a layout: all its documents come by one tier."""
+    return random.Random(f"tier/{seed}/{layout}").random() < share
 
 
 def typeset_fact(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]]:
@@ -164,19 +192,22 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: f
 
 def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: SyntheticDocsConfig) -> Style:
     """The style of the party that wrote the document; its kinds of document come from different systems."""
-    key = f"{config.seed}/{fact['world']}/{fact['issuer']}/{fact['document_type']}"
-    rng = random.Random(f"issuer/{key}")
-    is_test = is_test_world(fact["world_number"], config.test_layout_share)
-    language = fact["language"]
-    if rng.random() < config.foreign_language_share:
-        language = "en"
     party = next(party for party in (payload["seller"], payload["buyer"]) if party["key"] == fact["issuer"])
+    return _style(
+        f"{config.seed}/{fact['world']}/{fact['issuer']}/{fact['document_type']}",
+        fact["language"],
+        party["country"],
+        is_test_world(fact["world_number"], config.test_layout_share),
+        config.foreign_language_share,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _style(key: str, language: str, country: str, is_test: bool, foreign_language_share: float) -> Style:
+    rng = random.Random(f"issuer/{key}")
+    if rng.random() < foreign_language_share:
+        language = "en"
     seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
-    return _style(seed, language, party["country"], is_test)
-
-
-@lru_cache(maxsize=256)
-def _style(seed: str, language: str, country: str, is_test: bool) -> Style:
     return Style(seed=seed, language=language, country=country, is_test=is_test)
 
 

@@ -3,7 +3,6 @@
 Trying a look, and smaller or more complete ones where a value does not fit, belongs here; drawing does not (`pages`).
 """
 
-import json
 from collections.abc import Mapping
 from random import Random
 from typing import Any
@@ -19,21 +18,21 @@ from sap_llm.synthetic.volume.printing import Printer
 from sap_llm.synthetic.volume.truth import ReadPage, truth_of
 
 _SCALES = (1.0, 0.97, 0.92, 0.84, 0.74)
-_MARGIN = 0.05  # points: a page whose reading order hangs on less is set in another size
+_MARGIN = 0.02  # points: a page whose reading order hangs on less is set in another size
 
 
 def draw_fact(
-    fact: Mapping[str, Any], style: Style, *, seed: int, untitled_share: float
+    fact: Mapping[str, Any], payload: dict[str, Any], style: Style, *, seed: int, untitled_share: float
 ) -> dict[str, list[Row]] | None:  # fmt: skip
     """Corpus rows of one fact; None where no page of the style can hold its values.
 
     Args:
         fact: A row of `facts.FACTS` of a class that `classes` knows.
+        payload: Its payload, parsed; it is not changed.
         style: The issuer's.
         seed: Of the configuration.
         untitled_share: Share of documents whose title is missing or misleading.
     """
-    payload = json.loads(fact["payload"])
     found = _drawn(fact, payload, style, seed, untitled_share)
     if found is None:
         return None
@@ -60,6 +59,9 @@ def _drawn(
             look = look_of(
                 style.seed, style.language, style.country, style.is_test, fact["document_type"], scale, family
             )
+            if not family and look.faces[0].lacks(fact["payload"]):
+                family = COMPLETE
+                continue
             rng = Random(f"document/{seed}/{fact['document_id']}")  # the same for each try
             printer = Printer(fact, payload, look, rng, is_titled=rng.random() >= untitled_share)
             try:

@@ -14,6 +14,9 @@ from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Piece, Printer, Value
 
 
+_SMALLER = (0.9, 0.8, 0.7)
+
+
 def no_room(what: str, printer: Printer) -> NoRoomError:
     """The error of a value that does not fit."""
     return NoRoomError(f"{what} does not fit on the page", where=printer.look.style.seed, remedy="Set it smaller.")
@@ -102,7 +105,12 @@ def set_words(
         return 0.0
     advances = [ink.width(word) for word in words]
     space = ink.width(" ")
-    if max(advances) > width + 0.5:
+    widest = max(advances)
+    if widest > width:  # a long word is set smaller, as far as that can be read
+        for share in _SMALLER:
+            if widest * share <= width:
+                smaller = look.ink(ink.size * share, is_bold=ink.face is look.bold.face, colour=ink.colour)
+                return set_words(canvas, x, y, width, value, smaller, look, spacing=spacing)
         raise NoRoomError(f"{max(words, key=len)!r} is wider than its column", where=look.style.seed, remedy="Set it smaller.")
     starts = wrapped(advances, space, width)
     step = CAP_HEIGHT * ink.size + (spacing or look.leading * ink.size)

@@ -6,6 +6,7 @@ PDFium computes, so that a box made here and a box that the reader finds are the
 """
 
 import io
+import re
 import zlib
 from dataclasses import dataclass
 from functools import cache
@@ -64,6 +65,8 @@ class Face:
         self.name = path.stem.replace("-", "")
         self._file = _subset(path)
         self._codes = {letter: f"{glyph.number:04X}" for letter, glyph in self._file.glyphs.items()}
+        missing = "".join(map(chr, sorted(_LETTERS - self._file.glyphs.keys())))
+        self._missing = re.compile(f"[{re.escape(missing)}]") if missing else None
         self._shaped: dict[str, Shaped] = {}
         self._words: dict[str, tuple[float, float, float, float, float]] = {}
 
@@ -114,6 +117,10 @@ class Face:
             bottom = max(bottom, -glyph.bottom)
             pen += glyph.advance + tracking
         return pen, left, top, right, bottom
+
+    def lacks(self, text: str) -> bool:
+        """Whether the face lacks a Latin letter of a text; a quick look before a long document."""
+        return self._missing is not None and self._missing.search(text) is not None
 
     def objects(self, first: int) -> list[bytes]:
         """The five objects of the font in a PDF file, numbered from `first`; the first is the font itself."""
