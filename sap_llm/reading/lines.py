@@ -14,7 +14,6 @@ from sap_llm.schema.page import Lines
 _SAME_LINE = 0.35  # of the character height: baselines of one visual line differ by less
 
 
-
 def order_words(boxes: npt.NDArray[Any], *, baselines: npt.NDArray[Any] | None = None) -> tuple[Lines, Lines]:
     """Reading order and visual line of words.
 

@@ -1,7 +1,7 @@
 """What a document of a class consists of: issuers, pairs, columns, prices, sums, payment.
 
-The reader of `data/classes.yaml`, by which every way of setting pages goes; a class is changed there. The words of labels
-are not here (`style.labels`), nor facts (`chains`).
+The reader of `data/classes.yaml`, by which every way of setting pages goes; a class is changed there. The words of
+labels are not here (`style.labels`), nor facts (`chains`).
 """
 
 from functools import cache

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from sap_llm.storage.build import Progress, silent
 from sap_llm.synthetic.request import FactRow, Request, wanted_facts
 from sap_llm.synthetic.rows import Row
-from sap_llm.synthetic.stage import make_draft, make_document
+from sap_llm.synthetic.stage import make_document, make_draft
 from sap_llm.synthetic.style import Style, labels
 from sap_llm.synthetic.workers import in_order
 

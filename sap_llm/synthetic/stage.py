@@ -1,8 +1,8 @@
 """The stage `synthetic_docs`: business facts to documents as corpus tables, by one of two tiers.
 
-Configuration, the choice of the tier, the worker processes and the build function belong here; composing and typesetting
-do not (`layouts`, `typeset`), nor writing PDF content directly (`volume`). The result does not depend on the number of
-workers.
+Configuration, the choice of the tier, the worker processes and the build function belong here; composing and
+typesetting do not (`layouts`, `typeset`), nor writing PDF content directly (`volume`). The result does not depend on
+the number of workers.
 """
 
 import json

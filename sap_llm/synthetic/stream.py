@@ -1,20 +1,17 @@
 """The generator as an endless iterable for training: documents in a fixed order, disjoint by worker, resumable.
 
-Positions, their saving and the adapter for data loaders belong here; which documents a request means does not
-(`request`), nor making them (`stage`). A worker makes the worlds whose number leaves its own as remainder, so what one
-worker gives does not depend on the speed of the others.
+Positions and their saving belong here; which documents a request means does not (`request`), nor making them
+(`stage`), nor handing them to PyTorch (`loader`). A worker makes the worlds whose number leaves its own as remainder, so
+what one worker gives does not depend on the speed of the others.
 """
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.synthetic.request import Request, facts_of_world
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.stage import make_document
-
-if TYPE_CHECKING:
-    from torch.utils.data import IterableDataset
 
 
 class StreamState(TypedDict):
@@ -80,16 +77,3 @@ class DocumentStream:
                 remedy="Continue with as many workers as before.",
             )
         own.update(state)
-
-
-def torch_dataset(request: Request) -> "IterableDataset[dict[str, list[Row]]]":
-    """The stream as a dataset for `torch.utils.data.DataLoader`; each of its workers takes its own worlds."""
-    from torch.utils.data import IterableDataset, get_worker_info
-
-    class _Documents(IterableDataset[dict[str, list[Row]]]):
-        def __iter__(self) -> Iterator[dict[str, list[Row]]]:
-            about = get_worker_info()
-            worker, workers = (about.id, about.num_workers) if about else (0, 1)
-            return iter(DocumentStream(request, worker=worker, workers=workers))
-
-    return _Documents()

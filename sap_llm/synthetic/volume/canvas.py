@@ -131,7 +131,7 @@ class Canvas:
             self.blocks.append((start + offset, stop + offset, kind))
 
     def places(self) -> Boxes:
-        """Left, top, right, bottom and baseline of all words, [n, 5], as the file says them: in hundredths of a point."""
+        """Left, top, right, bottom and baseline of all words, [n, 5], in the hundredths of points that the file has."""
         if not self.words:
             return np.zeros((0, 5))
         runs, counts = self._run_table()

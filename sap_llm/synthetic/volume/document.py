@@ -42,7 +42,12 @@ def draw_fact(
     return tables_of(
         fact,
         document=document_row(
-            fact, layout=style.seed, is_test=style.is_test, language=style.language, page_count=len(pages), sha256=sha256
+            fact,
+            layout=style.seed,
+            is_test=style.is_test,
+            language=style.language,
+            page_count=len(pages),
+            sha256=sha256,
         ),
         pages=[page.row(fact["document_id"], look.width, look.height) for page in pages],
         truth=truth_of(pages, payload["lines"]),

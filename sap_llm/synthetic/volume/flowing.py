@@ -13,7 +13,6 @@ from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Piece, Printer, Value
 
-
 _SMALLER = (0.9, 0.8, 0.7)
 
 
@@ -76,57 +75,58 @@ def set_value(
 
 
 def set_words(
-    canvas: Canvas, x: float, y: float, width: float, value: Sequence[Piece], ink: Ink, look: Look, *, spacing: float = 0.0
+    canvas: Canvas, x: float, y: float, width: float, value: Sequence[Piece], ink: Ink, look: Look
 ) -> float:  # fmt: skip
     """Words of pieces in as many lines as they need; returns the height.
 
-    Args:
-        canvas: Where to.
-        x: Left edge.
-        y: Upper edge.
-        width: Of the column.
-        value: A piece that ends in a letter is followed by a space; one that begins with punctuation is glued.
-        ink: Of all words.
-        look: Gives the leading.
-        spacing: Between lines in points, instead of the look's leading.
+    A piece that begins with punctuation is glued to the one before. A word that is wider than the column makes all of
+    them smaller.
+
+    Raises:
+        NoRoomError: A word would have to be too small to be read.
     """
-    words: list[str] = []
-    owners: list[int] = []
-    for index, (text, _, _) in enumerate(value):
-        for number, word in enumerate(text.split(" ")):
-            if not word:
-                continue
-            if words and number == 0 and _GLUED.match(text) and owners[-1] != index:
-                words[-1] += word
-                continue
-            words.append(word)
-            owners.append(index)
+    words, owners = _words(value)
     if not words:
         return 0.0
     advances = [ink.width(word) for word in words]
-    space = ink.width(" ")
     widest = max(advances)
-    if widest > width:  # a long word is set smaller, as far as that can be read
-        for share in _SMALLER:
-            if widest * share <= width:
-                smaller = look.ink(ink.size * share, is_bold=ink.face is look.bold.face, colour=ink.colour)
-                return set_words(canvas, x, y, width, value, smaller, look, spacing=spacing)
-        raise NoRoomError(f"{max(words, key=len)!r} is wider than its column", where=look.style.seed, remedy="Set it smaller.")
-    starts = wrapped(advances, space, width)
-    step = CAP_HEIGHT * ink.size + (spacing or look.leading * ink.size)
+    if widest > width:
+        return set_words(canvas, x, y, width, value, _smaller(look, ink, width / widest), look)
+    starts = wrapped(advances, ink.width(" "), width)
+    step = CAP_HEIGHT * ink.size + look.leading * ink.size
     baseline = y + CAP_HEIGHT * ink.size - step
     for first, stop in zip(starts, [*starts[1:], len(words)], strict=True):
         baseline += step
-        at = len(canvas.words)
+        at = len(canvas.words) - first
         canvas.write(x, baseline, " ".join(words[first:stop]), ink)
         begin = first
         for position in range(first + 1, stop + 1):
             if position == stop or owners[position] != owners[begin]:
                 _, name, canonical = value[owners[begin]]
                 if name:
-                    canvas.mentions.append((at + begin - first, at + position - first, name, canonical, -1, -1, -1))
+                    canvas.mentions.append((at + begin, at + position, name, canonical, -1, -1, -1))
                 begin = position
     return baseline - y
+
+
+def _words(value: Sequence[Piece]) -> tuple[list[str], list[int]]:
+    """Words of pieces, and which piece each is of."""
+    words: list[str] = []
+    owners: list[int] = []
+    for index, (text, _, _) in enumerate(value):
+        found = text.split()
+        if words and _GLUED.match(text):
+            words[-1] += found.pop(0)
+        words += found
+        owners += [index] * len(found)
+    return words, owners
+
+
+def _smaller(look: Look, ink: Ink, share: float) -> Ink:
+    for step in _SMALLER:
+        if step <= share:
+            return look.ink(ink.size * step, is_bold=ink.face is look.bold.face, colour=ink.colour)
+    raise NoRoomError("a word is wider than its column", where=look.style.seed, remedy="Set it smaller.")
 
 
 _GLUED = re.compile(r"[.,;:!?)\]%]")

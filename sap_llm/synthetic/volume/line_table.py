@@ -24,6 +24,7 @@ Line = dict[str, Any]
 CellMaker = Callable[[Printer, Line], Value]
 _NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
 _LEAST_DESCRIPTION = 62.0  # points
+_CARRIED = 14.0  # points that a carried sum takes
 _RULES = ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)")
 _FILLS = (
     "none", "none", "none", "(_,y)=>if y==0{luma(225)}", "(_,y)=>if calc.even(y){luma(243)}",
@@ -65,7 +66,9 @@ def table_look(printer: Printer) -> TableLook:
 def _table_look(printer: Printer) -> TableLook:
     look = printer.look
     style = look.style
-    names = tuple(name for name in columns(look.draft({}, "EUR", "columns")) if name in _CELLS or column_place(name, look.kind))
+    names = tuple(
+        name for name in columns(look.draft({}, "EUR", "columns")) if name in _CELLS or column_place(name, look.kind)
+    )
     size = look.size * style.number("table_size", 0.85, 1.02)
     rules = style.pick("rules", _RULES)
     heading_ink = look.ink(size, is_bold=style.chance("heading_bold", 0.65))
@@ -205,7 +208,9 @@ def _additional(look: Look, name: str) -> CellMaker:
         value = line.get(key)
         if not value:
             return NOTHING
-        printed = printer.day(value) if kind == "date" else printer.amount(value, 0) if kind == "quantity" else str(value)
+        printed = (
+            printer.day(value) if kind == "date" else printer.amount(value, 0) if kind == "quantity" else str(value)
+        )
         return ((printed, field, str(value)),)
 
     return make
@@ -261,31 +266,17 @@ class LineTable:
 
     def draw(self, y: float) -> float:
         """Draw header and rows from y on; returns the lower edge, perhaps on a later page."""
-        look, sheet, printer = self.look, self.sheet, self.printer
+        look, sheet = self.look, self.sheet
         top = y
         if look.has_header:
             y = self._header(y)
         total = Decimal(0)
         for index, (line, row) in enumerate(zip(self.lines, self.cells, strict=True)):
-            note = _note(printer, look.note, line) if look.note else ""
-            room = self.widths[self.flexible] - 2 * look.cell_x
-            parts = [row[self.flexible]]
-            if parts[0][0] > room + 0.01:
-                parts = self._broken(self.values[index][self.flexible], look.ink, room)
-            notes = self._broken(((note, "", ""),), look.small, room) if note else []
+            parts, notes = self._flexible(index, line)
             height = 2 * look.cell_y + self.high + self.step * (len(parts) + len(notes) - 1)
-            keep = 14.0 if look.carried else 0.0
-            if y + height + keep > sheet.bottom:
+            if y + height + (_CARRIED if look.carried else 0.0) > sheet.bottom:
                 self._columns(top, y)
-                if look.carried:
-                    self._carry(y, total)
-                y = top = sheet.turn()
-                if look.repeats_header and look.has_header:
-                    y = self._header(y)
-                if look.carried:
-                    y = self._carry(y, total)
-                if y + height > sheet.bottom:
-                    raise no_room("a row of the line table", printer)
+                top, y = self._turn(y, height, total)
             if look.fill == _FILLS[4] and index % 2:
                 sheet.canvas.fill(self.x, y, self.right - self.x, height, _HEAD_FILL[look.fill])
             self._row(index, row, parts, notes, y)
@@ -296,6 +287,28 @@ class LineTable:
                 total += Decimal(line["net_amount"])
         self._columns(top, y)
         return y
+
+    def _flexible(self, index: int, line: Line) -> tuple[list[Fitted], list[Fitted]]:
+        """The lines of a row's description, and of the note below it."""
+        look, value = self.look, self.cells[index][self.flexible]
+        room = self.widths[self.flexible] - 2 * look.cell_x
+        note = _note(self.printer, look.note, line) if look.note else ""
+        parts = [value] if value[0] <= room else self._broken(self.values[index][self.flexible], look.ink, room)
+        return parts, self._broken(((note, "", ""),), look.small, room) if note else []
+
+    def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
+        """Go on on the next page, with the sum carried over and the header; upper edge of the table and of the row."""
+        look = self.look
+        if look.carried:
+            self._carry(y, total)
+        y = top = self.sheet.turn()
+        if look.repeats_header and look.has_header:
+            y = self._header(y)
+        if look.carried:
+            y = self._carry(y, total)
+        if y + height > self.sheet.bottom:
+            raise no_room("a row of the line table", self.printer)
+        return top, y
 
     def _header(self, y: float) -> float:
         look, canvas = self.look, self.sheet.canvas
@@ -316,7 +329,11 @@ class LineTable:
     def _heading_lines(self, column: int) -> list[Fitted]:
         value = self.look.headings_fitted[column]
         room = self.widths[column] - 2 * self.look.cell_x
-        return [value] if value[0] <= room + 0.01 else self._broken(self.look.headings[column], self.look.heading_ink, room)
+        return (
+            [value]
+            if value[0] <= room + 0.01
+            else self._broken(self.look.headings[column], self.look.heading_ink, room)
+        )
 
     def _cell(self, canvas: Canvas, column: int, baseline: float, value: Fitted, ink: Ink, line: int, row: int) -> None:
         look = self.look
@@ -361,7 +378,7 @@ class LineTable:
         column = look.names.index("net_amount")
         amount = self.printer.amount(str(total))
         canvas.write(self.edges[column + 1] - look.cell_x - look.ink.width(amount), baseline, amount, look.ink)
-        return y + 14.0
+        return y + _CARRIED
 
     def _columns(self, top: float, bottom: float) -> None:
         if self.look.has_columns:

@@ -5,17 +5,18 @@ Fonts, sizes, margins and label wording of a style, and the fragments that never
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import FAMILIES, TEST_FAMILIES
+from sap_llm.synthetic.markup import Mark
 from sap_llm.synthetic.style import Style
 from sap_llm.synthetic.volume.canvas import BLACK, Canvas, Fragment, Ink, NoRoomError, drawn
 from sap_llm.synthetic.volume.fonts import face
-from sap_llm.synthetic.volume.markup_art import Painter, Setting, parse
+from sap_llm.synthetic.volume.markup_art import Node, Painter, Setting, parse
 
 FONTS = (
     "DejaVu Sans", "DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral", "STIXGeneral", "HK Grotesk",
@@ -110,8 +111,9 @@ class Look:
             node = parse(source)
             for zoom in _ZOOMS:
                 setting = replace(self.setting, zoom=zoom, size=self.size * zoom)
+                paint = partial(_paint, node=node, marks=draft.sheet.marks, width=width, setting=setting)
                 try:  # on a canvas of its own, for what is half drawn stays
-                    inner = drawn(lambda scratch: Painter(scratch, draft.sheet.marks).draw(node, 0, 0, width, setting))
+                    inner = drawn(paint)
                 except NoRoomError:
                     continue
                 canvas.stamp(inner, 0.0, 0.0)
@@ -138,14 +140,16 @@ class Look:
         return word + ending, self.ink(colour=GRAY) if style.chance(f"label_gray/{name}", 0.2) else self.text
 
 
+def _paint(canvas: Canvas, *, node: Node, marks: Sequence[Mark], width: float, setting: Setting) -> float:
+    return Painter(canvas, marks).draw(node, 0.0, 0.0, width, setting)
+
+
 def spaced(text: str) -> str:
     """The text with plain spaces: the fonts have no others, and readers part words at each kind."""
     return text.replace("\u00a0", " ").replace("\u202f", " ")
 
 
 @lru_cache(maxsize=512)
-def look_of(
-    seed: str, language: str, country: str, is_test: bool, kind: str, scale: float, family: str
-) -> Look:
+def look_of(seed: str, language: str, country: str, is_test: bool, kind: str, scale: float, family: str) -> Look:
     """The look of a style; the last ones are kept."""
     return Look(Style(seed=seed, language=language, country=country, is_test=is_test), kind, scale, family)

@@ -58,7 +58,9 @@ def _parse(source: str, at: int) -> tuple[Node, int]:
     if source.startswith('"', at):
         literal = _STRING.match(source, at)
         assert literal is not None
-        return Node("", text=re.sub(r"\\(.)", lambda found: {"n": "\n"}.get(found[1], found[1]), literal[1])), literal.end()
+        return Node(
+            "", text=re.sub(r"\\(.)", lambda found: {"n": "\n"}.get(found[1], found[1]), literal[1])
+        ), literal.end()
     if source.startswith("(", at):
         parts = []
         while True:
@@ -77,7 +79,7 @@ def _parse(source: str, at: int) -> tuple[Node, int]:
         key = re.match(r"([a-z-]+):", argument)
         if key:
             named[key[1]] = argument[key.end() :]
-        elif argument.startswith(('"', "(")) or _NAME.match(argument) and "(" in argument:
+        elif argument.startswith(('"', "(")) or (_NAME.match(argument) and "(" in argument):
             parts.append(_parse(source, at)[0])
         else:
             parts.append(Node("raw", text=argument))
@@ -232,7 +234,9 @@ class Painter:
             y += height + row_gap
         return max(0.0, y - row_gap - top)
 
-    def _widths(self, tracks: list[str], cells: list[Node], width: float, inset: float, setting: Setting) -> list[float]:
+    def _widths(
+        self, tracks: list[str], cells: list[Node], width: float, inset: float, setting: Setting
+    ) -> list[float]:
         """Of columns: fixed, as wide as their contents, or shares of the rest; none narrower than its longest word."""
         count = len(tracks)
         least, found = [], []

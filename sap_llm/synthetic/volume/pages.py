@@ -82,16 +82,17 @@ class Composition:
     def tail(self, y: float, x: float = -1.0, width: float = 0.0) -> None:
         """Introduction, line table, sums, payment and closing texts."""
         x, width = (x, width) if width else (self.x, self.width)
-        y = self._text(intro, x, y, width)
+        y = self.text(intro, x, y, width)
         y = self.lines(y, x, width)
         y = self.sums(y, x, width)
         parts = [payment, notes]
         if self.style.chance("notes_first", 0.2):
             parts.reverse()
         for part in parts:
-            y = self._text(part, x, y, width)
+            y = self.text(part, x, y, width)
 
-    def _text(self, draw: Callable[..., float], x: float, y: float, width: float) -> float:
+    def text(self, draw: Callable[..., float], x: float, y: float, width: float) -> float:
+        """Sentences, if the document has them; the edge is that of the next block."""
         lower = self.sheet.place(partial(draw, self.printer), x, y, width, "text")
         return self.below(lower) if lower != y else y
 
@@ -238,7 +239,10 @@ def form(page: Composition) -> None:
     half = width / 2
     sections = [(partial(party_form, role=role), f"form/{role}") for role in page.both()]
     if style.chance("form_beside", 0.25):
-        y = max(page.party(build, name, x + index * half, y, half - 7, "address") for index, (build, name) in enumerate(sections))
+        y = max(
+            page.party(build, name, x + index * half, y, half - 7, "address")
+            for index, (build, name) in enumerate(sections)
+        )
         y = page.below(y)
     else:
         for build, name in sections:
@@ -333,13 +337,13 @@ def sums_first(page: Composition) -> None:
     y = page.below(page.put_title(x, page.sheet.top, width))
     y = page.below(page.put_info(x, y, width))
     y = page.sums(y, x, width)
-    y = page._text(payment, x, y, width)
+    y = page.text(payment, x, y, width)
     y = page.lines(y, x, width)
     if y + 130 > page.sheet.bottom:
         y = page.sheet.turn()
     half = width / 2
     lower = max(page.box(role, x + index * half, y, half - 14) for index, role in enumerate(page.both()))
-    page._text(notes, x, page.below(lower), width)
+    page.text(notes, x, page.below(lower), width)
 
 
 def two_up(page: Composition) -> None:
@@ -353,7 +357,9 @@ def two_up(page: Composition) -> None:
     start = len(canvas.words)
     for role in ("seller", "buyer"):
         name = printer.facts[role]["name"]
-        at += 9 + set_value(canvas, x + half + 9, at, half - 9, ((name, f"{role}_name", name),), page.look.text, page.look)
+        at += 9 + set_value(
+            canvas, x + half + 9, at, half - 9, ((name, f"{role}_name", name),), page.look.text, page.look
+        )
     canvas.block("address", start)
     page.tail(page.below(max(left, at)))
 

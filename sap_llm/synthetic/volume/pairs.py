@@ -1,7 +1,7 @@
 """Label-value pairs of the volume tier: which ones a document shows, and the ways to arrange them.
 
-The info block and arrangements that other blocks share belong here; parties, lines and sums do not. The choices have the
-names that they have in `blocks_pairs`, so that a style words its labels alike in both tiers.
+The info block and arrangements that other blocks share belong here; parties, lines and sums do not. The choices have
+the names that they have in `blocks_pairs`, so that a style words its labels alike in both tiers.
 """
 
 from collections.abc import Callable
@@ -27,8 +27,7 @@ RESERVED = ("below", "stacked_labels", "table_row")
 def info_pairs(printer: Printer, *, has_number: bool, has_date: bool) -> list[Pair]:
     """The pairs of the info block in the look's order, without those that have no value on this document."""
     makers = printer.look.once(f"info/{has_number}/{has_date}", lambda: _makers(printer.look, has_number, has_date))
-    found = [(word, value) for word, maker in makers if (value := maker(printer))]
-    return found
+    return [(word, value) for word, maker in makers if (value := maker(printer))]
 
 
 def _makers(look: Look, has_number: bool, has_date: bool) -> list[tuple[str, Maker]]:
@@ -37,7 +36,9 @@ def _makers(look: Look, has_number: bool, has_date: bool) -> list[tuple[str, Mak
     if has_number:
         found.append((_word(look, "number", kind), _number))
     if has_date:
-        found.append((_word(look, "date", kind), lambda printer: printer.date("document_date", printer.facts["document_date"])))
+        found.append(
+            (_word(look, "date", kind), lambda printer: printer.date("document_date", printer.facts["document_date"]))
+        )
     optional = [name for name, share in class_spec(kind).pairs.items() if style.chance(f"info/{name}", share)]
     if style.chance("info_shuffled", 0.5):
         style.rng("info_order").shuffle(optional)
@@ -116,8 +117,8 @@ def _noise(look: Look) -> list[tuple[str, Maker]]:
         shown = style.pick("empty", ("-", "", "n/a", "---")) or "-"
         found.append((word, lambda _: ((shown, "", ""),)))
     count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
-    for name in style.rng("other_date_names").sample(style.synonyms("other_dates"), count):
-        found.append((name, lambda printer: printer.date("", printer.near_day())))
+    names = style.rng("other_date_names").sample(style.synonyms("other_dates"), count)
+    found += [(name, _near_day) for name in names]
     found += _codes(look)
     rng = style.rng("noise_names")
     for name in rng.sample(style.synonyms("other_pairs"), style.pick("noise_pairs", (0, 0, 0, 1, 1, 2, 3, 5))):
@@ -126,6 +127,10 @@ def _noise(look: Look) -> list[tuple[str, Maker]]:
         if style.chance(f"info/{concept}", share):
             found.append((_word(look, concept), _contact(concept)))
     return found
+
+
+def _near_day(printer: Printer) -> Value:
+    return printer.date("", printer.near_day())
 
 
 def _contact(concept: str) -> Maker:
@@ -202,12 +207,18 @@ class _Arranged:
     def _labels_width(self) -> float:
         return max(ink.width(word) for word, ink, _ in self.rows)
 
-    def _two(self, labels_width: float, between: float, values_width: float, side: str, gap: float, inset: float) -> float:
+    def _two(
+        self, labels_width: float, between: float, values_width: float, side: str, gap: float, inset: float
+    ) -> float:
         """Rows of a label and a value; what is too wide is broken."""
         y = self.y
         for word, ink, value in self.rows:
             y += inset
-            left = set_value(self.canvas, self.x + inset, y, labels_width, ((word, "", ""),), ink, self.look) if word else 0.0
+            left = (
+                set_value(self.canvas, self.x + inset, y, labels_width, ((word, "", ""),), ink, self.look)
+                if word
+                else 0.0
+            )
             at = self.x + inset + labels_width + between
             right = set_value(self.canvas, at, y, values_width, value, self.look.text, self.look, side=side)
             y += max(left, right, self.line) + inset + gap
@@ -234,7 +245,9 @@ class _Arranged:
     def above(self) -> float:
         """Each label above its value, one to four beside each other."""
         count = self.look.style.pick(f"across/{self.name}", (1, 2, 2, 3, 4))
-        return self._cells(min(count, 2 if self.width < 0.66 * self.look.inner else 4), self.gap + 3, 0.0, is_framed=False)
+        return self._cells(
+            min(count, 2 if self.width < 0.66 * self.look.inner else 4), self.gap + 3, 0.0, is_framed=False
+        )
 
     def boxed_above(self) -> float:
         """The same in frames."""
@@ -261,7 +274,9 @@ class _Arranged:
         word, ink, value = row
         label: Value = ((word, "", ""),) if word else NOTHING
         small = self.look.ink(ink.size * 0.8, colour=ink.colour) if is_below else ink
-        first, second = ((value, self.look.text), (label, small)) if is_below else ((label, ink), (value, self.look.text))
+        first, second = (
+            ((value, self.look.text), (label, small)) if is_below else ((label, ink), (value, self.look.text))
+        )
         y += set_value(self.canvas, x, y, width, first[0], first[1], self.look) if first[0] else 0.0
         return y + 3 + set_value(self.canvas, x, y + 3, width, second[0], second[1], self.look) if second[0] else y
 
@@ -311,7 +326,10 @@ class _Arranged:
                 else:
                     x = self.canvas.write(x, y, between, self.look.text)
             if natural > self.width:
-                y += set_value(self.canvas, self.x, y - self.line, self.width, value, self.look.text, self.look) - self.line
+                y += (
+                    set_value(self.canvas, self.x, y - self.line, self.width, value, self.look.text, self.look)
+                    - self.line
+                )
                 x = end
                 continue
             if word:
@@ -340,7 +358,9 @@ class _Arranged:
     def stacked_labels(self) -> float:
         """Labels and values in two columns that stand apart."""
         labels_width = min(self._labels_width(), 0.5 * self.width)
-        return self._two(labels_width, 22, self.width - labels_width - 22, "left", self.look.leading * self.look.size, 0.0)
+        return self._two(
+            labels_width, 22, self.width - labels_width - 22, "left", self.look.leading * self.look.size, 0.0
+        )
 
     def table_row(self) -> float:
         """Four labels in a row with their values below, the rest in columns."""
@@ -356,5 +376,3 @@ class _Arranged:
 _ARRANGERS: dict[str, Callable[[_Arranged], float]] = {
     name: getattr(_Arranged, name) for name in (*ARRANGEMENTS, *RESERVED)
 }
-
-

@@ -55,10 +55,10 @@ def pdf_file(contents: Sequence[str], *, width: float, height: float, faces: tup
     offset = len(beginning.content)
     pages = [first + 2 + 2 * index for index in range(len(contents))]
     kids = " ".join(f"{number} 0 R" for number in pages)
+    resources = f"<</Font<<{beginning.fonts}>>>>"
     bodies = [
         f"<</Type/Catalog/Pages {first + 1} 0 R>>",
-        f"<</Type/Pages/Count {len(pages)}/Kids[{kids}]/MediaBox[0 0 {width:g} {height:g}]"
-        f"/Resources<</Font<<{beginning.fonts}>>>>>>",
+        f"<</Type/Pages/Count {len(pages)}/Kids[{kids}]/MediaBox[0 0 {width:g} {height:g}]/Resources{resources}>>",
     ]
     for number, content in zip(pages, contents, strict=True):
         bodies.append(f"<</Type/Page/Parent {first + 1} 0 R/Contents {number + 1} 0 R>>")

@@ -199,4 +199,3 @@ _PLACEHOLDERS: dict[str, Any] = {
     ),
     "noise_number": lambda printer: _text(printer.noise_number()),
 }
-

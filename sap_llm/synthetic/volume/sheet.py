@@ -82,10 +82,13 @@ class Sheet:
             if shape == "page":
                 self._page_number(canvas, number)
             elif shape == "note":
-                notes = [sentence for sentence in style.synonyms("noise") if "{" not in sentence]
-                note = look.once("head_note", lambda: style.rng("head_note").choice(notes))
-                canvas.write(look.left, 18.0, note, look.ink(look.size * 0.75))
+                canvas.write(look.left, 18.0, look.once("head_note", self._head_note), look.ink(look.size * 0.75))
         return self.pages
+
+    def _head_note(self) -> str:
+        style = self.look.style
+        note: str = style.rng("head_note").choice([one for one in style.synonyms("noise") if "{" not in one])
+        return note
 
     def _page_number(self, canvas: Canvas, number: int) -> None:
         look = self.look

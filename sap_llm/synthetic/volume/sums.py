@@ -220,7 +220,9 @@ def _center(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: floa
     labels_width, values_width = _natural(printer, rows)
     left = max(x, x + (width - labels_width - values_width - 30) / 2)
     right = min(x + width, left + labels_width + values_width + 30)
-    return _columns(printer, canvas, rows, y, left=left, right=right, gap=4.0, labels_right=True, labels_width=labels_width)
+    return _columns(
+        printer, canvas, rows, y, left=left, right=right, gap=4.0, labels_right=True, labels_width=labels_width
+    )
 
 
 def _across(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
@@ -252,7 +254,8 @@ def _grid2(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float
         if part:
             left = x + side * (half + 12)
             lower = max(
-                lower, _columns(printer, canvas, part, y, left=left, right=left + half, gap=0.0, rule="frame", inset=3.0)
+                lower,
+                _columns(printer, canvas, part, y, left=left, right=left + half, gap=0.0, rule="frame", inset=3.0),
             )
     return lower
 
@@ -285,12 +288,14 @@ def tax_table(printer: Printer, canvas: Canvas, x: float, y: float, width: float
     is_single = len(facts["taxes"]) == 1
     sign = style.pick("rate_sign", ("%", " %", ""))
     rows: list[tuple[Value, ...]] = [tuple(((head, "", ""),) for head in heads)]
-    for tax in facts["taxes"]:
-        rows.append((
+    rows += [
+        (
             ((rate(printer, tax["rate"], sign), "tax_rate" if is_single else "", tax["rate"]),),
             printer.money("net_amount" if is_single else "", tax["base"], bare=True),
             printer.money("tax_amount" if is_single else "", tax["amount"], bare=True),
-        ))  # fmt: skip
+        )
+        for tax in facts["taxes"]
+    ]
     if not is_single and style.chance("tax_table_sum", 0.5):
         rows.append((
             ((style.word("lines_amount"), "", ""),), printer.money("net_amount", facts["net_amount"], bare=True),
@@ -328,7 +333,9 @@ def payment(printer: Printer, canvas: Canvas, x: float, y: float, width: float) 
     vocabulary = labels(style.language)
     value: Value = NOTHING
     if how == "bank" and style.chance("due_sentence", 0.45):
-        value = sentence(printer, look.once("due", lambda: style.rng("due_sentence").choice(vocabulary["due_sentence"])))
+        value = sentence(
+            printer, look.once("due", lambda: style.rng("due_sentence").choice(vocabulary["due_sentence"]))
+        )
     elif style.chance("terms_line", 0.45):
         value = ((look.label(style.word("payment_terms"), "terms")[0], "", ""), *printer.terms())
     if value:

@@ -13,7 +13,6 @@ from sap_llm.reading.lines import order_with_margin
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.volume.canvas import Canvas, Mention
 
-
 _MANY = 40  # words from which on numpy is quicker than a loop
 
 
@@ -143,10 +142,9 @@ def _table(page: ReadPage, cells: dict[tuple[int, int], list[int]]) -> tuple[Row
     words = page.words
     shown, every = [], []
     last_column = 0
-    for (row, column), ids in sorted(cells.items()):
+    for (row, column), found in sorted(cells.items()):
         last_column = max(last_column, column)
-        if len(ids) > 1:
-            ids = sorted(ids)
+        ids = sorted(found) if len(found) > 1 else found
         every += ids
         shown.append(
             {

@@ -14,7 +14,7 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.synthetic.facts import BusinessFactsConfig
 from sap_llm.synthetic.request import Request
 from sap_llm.synthetic.stage import SyntheticDocsConfig
-from sap_llm.synthetic.stream import DocumentStream, torch_dataset
+from sap_llm.synthetic.stream import DocumentStream
 
 REQUEST = Request(
     facts=BusinessFactsConfig(seed=4, chains_per_world=2, lines_max=5),
@@ -84,7 +84,9 @@ def test_a_killed_reader_continues_from_its_last_saved_state(tmp_path: Path) -> 
 def test_a_data_loader_gives_each_worker_its_own_worlds() -> None:
     from torch.utils.data import DataLoader
 
-    loader = DataLoader(torch_dataset(REQUEST), batch_size=None, num_workers=2, multiprocessing_context="spawn")
+    from sap_llm.synthetic.loader import Documents
+
+    loader = DataLoader(Documents(REQUEST), batch_size=None, num_workers=2, multiprocessing_context="spawn")
     found = [rows["documents"][0]["document_id"] for rows in islice(loader, 12)]
     parts = [ids(DocumentStream(REQUEST, worker=worker, workers=2), 6) for worker in range(2)]
     assert found == [one for pair in zip(*parts, strict=True) for one in pair]

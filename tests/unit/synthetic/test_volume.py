@@ -1,7 +1,7 @@
 """The volume tier: its boxes against ink and against the reader, its truth against the facts, and its bytes.
 
-The boxes come from font metrics. Ink is the page rendered at 600 dpi by PDFium; the reader is the one that foreign files
-go through, so what a model learns here is what it will be given.
+The boxes come from font metrics. Ink is the page rendered at 600 dpi by PDFium; the reader is the one that foreign
+files go through, so what a model learns here is what it will be given.
 """
 
 import hashlib
@@ -10,7 +10,7 @@ import random
 import shutil
 import subprocess
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,10 @@ from hypothesis import strategies as st
 
 from sap_llm.reading.lines import order_with_margin, order_words
 from sap_llm.reading.words import read_page
+from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.page import Page
 from sap_llm.storage.build import StageContext
-from sap_llm.storage.store import FileStore
+from sap_llm.storage.store import DatasetStore
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts, fact_rows
 from sap_llm.synthetic.request import LANGUAGES, Request, wanted_facts
@@ -34,14 +35,15 @@ from sap_llm.synthetic.workers import in_order
 from tests.unit.synthetic.test_ink import HALF_COVERED, boxes_of, farthest, ink_of, widest
 
 OUTSIDE_PIXELS = 0.5  # of 600 dpi: how far a dark pixel may be from its word's box
-TOO_WIDE = np.array([0.6, 2.25, 1.0, 0.6])  # upper edge: PDFium's boxes stand above the ink
+TOO_WIDE_PIXELS = 1.0  # the pixel that ink begins in
+LIFTED = 1 / 40  # of the letters' height: PDFium's boxes stand above the ink
 AGREED_POINTS = 0.1
 
 Rows = dict[str, list[dict[str, Any]]]
 WORLDS = st.tuples(st.integers(0, 10**6), st.integers(0, 400), st.integers(0, 10**6))
 """Seed, number of a world, and what picks a document of it."""
 FEW = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
-MANY = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def config(seed: int = 5, **values: Any) -> SyntheticDocsConfig:
@@ -96,7 +98,9 @@ def lie_on_ink(world: tuple[int, int, int]) -> None:
     boxes = boxes_of(page, ink)
     assert len(boxes) > 15
     assert farthest(ink, boxes, HALF_COVERED) <= OUTSIDE_PIXELS
-    assert (widest(ink, boxes) <= TOO_WIDE).all()
+    left, upper, right, lower = widest(ink, boxes)
+    assert max(left, right, lower) <= TOO_WIDE_PIXELS
+    assert upper <= TOO_WIDE_PIXELS + LIFTED * (boxes[:, 3] - boxes[:, 1]).max()
 
 
 @FEW
@@ -119,7 +123,7 @@ def test_ink_lies_in_tight_word_boxes(world: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.slow
-@settings(MANY, max_examples=60)
+@settings(MANY, max_examples=30)
 @given(WORLDS)
 def test_ink_of_many_documents_lies_in_tight_word_boxes(world: tuple[int, int, int]) -> None:
     lie_on_ink(world)
@@ -214,10 +218,11 @@ def test_bytes_are_the_same_in_other_processes() -> None:
 def test_the_stage_has_one_logical_hash_for_any_number_of_workers(tmp_path: Path) -> None:
     hashes = set()
     for workers in (1, 2):
-        context = StageContext(store=FileStore(tmp_path / str(workers)))
-        facts = build_business_facts(context, config=facts_of(7), seed_range="0000-0004").dataset.ref
+        clock = FrozenClock(datetime(2026, 1, 1, tzinfo=UTC))
+        context = StageContext(store=DatasetStore(tmp_path / str(workers)), clock=clock)
+        facts = build_business_facts(context, config=facts_of(7), seed_range="0000-0004").ref
         built = build_synthetic_docs(context, config=config(7, workers=workers), facts=facts, seed_range="0000-0004")
-        hashes.add(built.dataset.manifest.logical_hash)
+        hashes.add(built.dataset.manifest.data_version)
     assert len(hashes) == 1
 
 
