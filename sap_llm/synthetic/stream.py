@@ -1,8 +1,8 @@
 """The generator as an endless iterable for training: documents in a fixed order, disjoint by worker, resumable.
 
 Positions and their saving belong here; which documents a request means does not (`request`), nor making them
-(`stage`), nor handing them to PyTorch (`loader`). A worker makes the worlds whose number leaves its own as remainder, so
-what one worker gives does not depend on the speed of the others.
+(`stage`), nor handing them to PyTorch (`loader`). A worker makes the worlds whose number leaves its own as remainder,
+so what one worker gives does not depend on the speed of the others.
 """
 
 from collections.abc import Iterator

@@ -4,7 +4,8 @@ Placing text, rules and fills, and keeping what never changes as fragments, belo
 (`markup_art`, `blocks`), nor the file around pages (`pdf`). Points, y downwards from the upper edge.
 """
 
-from collections.abc import Callable, Sequence
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,7 +52,7 @@ class Fragment:
 
     operators: str
     words: list[str]
-    edges: list[float]
+    edges: "array[float]"
     """Left, top, right, bottom and baseline of each word."""
     mentions: list[Mention]
     blocks: list[Block]
@@ -70,7 +71,7 @@ class Canvas:
     words: list[str] = field(default_factory=list)
     mentions: list[Mention] = field(default_factory=list)
     blocks: list[Block] = field(default_factory=list)
-    _edges: list[float] = field(default_factory=list)
+    _edges: "array[float]" = field(default_factory=lambda: array("d"))
     """Five of each word, relative to its run."""
     _runs: list[float] = field(default_factory=list)
     """x, baseline, scale, number of words and place of the ink (-1 for a fragment) of each run."""
@@ -88,6 +89,18 @@ class Canvas:
             found = self._texts[ink] = (len(self._texts), [])
         self._runs += (x, baseline, ink.scale, shaped.count, found[0])
         found[1].extend((x, self.height - baseline, shaped.code))
+
+    def put_line(self, baseline: float, items: Iterable[tuple[float, Shaped]], ink: Ink) -> None:
+        """Draw shaped texts on one baseline, each from its x on: `put` for the many cells of a row."""
+        words, edges, runs, scale = self.words, self._edges, self._runs, ink.scale
+        place, texts = self._texts.setdefault(ink, (len(self._texts), []))
+        y = self.height - baseline
+        for x, shaped in items:
+            code, _, new_words, count, new_edges = shaped
+            words += new_words
+            edges += new_edges
+            runs += (x, baseline, scale, count, place)
+            texts += (x, y, code)
 
     def write(self, x: float, baseline: float, text: str, ink: Ink) -> float:
         """Draw a text from x on; the x where it ends."""
@@ -142,7 +155,7 @@ class Canvas:
         return found
 
     def _run_table(self) -> tuple[Boxes, npt.NDArray[np.intp]]:
-        runs = np.array(self._runs).reshape(-1, 5)
+        runs = np.frombuffer(array("d", self._runs)).reshape(-1, 5)
         return runs, runs[:, 3].astype(np.intp)
 
     def file_order(self) -> npt.NDArray[np.intp]:
@@ -163,7 +176,7 @@ class Canvas:
     def freeze(self, height: float) -> Fragment:
         """What was drawn as a fragment."""
         return Fragment(
-            operators=self.operators(), words=self.words, edges=self.places().ravel().tolist(), mentions=self.mentions,
+            operators=self.operators(), words=self.words, edges=array("d", self.places().tobytes()), mentions=self.mentions,
             blocks=self.blocks, height=height,
         )  # fmt: skip
 
@@ -179,6 +192,11 @@ class _Scratch(Canvas):
         self._edges += shaped.edges
         self._runs += (x, baseline, ink.scale, shaped.count, 0)
         self._stamps.append(f"BT {ink.head}1 0 0 1 {x:.2f} {self.height - baseline:.2f} Tm<{shaped.code}>Tj ET")
+
+    def put_line(self, baseline: float, items: Iterable[tuple[float, Shaped]], ink: Ink) -> None:
+        """Draw shaped texts on one baseline."""
+        for x, shaped in items:
+            self.put(x, baseline, shaped, ink)
 
 
 def drawn(draw: Callable[[Canvas], float]) -> Fragment:

@@ -8,11 +8,12 @@ PDFium computes, so that a box made here and a box that the reader finds are the
 import io
 import re
 import zlib
+from array import array
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sap_llm.schema.errors import MissingToolError, SapLlmError
 
@@ -38,17 +39,16 @@ class UndrawableTextError(SapLlmError):
     """A face has no glyph for a letter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Shaped:
+class Shaped(NamedTuple):
     """A text set in one face: advance and word bounds in thousandths of the font size."""
 
     code: str
     """Glyph numbers in hexadecimal, as a PDF string holds them."""
     advance: float
-    words: tuple[str, ...]
+    words: list[str]
     count: int
     """Of words."""
-    edges: tuple[float, ...]
+    edges: "array[float]"
     """Left, top, right, bottom and baseline of each word, relative to the origin, y downwards."""
 
 
@@ -64,6 +64,10 @@ class Face:
         self.tracking = tracking
         self.name = path.stem.replace("-", "")
         self._file = _subset(path)
+        self._measures = {
+            chr(letter): (glyph.advance, glyph.left, glyph.bottom, glyph.right, glyph.top)
+            for letter, glyph in self._file.glyphs.items()
+        }
         self._codes = {letter: f"{glyph.number:04X}" for letter, glyph in self._file.glyphs.items()}
         missing = "".join(map(chr, sorted(_LETTERS - self._file.glyphs.keys())))
         self._missing = re.compile(f"[{re.escape(missing)}]") if missing else None
@@ -100,23 +104,25 @@ class Face:
                 edges += (pen + left, top, pen + right, bottom, 0.0)
                 pen += advance
             pen += space
-        return Shaped(text.translate(self._codes), pen - space, tuple(words), len(words), tuple(edges))
+        return Shaped(text.translate(self._codes), pen - space, words, len(words), array("d", edges))
 
     def _bounds(self, word: str) -> tuple[float, float, float, float, float]:
-        pen, left, top, right, bottom = 0.0, 1e9, 1e9, -1e9, -1e9
-        glyphs, tracking = self._file.glyphs, self.tracking
-        for letter in word:
-            glyph = glyphs.get(ord(letter))
-            if glyph is None:
-                raise UndrawableTextError(
-                    f"{self.name} has no {letter!r}", where=word, remedy=f"{COMPLETE} has every letter of the pools."
-                )
-            left = min(left, pen + glyph.left)
-            right = max(right, pen + glyph.right)
-            top = min(top, -glyph.top)
-            bottom = max(bottom, -glyph.bottom)
-            pen += glyph.advance + tracking
-        return pen, left, top, right, bottom
+        """Advance, left, top, right and bottom of a word (a loop of its own: most words of a document are new)."""
+        pen, left, top, right, bottom = 0, 100_000, -100_000, -100_000, 100_000
+        glyphs, tracking = self._measures, self.tracking
+        try:
+            for letter in word:
+                advance, glyph_left, glyph_bottom, glyph_right, glyph_top = glyphs[letter]
+                left = min(left, pen + glyph_left)
+                right = max(right, pen + glyph_right)
+                top = max(top, glyph_top)
+                bottom = min(bottom, glyph_bottom)
+                pen += advance + tracking
+        except KeyError as error:
+            raise UndrawableTextError(
+                f"{self.name} has no {error}", where=word, remedy=f"{COMPLETE} has every letter of the pools."
+            ) from error
+        return pen, left, -top, right, -bottom
 
     def lacks(self, text: str) -> bool:
         """Whether the face lacks a Latin letter of a text; a quick look before a long document."""

@@ -4,7 +4,7 @@ Cells, columns as wide as their contents, rules, fills, page breaks and carried 
 (`sums`). Choices have the names that they have in `blocks_lines`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
@@ -248,8 +248,21 @@ class LineTable:
         for one in self.widths:
             self.edges.append(self.edges[-1] + one)
         self.right = self.edges[-1]
+        self.anchors = [self._anchor(column) for column in range(len(self.widths))]
         self.high = CAP_HEIGHT * ink.size
         self.step = self.high + printer.look.leading * ink.size
+
+    def _anchor(self, column: int) -> tuple[float, float]:
+        """Where a column's cells are aligned, and which share of their width lies before that."""
+        left, right, pad = self.edges[column], self.edges[column + 1], self.look.cell_x
+        side = self.look.sides[column]
+        return (
+            (left + pad, 0.0)
+            if side == "left"
+            else (right - pad, 1.0)
+            if side == "right"
+            else ((left + right) / 2, 0.5)
+        )
 
     def _widths(self, width: float) -> list[float]:
         """As wide as the widest cell; the description has the rest."""
@@ -319,7 +332,7 @@ class LineTable:
         for column, parts in enumerate(lines):
             baseline = y + look.cell_y + self.high
             for part in parts:
-                self._cell(canvas, column, baseline, part, look.heading_ink, -1, 0)
+                self._line(canvas, ((column, part),), baseline, look.heading_ink, -1, 0)
                 baseline += self.step
         if look.has_rows:
             canvas.rule(self.x, y, self.right, y, gray=look.gray)
@@ -335,31 +348,32 @@ class LineTable:
             else self._broken(self.look.headings[column], self.look.heading_ink, room)
         )
 
-    def _cell(self, canvas: Canvas, column: int, baseline: float, value: Fitted, ink: Ink, line: int, row: int) -> None:
-        look = self.look
-        side = look.sides[column]
-        if side == "left":
-            x = self.edges[column] + look.cell_x
-        elif side == "right":
-            x = self.edges[column + 1] - look.cell_x - value[0]
-        else:
-            x = (self.edges[column] + self.edges[column + 1] - value[0]) / 2
-        words = canvas.words
-        for shaped, name, canonical in value[1]:
-            start = len(words)
-            canvas.put(x, baseline, shaped, ink)
-            canvas.mentions.append((start, len(words), name, canonical, line, row, column))
-            x += shaped.advance * ink.scale
+    def _line(
+        self, canvas: Canvas, cells: Iterable[tuple[int, Fitted]], baseline: float, ink: Ink, line: int, row: int
+    ) -> None:  # fmt: skip
+        """Cells of one line of text, by column."""
+        anchors, mentions, scale = self.anchors, canvas.mentions, ink.scale
+        at = len(canvas.words)
+        items = []
+        for column, (width, pieces) in cells:
+            anchor, share = anchors[column]
+            x = anchor - share * width
+            for shaped, name, canonical in pieces:
+                stop = at + shaped.count
+                items.append((x, shaped))
+                mentions.append((at, stop, name, canonical, line, row, column))
+                at = stop
+                x += shaped.advance * scale
+        canvas.put_line(baseline, items, ink)
 
     def _row(self, index: int, row: list[Fitted], parts: list[Fitted], notes: list[Fitted], y: float) -> None:
-        look, canvas, flexible, cell = self.look, self.sheet.canvas, self.flexible, self._cell
+        look, canvas, flexible = self.look, self.sheet.canvas, self.flexible
         baseline = y + look.cell_y + self.high
-        ink = look.ink
-        for column, value in enumerate(row):
-            cell(canvas, column, baseline, value if column != flexible else parts[0], ink, index, index + 1)
+        cells = row if len(parts) == 1 else [*row[:flexible], parts[0], *row[flexible + 1 :]]
+        self._line(canvas, enumerate(cells), baseline, look.ink, index, index + 1)
         for number, part in enumerate((*parts[1:], *notes), start=1):
-            part_ink = ink if number < len(parts) else look.small
-            cell(canvas, flexible, baseline + number * self.step, part, part_ink, index, index + 1)
+            ink = look.ink if number < len(parts) else look.small
+            self._line(canvas, ((flexible, part),), baseline + number * self.step, ink, index, index + 1)
 
     def _broken(self, value: Value, ink: Ink, room: float) -> list[Fitted]:
         """The pieces of a cell in lines that fit its column."""

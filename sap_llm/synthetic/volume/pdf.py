@@ -31,8 +31,8 @@ class _Beginning:
 @lru_cache(maxsize=64)
 def _beginning(faces: tuple[Face, ...]) -> _Beginning:
     content = bytearray(_HEADER)
-    entries = []
-    fonts = []
+    entries: list[str] = []
+    fonts: list[str] = []
     for index, face in enumerate(faces):
         fonts.append(f"/F{index} {len(entries) + 1} 0 R")
         for body in face.objects(len(entries) + 1):

@@ -159,7 +159,8 @@ class Printer:
 
     def placeholder(self, name: str) -> Value:
         """What stands in a sentence for a placeholder (those of `draft.Draft.sentence`)."""
-        return _PLACEHOLDERS[name](self)
+        found: Value = _PLACEHOLDERS[name](self)
+        return found
 
     def discount_day(self) -> str:
         """The last day of the cash discount: some days after the document's, before it is due."""

@@ -14,7 +14,7 @@ from sap_llm.synthetic.volume.printing import Printer
 
 Draw = Callable[[Canvas, float, float, float], float]
 """Draws at x, y in a width; returns the height."""
-_NEAR = 0.3  # of the page: what begins lower is drawn apart first, to see whether it fits
+_NEAR = 0.18  # of the page: what begins lower is drawn apart first, to see whether it fits
 _MAX_PAGES = 40
 
 

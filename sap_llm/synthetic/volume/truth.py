@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sap_llm.reading.lines import order_with_margin
 from sap_llm.synthetic.rows import Row
@@ -21,6 +22,7 @@ class ReadPage:
 
     def __init__(self, number: int, canvas: Canvas) -> None:
         places = canvas.places()
+        order: npt.NDArray[np.integer[Any]]
         if len(places):  # words of one baseline come to the reader in the order of the file
             given = canvas.file_order()
             order, lines, self.margin = order_with_margin(places[given, :4], baselines=np.round(places[given, 4], 3))
@@ -64,9 +66,6 @@ class ReadPage:
 
     def run(self, start: int, stop: int) -> tuple[list[int], str, list[float]]:
         """Word ids in reading order, text and box of a run of drawn words."""
-        if stop - start == 1:
-            only = self.rank[start]
-            return [only], self.words[only], self.boxes[only]
         ids = sorted(self.rank[start:stop])
         words = self.words
         return ids, " ".join([words[index] for index in ids]), self.box(ids)
@@ -78,7 +77,7 @@ def _joined(mentions: Sequence[Mention]) -> list[Mention]:
     stop, name = -1, ""
     for mention in mentions:
         if mention[0] == stop and mention[2] == name and mention[3:] == found[-1][3:]:
-            found[-1] = (found[-1][0], mention[1], *mention[2:])  # type: ignore[assignment]
+            found[-1] = (found[-1][0], mention[1], *mention[2:])
         else:
             found.append(mention)
         stop, name = mention[1], mention[2]
@@ -89,12 +88,17 @@ def truth_of(pages: Sequence[ReadPage], lines: Sequence[dict[str, Any]]) -> dict
     """The lists of the annotation row: fields, line items, tables and layout blocks."""
     fields: list[Row] = []
     items: dict[int, list[Row]] = {}
-    tables, blocks = [], []
+    tables: list[Row] = []
+    found: list[Row] = []
     for page in pages:
-        number = page.number
+        number, rank, words, boxes = page.number, page.rank, page.words, page.boxes
         cells: dict[tuple[int, int], list[int]] = {}
         for start, stop, name, value, line, row, column in _joined(page.mentions):
-            ids, printed, box = page.run(start, stop)
+            if stop - start == 1:  # most runs are
+                only = rank[start]
+                ids, printed, box = [only], words[only], boxes[only]
+            else:
+                ids, printed, box = page.run(start, stop)
             if row >= 0:
                 others = cells.get((row, column))
                 cells[row, column] = ids if others is None else others + ids
@@ -112,16 +116,16 @@ def truth_of(pages: Sequence[ReadPage], lines: Sequence[dict[str, Any]]) -> dict
                 (items.setdefault(line, []) if line >= 0 else fields).append(entry)
         for start, stop, kind in page.blocks:
             ids, _, box = page.run(start, stop)
-            blocks.append({"page": number, "kind": kind, "box": box, "word_ids": ids})
+            found.append({"page": number, "kind": kind, "box": box, "word_ids": ids})
         if cells:
             table, ids = _table(page, cells)
             tables.append(table)
-            blocks.append({"page": number, "kind": "table", "box": table["box"], "word_ids": ids})
+            found.append({"page": number, "kind": "table", "box": table["box"], "word_ids": ids})
     return {
         "fields": fields,
         "line_items": [_item(lines[index]["number"], entries) for index, entries in sorted(items.items())],
         "tables": tables,
-        "layout_blocks": blocks,
+        "layout_blocks": found,
     }
 
 
