@@ -4,6 +4,7 @@ Placing text, rules and fills, and keeping what never changes as fragments, belo
 (`markup_art`, `blocks`), nor the file around pages (`pdf`). Points, y downwards from the upper edge.
 """
 
+import itertools
 from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -143,6 +144,21 @@ class Canvas:
         for start, stop, kind in fragment.blocks:
             self.blocks.append((start + offset, stop + offset, kind))
 
+    def state(self) -> list[int]:
+        """What `go_back` needs to undo all that is drawn from now on."""
+        return [len(one) for one in self._lists()]
+
+    def go_back(self, state: list[int]) -> None:
+        """Undo what was drawn since."""
+        for one, length in itertools.zip_longest(self._lists(), state, fillvalue=0):
+            del one[length:]  # type: ignore[union-attr]
+
+    def _lists(self) -> list[Any]:
+        return [
+            self.words, self.mentions, self.blocks, self._edges, self._runs, self._art, self._stamps,
+            *(run for _, run in self._texts.values()),
+        ]  # fmt: skip
+
     def places(self) -> Boxes:
         """Left, top, right, bottom and baseline of all words, [n, 5], in the hundredths of points that the file has."""
         if not self.words:
@@ -175,10 +191,8 @@ class Canvas:
 
     def freeze(self, height: float) -> Fragment:
         """What was drawn as a fragment."""
-        return Fragment(
-            operators=self.operators(), words=self.words, edges=array("d", self.places().tobytes()), mentions=self.mentions,
-            blocks=self.blocks, height=height,
-        )  # fmt: skip
+        edges = array("d", self.places().tobytes())
+        return Fragment(self.operators(), self.words, edges, self.mentions, self.blocks, height)
 
 
 class _Scratch(Canvas):

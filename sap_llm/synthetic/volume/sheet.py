@@ -7,14 +7,13 @@ from collections.abc import Callable
 from functools import partial
 
 from sap_llm.synthetic.blocks_parties import footer
-from sap_llm.synthetic.volume.canvas import Canvas, Fragment, drawn
+from sap_llm.synthetic.volume.canvas import Canvas, Fragment
 from sap_llm.synthetic.volume.flowing import no_room
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Printer
 
 Draw = Callable[[Canvas, float, float, float], float]
 """Draws at x, y in a width; returns the height."""
-_NEAR = 0.18  # of the page: what begins lower is drawn apart first, to see whether it fits
 _MAX_PAGES = 40
 
 
@@ -44,21 +43,18 @@ class Sheet:
 
     def place(self, draw: Draw, x: float, y: float, width: float, kind: str = "") -> float:
         """Draw a block that stays together, on the next page if this one is too short; returns its lower edge."""
-        if y < self.bottom - _NEAR * self.look.height:
+        for _ in range(2):
             canvas = self.canvas
+            state = canvas.state()
             start = len(canvas.words)
             lower = y + draw(canvas, x, y, width)
-            if lower > self.bottom:
-                raise no_room("a block", self.printer)
-            if kind:
-                canvas.block(kind, start)
-            return lower
-        fragment = drawn(lambda canvas: draw(canvas, 0.0, 0.0, width))
-        if y + fragment.height > self.bottom:
+            if lower <= self.bottom:
+                if kind:
+                    canvas.block(kind, start)
+                return lower
+            canvas.go_back(state)
             y = self.turn()
-            if y + fragment.height > self.bottom:
-                raise no_room("a block", self.printer)
-        return self.stamp(fragment, x, y, kind)
+        raise no_room("a block", self.printer)
 
     def stamp(self, fragment: Fragment, x: float, y: float, kind: str = "") -> float:
         """Stamp a fragment as a block; returns its lower edge."""

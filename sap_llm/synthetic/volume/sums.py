@@ -11,7 +11,17 @@ from sap_llm.synthetic.blocks_totals import has_totals, totals_shape
 from sap_llm.synthetic.classes import class_spec
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas, Ink
-from sap_llm.synthetic.volume.flowing import no_room, sentence, set_value, set_words, width_of, write_value
+from sap_llm.synthetic.volume.flowing import (
+    Fitted,
+    fitted,
+    no_room,
+    put_fitted,
+    sentence,
+    set_value,
+    set_words,
+    width_of,
+    write_value,
+)
 from sap_llm.synthetic.volume.line_table import rate
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
@@ -20,6 +30,9 @@ from sap_llm.synthetic.volume.printing import NOTHING, Printer, Value
 
 Row = tuple[Value, Value]
 """Label, which may hold a field, and amount."""
+_MOST_ACROSS = 5
+Set = tuple[Ink, Fitted, Fitted]
+"""A row ready to be drawn."""
 
 
 def shows_totals(printer: Printer) -> bool:
@@ -147,32 +160,35 @@ def _arranged(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: fl
     if not rows:
         return 0.0
     shape = shape_of(printer)
-    if shape == "across" and len(rows) > 5:
+    if shape == "across":
+        if len(rows) <= _MOST_ACROSS:
+            return _across(printer, canvas, rows, x, y, width)
         shape = "right"
-    return _SHAPES[shape](printer, canvas, rows, x, y, width)
+    return _SHAPES[shape](printer, canvas, _set(printer, rows), x, y, width)
 
 
-def _inks(printer: Printer, rows: list[Row]) -> list[Ink]:
+def _set(printer: Printer, rows: list[Row]) -> list[Set]:
     look = printer.look
     is_bold = look.style.chance("total_bold", 0.6)
-    return [look.bold if is_bold and index == len(rows) - 1 else look.text for index in range(len(rows))]
+    inks = [look.text] * (len(rows) - 1) + [look.bold if is_bold else look.text]
+    return [(ink, fitted(label, ink), fitted(value, ink)) for ink, (label, value) in zip(inks, rows, strict=True)]
 
 
 def _columns(
-    printer: Printer, canvas: Canvas, rows: list[Row], y: float, *, left: float, right: float, gap: float,
-    labels_right: bool = False, rule: str = "", inset: float = 0.0, labels_width: float = 0.0,
+    printer: Printer, canvas: Canvas, rows: list[Set], y: float, *, left: float, right: float, gap: float,
+    labels_right: float = 0.0, rule: str = "", inset: float = 0.0,
 ) -> float:  # fmt: skip
-    """Labels from `left` on, amounts up to `right`; returns the height."""
-    look, top = printer.look, y
-    height = CAP_HEIGHT * look.size
-    for (label, value), ink in zip(rows, _inks(printer, rows), strict=True):
+    """Labels from `left` on (or up to `labels_right`, if given), amounts up to `right`; returns the height."""
+    top = y
+    height = CAP_HEIGHT * printer.look.size
+    for ink, label, value in rows:
         baseline = y + inset + height
-        shift = labels_width - width_of(label, ink) if labels_right else 0.0
-        end = write_value(canvas, left + inset + shift, baseline, label, ink)
-        start = right - inset - width_of(value, ink)
-        if start < end + 2:
+        start = right - inset - value[0]
+        x = labels_right - label[0] if labels_right else left + inset
+        if start < x + label[0] + 2:
             raise no_room("a sum", printer)
-        write_value(canvas, start, baseline, value, ink)
+        put_fitted(canvas, x, baseline, label, ink)
+        put_fitted(canvas, start, baseline, value, ink)
         if rule == "frame":
             canvas.frame(left, y, right - left, height + 2 * inset)
         elif rule == "line":
@@ -181,48 +197,41 @@ def _columns(
     return y - gap - top
 
 
-def _natural(printer: Printer, rows: list[Row]) -> tuple[float, float]:
-    inks = _inks(printer, rows)
-    return (
-        max(width_of(label, ink) for (label, _), ink in zip(rows, inks, strict=True)),
-        max(width_of(value, ink) for (_, value), ink in zip(rows, inks, strict=True)),
-    )
+def _natural(rows: list[Set]) -> tuple[float, float]:
+    return max(label[0] for _, label, _ in rows), max(value[0] for _, _, value in rows)
 
 
-def _right(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
+def _right(printer: Printer, canvas: Canvas, rows: list[Set], x: float, y: float, width: float) -> float:
     style = printer.look.style
     gap, between = style.number("totals_gap", 2.5, 7), style.number("totals_width", 8, 60)
-    labels_width, values_width = _natural(printer, rows)
+    labels_width, values_width = _natural(rows)
     left = max(x, x + width - labels_width - values_width - between)
-    is_right = style.pick("totals_labels_side", ("left", "left", "right")) == "right"
-    return _columns(
-        printer, canvas, rows, y, left=left, right=x + width, gap=gap, labels_right=is_right, labels_width=labels_width
-    )
+    is_right = style.pick("totals_label_side", ("left", "left", "right")) == "right"
+    edge = left + labels_width if is_right else 0.0
+    return _columns(printer, canvas, rows, y, left=left, right=x + width, gap=gap, labels_right=edge)
 
 
-def _left(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
-    labels_width, values_width = _natural(printer, rows)
+def _left(printer: Printer, canvas: Canvas, rows: list[Set], x: float, y: float, width: float) -> float:
+    labels_width, values_width = _natural(rows)
     right = min(x + width, x + labels_width + values_width + 20)
     return _columns(printer, canvas, rows, y, left=x, right=right, gap=printer.look.style.number("totals_gap", 2.5, 7))
 
 
-def _boxed(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
-    labels_width, values_width = _natural(printer, rows)
+def _boxed(printer: Printer, canvas: Canvas, rows: list[Set], x: float, y: float, width: float) -> float:
+    labels_width, values_width = _natural(rows)
     left = max(x, x + width - labels_width - values_width - 18)
     return _columns(printer, canvas, rows, y, left=left, right=x + width, gap=0.0, rule="frame", inset=3.5)
 
 
-def _form(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
+def _form(printer: Printer, canvas: Canvas, rows: list[Set], x: float, y: float, width: float) -> float:
     return _columns(printer, canvas, rows, y, left=x, right=x + width, gap=0.0, rule="line", inset=4.0)
 
 
-def _center(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
-    labels_width, values_width = _natural(printer, rows)
+def _center(printer: Printer, canvas: Canvas, rows: list[Set], x: float, y: float, width: float) -> float:
+    labels_width, values_width = _natural(rows)
     left = max(x, x + (width - labels_width - values_width - 30) / 2)
     right = min(x + width, left + labels_width + values_width + 30)
-    return _columns(
-        printer, canvas, rows, y, left=left, right=right, gap=4.0, labels_right=True, labels_width=labels_width
-    )
+    return _columns(printer, canvas, rows, y, left=left, right=right, gap=4.0, labels_right=left + labels_width)
 
 
 def _across(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
@@ -246,36 +255,32 @@ def _across(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: floa
     return lower + 3 - y
 
 
-def _grid2(printer: Printer, canvas: Canvas, rows: list[Row], x: float, y: float, width: float) -> float:
+def _grid2(printer: Printer, canvas: Canvas, rows: list[Set], x: float, y: float, width: float) -> float:
     half = (width - 12) / 2
-    lower = 0.0
+    heights = [0.0]
     for side in (0, 1):
-        part = rows[side::2]
-        if part:
-            left = x + side * (half + 12)
-            lower = max(
-                lower,
-                _columns(printer, canvas, part, y, left=left, right=left + half, gap=0.0, rule="frame", inset=3.0),
-            )
-    return lower
+        left = x + side * (half + 12)
+        if part := rows[side::2]:
+            height = _columns(
+                printer, canvas, part, y, left=left, right=left + half, gap=0.0, rule="frame", inset=3.0
+            )  # fmt: skip
+            heights.append(height)
+    return max(heights)
 
 
-_SHAPES: dict[str, Callable[[Printer, Canvas, list[Row], float, float, float], float]] = {
-    "right": _right, "left": _left, "boxed": _boxed, "across": _across, "form": _form, "center": _center,
-    "grid2": _grid2,
+_SHAPES: dict[str, Callable[[Printer, Canvas, list[Set], float, float, float], float]] = {
+    "right": _right, "left": _left, "boxed": _boxed, "form": _form, "center": _center, "grid2": _grid2,
 }  # fmt: skip
 
 
 def tail(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> float:
     """Totals as if they were the last rows of the line table; returns the height."""
-    rows = total_rows(printer)
-    labels_width, values_width = _natural(printer, rows)
+    rows = _set(printer, total_rows(printer))
+    labels_width, values_width = _natural(rows)
     is_right = printer.look.style.pick("tail_side", ("right", "right", "left")) == "right"
     left = max(x, x + width - labels_width - values_width - 12) if is_right else x
-    return _columns(
-        printer, canvas, rows, y, left=left, right=x + width, gap=4.0, labels_right=is_right, labels_width=labels_width,
-        inset=1.0,
-    )  # fmt: skip
+    edge = left + labels_width if is_right else 0.0
+    return _columns(printer, canvas, rows, y, left=left, right=x + width, gap=4.0, labels_right=edge, inset=1.0)
 
 
 def tax_table(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> float:
