@@ -62,7 +62,8 @@ def build_synthetic_docs(
     """Build `synthetic_docs/<seed_range>`: the corpus tables of all documents in `facts`."""
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
-        rows = context.store.open(facts).table("facts").sort_by("document_id")
+        order = [(name, "ascending") for name in ("world_number", "issuer", "document_type", "document_id")]
+        rows = context.store.open(facts).table("facts").sort_by(order)  # documents of a layout are near each other
         parts = [rows.slice(start, _DOCUMENTS_A_PART) for start in range(0, rows.num_rows, _DOCUMENTS_A_PART)]
         with tempfile.TemporaryDirectory(prefix="sap_llm_typeset_") as folder:
             for done in _run(parts, config, Path(folder)):

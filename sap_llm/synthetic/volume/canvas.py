@@ -88,7 +88,7 @@ class Canvas:
         found = self._texts.get(ink)
         if found is None:
             found = self._texts[ink] = (len(self._texts), [])
-        self._runs += (x, baseline, ink.scale, shaped.count, found[0])
+        self._runs += (x, baseline, ink.scale, shaped.number, found[0])
         found[1].extend((x, self.height - baseline, shaped.code))
 
     def put_line(self, baseline: float, items: Iterable[tuple[float, Shaped]], ink: Ink) -> None:
@@ -204,7 +204,7 @@ class _Scratch(Canvas):
         """Draw a shaped text from x on."""
         self.words += shaped.words
         self._edges += shaped.edges
-        self._runs += (x, baseline, ink.scale, shaped.count, 0)
+        self._runs += (x, baseline, ink.scale, shaped.number, 0)
         self._stamps.append(f"BT {ink.head}1 0 0 1 {x:.2f} {self.height - baseline:.2f} Tm<{shaped.code}>Tj ET")
 
     def put_line(self, baseline: float, items: Iterable[tuple[float, Shaped]], ink: Ink) -> None:

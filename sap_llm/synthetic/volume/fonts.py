@@ -46,7 +46,7 @@ class Shaped(NamedTuple):
     """Glyph numbers in hexadecimal, as a PDF string holds them."""
     advance: float
     words: list[str]
-    count: int
+    number: int
     """Of words."""
     edges: "array[float]"
     """Left, top, right, bottom and baseline of each word, relative to the origin, y downwards."""

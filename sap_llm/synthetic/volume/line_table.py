@@ -359,7 +359,7 @@ class LineTable:
             anchor, share = anchors[column]
             x = anchor - share * width
             for shaped, name, canonical in pieces:
-                stop = at + shaped.count
+                stop = at + shaped.number
                 items.append((x, shaped))
                 mentions.append((at, stop, name, canonical, line, row, column))
                 at = stop
