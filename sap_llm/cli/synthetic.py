@@ -30,7 +30,7 @@ Types = Annotated[
     list[str] | None,
     typer.Option(
         "--type",
-        help="purchase_order | sales_order | goods_receipt | supplier_invoice; may be repeated; all by default",
+        help="a class of the taxonomy that the simulator makes, e.g. purchase_order; may be repeated; all by default",
         show_default=False,
     ),
 ]

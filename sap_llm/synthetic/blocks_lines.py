@@ -4,14 +4,18 @@ The line table belongs here; sums below it do not (`blocks_totals`).
 """
 
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
+from functools import partial
 from typing import Any
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.classes import class_table, column_place
 from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.identifiers import gtin_of
 from sap_llm.synthetic.markup import Mark, bold, call, join, lines, points, styled, text
+from sap_llm.synthetic.style import labels
 
-_PRICED = ("SUPPLIER_INVOICE", "SALES_ORDER", "PURCHASE_ORDER")
+_MOST_COLUMNS, _MOST_ADDED = 10, 3
 _ORDERS = (
     ("position", "material", "description", "quantity", "unit", "unit_price", "discount", "tax_rate", "net_amount"),
     ("position", "material", "description", "quantity", "unit", "unit_price", "discount", "tax_rate", "net_amount"),
@@ -28,27 +32,45 @@ _TEST_ORDERS = (
     ("unit", "quantity", "net_amount", "unit_price", "material", "description", "position"),
     ("description", "unit_price", "quantity", "unit", "net_amount", "material"),
 )
-_NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
+_NUMERIC = {
+    "quantity", "unit_price", "discount", "tax_rate", "net_amount", "confirmed_quantity", "ordered_quantity",
+    "open_quantity", "gross_weight",
+}  # fmt: skip
 
 
 def columns(draft: Draft) -> list[str]:
     """The columns that the style shows for this kind of document."""
-    style = draft.style
+    style, spec = draft.style, draft.spec
     order = style.pick("column_order", _ORDERS, test_only=_TEST_ORDERS)
+    is_priced, is_list = draft.is_priced, spec.prices == "list"
     shown = {
         "position": style.chance("column_position", 0.8),
-        "material": style.chance("column_material", 0.6),
+        "material": style.chance("column_material", 0.6) and draft.has_key("material"),
         "description": True,
-        "quantity": True,
-        "unit": style.chance("column_unit", 0.4),
-        "unit_price": style.chance("column_price", 0.92),
-        "discount": style.chance("column_discount", 0.18),
-        "tax_rate": style.chance("column_tax", 0.3) and draft.kind == "SUPPLIER_INVOICE",
-        "net_amount": True,
+        "quantity": not is_list,
+        "unit": style.chance("column_unit", 0.4) or is_list,
+        "unit_price": is_list or (is_priced and style.chance("column_price", 0.92)),
+        "discount": is_priced and style.chance("column_discount", 0.18),
+        "tax_rate": is_priced and style.chance("column_tax", 0.3) and spec.sums == "taxed",
+        "net_amount": is_priced,
     }
-    if draft.kind not in _PRICED and not style.chance("receipt_priced", 0.12):
-        shown |= {"unit_price": False, "discount": False, "tax_rate": False, "net_amount": False}
-    return [name for name in order if shown[name]]
+    found = [name for name in order if shown[name]]
+    if is_list:
+        found += [name for name in ("unit", "unit_price") if name not in found]
+    added = _added(draft)[: max(0, _MOST_COLUMNS - len(found))]
+    place = len(found) if style.chance("added_last", 0.4) else found.index("description") + 1
+    return found[:place] + added + found[place:]
+
+
+def _added(draft: Draft) -> list[str]:
+    """Additional columns that this layout has, as far as lines have values for them."""
+    style, spec, table = draft.style, draft.spec, class_table().columns
+    wanted = list(draft.subtype_spec.columns) + (["order_number"] if draft.facts.get("orders") else [])
+    if style.pick("family", ("",)) == "sidebar":  # its table is narrow
+        return [name for name in wanted if draft.has_key(table[name].key)]
+    by_chance = [name for name, probability in spec.columns.items() if style.chance(f"added/{name}", probability)]
+    found = dict.fromkeys([*wanted, *by_chance[: max(0, _MOST_ADDED - len(wanted))]])
+    return [name for name in found if draft.has_key(table[name].key)]
 
 
 def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
@@ -57,7 +79,7 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
     style = draft.style
     header = [_heading(draft, name, index) for index, name in enumerate(names)]
     cells = [
-        _CELLS[name](draft, line, index, column)
+        _CELLS.get(name, partial(_from_facts, name))(draft, line, index, column)
         for index, line in enumerate(draft.facts["lines"])
         for column, name in enumerate(names)
     ]
@@ -97,6 +119,8 @@ def _side(draft: Draft, name: str) -> str:
 
 def _heading(draft: Draft, name: str, column: int) -> str:
     word = draft.style.word("columns", name)
+    if name == "quantity" and draft.kind == "GOODS_RECEIPT" and draft.style.chance("received_quantity", 0.4):
+        word = draft.style.word("received_quantity")
     if name in ("unit_price", "net_amount") and draft.style.chance(f"heading_currency/{name}", 0.15):
         shown = join(
             draft.sheet.mark(Mark(row=0, column=column), text(word)), text(" "), _heading_currency(draft, column)
@@ -122,7 +146,23 @@ Line = dict[str, Any]
 
 
 def _field(draft: Draft, name: str, index: int, column: int, value: str, printed: str) -> str:
+    if not name:
+        return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed))
     return draft.sheet.value(name, value, printed, line=index, row=index + 1, column=column)
+
+
+def _from_facts(name: str, draft: Draft, line: Line, index: int, column: int) -> str:
+    """A cell of a column that `data/classes.yaml` describes."""
+    place = column_place(name, draft.kind)
+    value = str(line.get(place.key) or "") if place else ""
+    if place is None or not value:
+        return '""'
+    printed = value
+    if place.kind == "date":
+        printed = draft.style.date(date.fromisoformat(value))
+    elif place.kind == "quantity":
+        printed = draft.style.ungrouped(value)
+    return _field(draft, place.field, index, column, value, printed)
 
 
 def _position(draft: Draft, line: Line, index: int, column: int) -> str:
@@ -132,6 +172,8 @@ def _position(draft: Draft, line: Line, index: int, column: int) -> str:
 
 
 def _material(draft: Draft, line: Line, index: int, column: int) -> str:
+    if not line["material"]:
+        return '""'
     return _field(draft, "line_material_number", index, column, line["material"], line["material"])
 
 
@@ -139,7 +181,7 @@ def _description(draft: Draft, line: Line, index: int, column: int) -> str:
     """Description; material number, notes and references may share the cell."""
     style = draft.style
     shown = _field(draft, "line_description", index, column, line["description"], line["description"])
-    if "material" not in columns(draft) and style.chance("material_in_description", 0.35):
+    if line["material"] and "material" not in columns(draft) and style.chance("material_in_description", 0.35):
         bracket = style.pick("material_bracket", ("[{}]", "{}", "({})", "Art. {}"))
         before, _, after = bracket.partition("{}")
         number = draft.sheet.value(
@@ -147,23 +189,28 @@ def _description(draft: Draft, line: Line, index: int, column: int) -> str:
             line=index, row=index + 1, column=column,
         )  # fmt: skip
         shown = join(number, text(" "), shown) if style.chance("material_first", 0.6) else lines([shown, number])
+    own = [
+        styled(draft.sheet.mark(Mark(row=index + 1, column=column), text(note)), size="0.9em")
+        for note in line.get("notes", ())
+    ]
     extra = _extra(draft, line, index, column)
-    return lines([shown, extra]) if extra else shown
+    return lines([shown, *own, extra]) if extra or own else shown
 
 
 def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
     """A note below the description, in some styles and on some lines."""
     style, rng = draft.style, draft.rng
-    if not style.chance("line_notes", 0.25) or rng.random() > 0.5:
+    if not style.chance("line_notes", 0.25) or rng.random() > 0.5 or draft.spec.prices == "list":
         return ""
     kind = style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
-    day = f"{rng.randint(2014, 2026)}-{rng.randint(1, 12):02d}-{rng.randint(1, 28):02d}"
+    day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=rng.randint(-20, 40))
+    others = labels(style.language)["other_pairs"]
     words = {
         "order": f"{style.word('order_reference')} {draft.noise_number()} / {line['number']}",
-        "noise": f"{rng.choice(style.synonyms('other_pairs'))}: {draft.noise_number()}",
-        "date": f"{style.word('delivery_date')}: {style.date(date.fromisoformat(day))}",
-        "gtin": f"GTIN {rng.randint(10**12, 10**13 - 1)}",
-        "origin": f"* {rng.choice(style.synonyms('other_pairs'))} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
+        "noise": f"{rng.choice(others['reference'])}: {draft.noise_number()}",
+        "date": f"{style.word('delivery_date')}: {style.date(day)}",
+        "gtin": f"GTIN {line.get('gtin') or gtin_of(line['material'] + line['description'])}",
+        "origin": f"* {rng.choice(others['type'])} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
     }
     note = draft.sheet.mark(Mark(row=index + 1, column=column), text(words[kind]))
     return styled(note, size="0.85em") if style.chance("small_notes", 0.6) else note
@@ -187,9 +234,9 @@ def _unit(draft: Draft, line: Line, index: int, column: int) -> str:
 def _unit_price(draft: Draft, line: Line, index: int, column: int) -> str:
     places = draft.style.pick("price_places", (2, 2, 2, 2, 2, 2, 4))
     value = line["unit_price"]
-    printed = draft.style.amount(value, places=places)
     if draft.style.chance("line_currency", 0.3) and places == 2:
         return draft.money("line_unit_price", value, line=index, row=index + 1, column=column)
+    printed = draft.style.amount(value, places=4) if places == 4 and draft.has_cents else draft.amount(value)
     return _field(draft, "line_unit_price", index, column, value, printed)
 
 

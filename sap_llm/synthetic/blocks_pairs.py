@@ -4,21 +4,16 @@ Info blocks and the arrangements that other blocks share belong here; parties, l
 `blocks_*` modules).
 """
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import date, timedelta
 
+from sap_llm.synthetic.blocks_noise import Pair, noise_pairs
+from sap_llm.synthetic.classes import pair_place
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
 from sap_llm.synthetic.style import labels
 
-
-@dataclass(frozen=True)
-class Pair:
-    """A label (plain text, may be empty) and the expression of its value."""
-
-    label: str
-    value: str
+_TEXT = re.compile(r'(?:^|,)"((?:[^"\\]|\\.)*)"')  # what an expression prints
 
 
 def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
@@ -36,16 +31,12 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
                 draft.date("document_date", facts["document_date"], with_time=style.chance("time", 0.06)),
             )
         )
-    optional = [
-        name
-        for name, (probability, kinds) in _OPTIONAL.items()
-        if kind in kinds and style.chance(f"info/{name}", probability)
-    ]
+    optional = shown_pairs(draft)
     if style.chance("info_shuffled", 0.5):
         style.rng("info_order").shuffle(optional)
     for name in optional:
-        found.extend(_MAKERS[name](draft))
-    found.extend(_noise(draft))
+        found.extend(_MAKERS[name](draft) if name in _MAKERS else _from_facts(draft, name))
+    found.extend(noise_pairs(draft))
     if style.chance("info_number_late", 0.2):
         found = found[1:] + found[:1]
     if style.chance("label_missing", 0.04) and len(found) > 2:
@@ -54,48 +45,32 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
     return found
 
 
+def shown_pairs(draft: Draft) -> list[str]:
+    """Names of the pairs that this layout has: by chance, as marks of the class, and for the subtype."""
+    style, spec = draft.style, draft.spec
+    found = [name for name, probability in spec.pairs.items() if style.chance(f"info/{name}", probability)]
+    if spec.marks and style.chance("marks", 0.9):
+        found += style.rng("mark_names").sample(spec.marks, 2)
+    if draft.subtype == "PRO_FORMA" and "due_date" in found:
+        found.remove("due_date")
+    return list(dict.fromkeys([*found, *draft.subtype_spec.shows]))
+
+
+def _from_facts(draft: Draft, name: str) -> list[Pair]:
+    """A pair that `data/classes.yaml` describes; none where the facts have no value."""
+    place = pair_place(name, draft.kind)
+    value = str(draft.facts.get(place.key) or "") if place else ""
+    if place is None or not value:
+        return []
+    return [Pair(draft.style.word(name), draft.shown(place, value))]
+
+
 def _one(label: str, value: str) -> list[Pair]:
     return [Pair(label, value)] if value else []
 
 
-_INVOICE, _CONFIRMATION, _ORDER, _RECEIPT = "SUPPLIER_INVOICE", "SALES_ORDER", "PURCHASE_ORDER", "GOODS_RECEIPT"
-_ANY = (_INVOICE, _CONFIRMATION, _ORDER, _RECEIPT)
-
-# Name -> probability that a style has it, and the kinds of document that may show it.
-_OPTIONAL: dict[str, tuple[float, tuple[str, ...]]] = {
-    "order_reference": (0.8, (_INVOICE, _CONFIRMATION, _RECEIPT)),
-    "order_date": (0.35, (_INVOICE, _CONFIRMATION, _RECEIPT)),
-    "due_date": (0.5, (_INVOICE,)),
-    "delivery_date": (0.5, _ANY),
-    "delivery_note_number": (0.5, (_INVOICE, _RECEIPT)),
-    "delivery_note_date": (0.2, (_INVOICE, _RECEIPT)),
-    "customer_number": (0.55, (_INVOICE, _CONFIRMATION)),
-    "supplier_number": (0.4, (_ORDER, _RECEIPT, _INVOICE)),
-    "sales_order": (0.25, (_INVOICE, _ORDER)),
-    "contract": (0.15, _ANY),
-    "buyer_vat_id": (0.3, (_INVOICE, _CONFIRMATION)),
-    "seller_vat_id": (0.15, _ANY),
-    "currency": (0.3, (_INVOICE, _CONFIRMATION, _ORDER)),
-    "payment_terms": (0.3, (_INVOICE, _CONFIRMATION, _ORDER)),
-    "page": (0.15, _ANY),
-    "total_amount": (0.12, (_INVOICE, _ORDER)),
-    "order_again": (0.12, (_ORDER,)),
-    "iban": (0.06, (_INVOICE,)),
-}
-
-
 def _order_reference(draft: Draft) -> list[Pair]:
     return _one(draft.style.word("order_reference"), draft.order_reference())
-
-
-def _delivery_note(draft: Draft) -> list[Pair]:
-    number = draft.facts.get("delivery_note_number", "")
-    return _one(draft.style.word("delivery_note_number"), draft.plain("delivery_note_number", number)) if number else []
-
-
-def _delivery_note_date(draft: Draft) -> list[Pair]:
-    day = draft.facts.get("delivery_note_date", "")
-    return _one(draft.style.word("delivery_note_date"), draft.date("", day)) if day else []
 
 
 def _delivery_date(draft: Draft) -> list[Pair]:
@@ -107,41 +82,28 @@ def _delivery_date(draft: Draft) -> list[Pair]:
 
 
 def _page(draft: Draft) -> list[Pair]:
-    return [Pair(draft.style.word("page"), text("1" if draft.style.chance("page_bare", 0.5) else "1 / 1"))]
-
-
-def _sales_order(draft: Draft) -> list[Pair]:
-    return _one(draft.style.word("sales_order"), text(draft.facts.get("sales_order", draft.noise_number())))
+    number = "str(counter(page).get().first())"
+    if not draft.style.chance("page_bare", 0.5):
+        number += '+" / "+str(counter(page).final().first())'
+    return [Pair(draft.style.word("page"), f"(context ({number}))")]
 
 
 def _total(draft: Draft) -> list[Pair]:
-    if draft.style.chance("net_only", 0.4) and draft.kind == _ORDER:
-        return _one(draft.style.word("net_amount"), draft.money("net_amount", draft.facts["net_amount"]))
-    return _one(draft.style.word("total_amount"), draft.money("total_amount", draft.facts["total_amount"]))
+    if draft.style.chance("net_only", 0.4) and draft.spec.sums == "order" and not draft.is_by_seller:
+        return _one(draft.sum_word("net_amount"), draft.money("net_amount", draft.facts["net_amount"]))
+    return _one(draft.sum_word("total_amount"), draft.money("total_amount", draft.facts["total_amount"]))
 
 
 _MAKERS: dict[str, Callable[[Draft], list[Pair]]] = {
     "order_reference": _order_reference,
-    "order_date": lambda draft: _one(draft.style.word("order_date"), draft.date("", draft.facts["order_date"])),
-    "due_date": lambda draft: _one(draft.style.word("due_date"), draft.date("due_date", draft.facts["due_date"])),
     "delivery_date": _delivery_date,
-    "delivery_note_number": _delivery_note,
-    "delivery_note_date": _delivery_note_date,
-    "customer_number": lambda draft: _one(
-        draft.style.word("customer_number"), draft.plain("customer_number", draft.facts["customer_number"])
-    ),
-    "supplier_number": lambda draft: _one(draft.style.word("supplier_number"), text(draft.facts["supplier_number"])),
-    "sales_order": _sales_order,
-    "contract": lambda draft: _one(draft.style.word("contract"), text(draft.facts["contract"])),
     "buyer_vat_id": lambda draft: _one(draft.style.word("buyer_vat_id"), draft.vat("buyer")),
-    "seller_vat_id": lambda draft: _one(
-        draft.style.word("vat_id"), draft.vat("seller" if draft.is_by_vendor else "buyer")
-    ),
-    "currency": lambda draft: _one(draft.style.word("currency"), draft.currency_word()),
+    "seller_vat_id": lambda draft: _one(draft.style.word("vat_id"), draft.vat(draft.role("issuer"))),
+    "currency": lambda draft: _one(draft.word("currency"), draft.currency_word()),
     "payment_terms": lambda draft: _one(draft.style.word("payment_terms"), terms(draft)),
     "page": _page,
     "total_amount": _total,
-    "order_again": lambda draft: _one(draft.style.word("number", _ORDER), draft.order_reference()),
+    "order_again": lambda draft: _one(draft.style.word("number", "PURCHASE_ORDER"), draft.order_reference()),
     "iban": lambda draft: _one(draft.style.word("iban"), draft.iban()),
 }
 
@@ -157,73 +119,6 @@ def terms(draft: Draft) -> str:
         days=values["days"], discount_days=values["discount_days"], percent=values["discount_percent"]
     )
     return draft.plain("payment_terms", words)
-
-
-def _order_day(draft: Draft) -> str:
-    return draft.style.date(date.fromisoformat(draft.facts["order_date"]))
-
-
-def _noise(draft: Draft) -> list[Pair]:
-    style = draft.style
-    count = style.pick("noise_pairs", (0, 0, 0, 1, 1, 2, 3, 5))
-    rng = style.rng("noise_names")
-    found = []
-    names = style.synonyms("other_pairs")
-    if style.chance("empty_pair", 0.1):
-        found.append(
-            Pair(
-                style.word(style.pick("empty_concept", ("buyer_vat_id", "due_date", "order_reference", "contract"))),
-                text(style.pick("empty", ("-", "", "n/a", "---"))),
-            )
-        )
-    if draft.subtype == "CREDIT_MEMO" and style.chance("original_invoice", 0.6):
-        found.append(
-            Pair(
-                style.word("original_invoice"),
-                text(f"{draft.noise_number()} {style.word('of')} {_order_day(draft)}"),
-            )
-        )
-    found += _other_dates(draft) + _codes(draft)
-    for name in rng.sample(names, min(count, len(names))):
-        day = f"{draft.rng.randint(2014, 2026)}-{draft.rng.randint(1, 12):02d}-{draft.rng.randint(1, 28):02d}"
-        value = (
-            draft.noise_number(),
-            draft.issuer["contact"],
-            f"{name[:2].upper()}-{draft.noise_number()}",
-            f"{day[:4]}-{draft.facts['document_number']}",  # alike, but not the number
-            "",
-        )[rng.randrange(5)]
-        found.append(Pair(name, text(value) if value else draft.date("", day)))
-    for concept, probability in (("contact", 0.3), ("phone", 0.2), ("email", 0.15), ("project", 0.1)):
-        if style.chance(f"info/{concept}", probability):
-            value = draft.issuer.get(concept) or draft.noise_number()
-            found.append(Pair(style.word(concept), text(value)))
-    return found
-
-
-def _other_dates(draft: Draft) -> list[Pair]:
-    """Dates that are neither the document's nor due: periods, validity, printing."""
-    style = draft.style
-    count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
-    found = []
-    for index, name in enumerate(style.rng("other_date_names").sample(style.synonyms("other_dates"), count)):
-        day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=draft.rng.randint(-60, 90))
-        value = text(style.date(day))
-        if style.chance(f"other_date_range/{index}", 0.15):
-            value = text(f"{style.date(day)} - {style.date(day + timedelta(days=30))}")
-        found.append(Pair(name, value))
-    return found
-
-
-def _codes(draft: Draft) -> list[Pair]:
-    """Codes of processes and states, as forms show them."""
-    style = draft.style
-    if not style.chance("codes", 0.15):
-        return []
-    options = labels(style.language)["other_codes"]
-    rng = style.rng("codes")
-    names = rng.sample(list(options), min(len(options), rng.choice((1, 2, 3, 5))))
-    return [Pair(name, text(str(rng.choice(options[name])))) for name in names]
 
 
 def label(draft: Draft, word: str, *, name: str) -> str:
@@ -286,9 +181,16 @@ def _boxed(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
 
 
 def _boxed_above(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:
-    count = draft.style.pick(f"across_box/{name}", (2, 3, 3, 4))
+    count = min(draft.style.pick(f"across_box/{name}", (2, 3, 3, 4)), _fitting(pairs))
     cells = [stack([label(draft, pair.label, name=name), pair.value], spacing=3) for pair in pairs]
     return call("table", *cells, columns=f"({'1fr,' * count})", inset=points(2 + gap / 2), stroke="0.4pt", align="left")
+
+
+def _fitting(pairs: list[Pair]) -> int:
+    """How many columns of half a page take the longest word of any pair without touching the next."""
+    words = [word for pair in pairs for part in (pair.label, *_TEXT.findall(pair.value)) for word in part.split()]
+    longest = max(map(len, words), default=0)
+    return 4 if longest < 11 else 3 if longest < 15 else 2 if longest < 23 else 1
 
 
 def _wide(draft: Draft, pairs: list[Pair], name: str, gap: float) -> str:

@@ -7,7 +7,8 @@ import random
 from functools import lru_cache
 from typing import Any
 
-from sap_llm.synthetic.blocks_pairs import Pair, arrange, label
+from sap_llm.synthetic.blocks_noise import Pair
+from sap_llm.synthetic.blocks_pairs import arrange, label
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
 from sap_llm.synthetic.pools import invented_word, pools
@@ -20,7 +21,9 @@ STRANGERS = ("other-0", "other-1", "other-2", "ship")
 @lru_cache(maxsize=1024)
 def _stranger(seed: str, role: str, country: str) -> dict[str, Any]:
     rng = random.Random(f"{seed}/stranger/{role}")
-    return make_party(rng, role, rng.choice(("DE", "FR", "ES", "GB", country, country)), person_share=0.1).printed()
+    return make_party(
+        rng, role, rng.choice(("DE", "FR", "ES", "GB", country, country)), kind="stranger", person_share=0.1
+    ).printed
 
 
 def party_of(draft: Draft, role: str) -> dict[str, Any]:
@@ -47,26 +50,30 @@ def vat_of(draft: Draft, role: str) -> str:
 def address_lines(draft: Draft, role: str, *, name: str) -> list[str]:
     """Street, place and country of a party as the style writes them (one expression a line)."""
     party = party_of(draft, role)
-    place = party["address"]
+    found = _place_lines(draft, party["address"], party["country"], name=name)
+    if draft.style.chance(f"attention/{name}", 0.15):
+        found.insert(0, text(f"{draft.style.word('contact')} {party['contact']}"))
+    return found
+
+
+def _place_lines(draft: Draft, place: dict[str, str], country: str, *, name: str) -> list[str]:
     style = draft.style
     city = f"{place['postcode']} {place['city']}"
-    if party["country"] in ("GB", "US"):
+    if country in ("GB", "US"):
         city = f"{place['city']} {place['postcode']}"
     prefix = style.pick(f"city_prefix/{name}", ("", "", "", "{} ", "{}-"))
     if place["postcode"][0].isdigit():  # L-4761 names its country already
-        city = prefix.format(party["country"]) + city
+        city = prefix.format(country) + city
     found = [text(place["street"]), text(city)]
     if place["extra"]:
         found.insert(0 if style.chance(f"extra_first/{name}", 0.3) else 1, text(place["extra"]))
     if style.chance(f"country/{name}", 0.45):
         is_code = style.chance(f"country_code/{name}", 0.25)
-        country = party["country"] if is_code else draft.country(party)
+        shown = country if is_code else draft.country(country)
         if style.chance(f"country_beside/{name}", 0.15):
-            found[-1] = text(f"{city} - {country}")
+            found[-1] = text(f"{city} - {shown}")
         else:
-            found.append(text(country))
-    if style.chance(f"attention/{name}", 0.15):
-        found.insert(0, text(f"{style.word('contact')} {party['contact']}"))
+            found.append(text(shown))
     return found
 
 
@@ -100,7 +107,7 @@ def letterhead(draft: Draft) -> str:
             rows.append(join(*_joined(ids, separator)))
         return stack([full, styled(stack(rows, spacing=4), size="0.85em")], spacing=clear)
     details = [*address_lines(draft, role, name="head"), *contact_lines(draft, draft.issuer, name="head")]
-    if style.chance("head_vat", 0.35):
+    if draft.issuer["vat_id"] and style.chance("head_vat", 0.35):
         details.append(join(label(draft, style.word("vat_id"), name="head"), text(" "), draft.vat(role)))
     if shape == "logo_address":
         full = styled(bold(text(short)), size=size)
@@ -146,7 +153,7 @@ def contact_section(draft: Draft, role: str, *, name: str) -> list[str]:
     word = style.pick(f"contact_name_word/{name}", ("", *style.synonyms("name_word")))
     if style.chance(f"department/{name}", 0.3):
         word = f"{word}, {style.word('department_word')}" if word else word
-        person = f"{person}, {style.rng('department').choice(pools()['departments'])}"
+        person = f"{person}, {style.rng('department').choice(pools()[style.language]['departments'])}"
     rows = [text(f"{word}: {person}" if word else person)]
     reach = [text(f"{style.word(concept)}: {party[concept]}") for concept in ("phone", "email")]
     rows += [join(*_joined(reach, ", "))] if style.chance(f"reach_on_line/{name}", 0.5) else reach
@@ -177,9 +184,9 @@ def address_window(draft: Draft) -> str:
         sender = [draft.name(draft.role("issuer")), *address_lines(draft, draft.role("issuer"), name="sender")[-2:]]
         rows.append(styled(join(*_joined(sender, separator)), size="0.72em"))
     if style.chance("window_heading", 0.3):
-        rows.append(bold(label(draft, style.word(f"{role}_heading"), name="window")))
+        rows.append(bold(label(draft, draft.heading(role), name="window")))
     rows += [*_salutation(draft, role, draft.name(role)), *address_lines(draft, role, name="window")]
-    if role == "buyer" and style.chance("window_vat", 0.15):
+    if role == "buyer" and party_of(draft, role)["vat_id"] and style.chance("window_vat", 0.15):
         rows.append(join(label(draft, style.word("vat_id"), name="window"), text(" "), draft.vat(role)))
     return stack(rows, spacing=style.number("window_gap", 3, 6))
 
@@ -194,7 +201,7 @@ def party_box(draft: Draft, role: str, *, name: str = "party", heading: str = ""
         heading: Instead of the role's own.
     """
     style = draft.style
-    heading = heading or style.word(f"{role}_heading")
+    heading = heading or draft.heading(role)
     party = party_of(draft, role)
     shown_name = name_of(draft, role)
     if style.chance(f"heading_inline/{name}", 0.25):
@@ -240,7 +247,7 @@ def _party_number(draft: Draft, role: str) -> str:
     if role in STRANGERS:
         return text(party_of(draft, role)["gln"][-6:])
     number = draft.facts["supplier_number" if role == "seller" else "customer_number"]
-    is_field = role == "buyer" and draft.is_by_vendor
+    is_field = role == "buyer" and draft.is_by_seller
     return draft.plain("customer_number", number) if is_field else text(number)
 
 
@@ -260,7 +267,7 @@ def party_form(draft: Draft, role: str, *, heading: str = "") -> str:
         pairs.append(Pair(style.word("tax_number"), text(party["tax_number"])))
     if party["vat_id"] and style.chance(f"form_vat/{role}", 0.85 if role == "seller" else 0.45):
         pairs.append(Pair(style.word("vat_id"), vat_of(draft, role)))
-    shown_heading = bold(styled(text(heading or style.word(f"{role}_heading")), size="1.1em"))
+    shown_heading = bold(styled(text(heading or draft.heading(role)), size="1.1em"))
     body = arrange(draft, pairs, name="form", options=("zebra", "zebra", "columns", "colon", "boxed"))
     if style.chance("form_filled_heading", 0.5):
         shown_heading = call(
@@ -293,10 +300,15 @@ def ship_to(draft: Draft) -> str:
     style = draft.style
     word = style.word("ship_to_heading")
     kind = style.pick("ship_kind", ("buyer", "buyer", "person", "stranger", "stranger"))
+    heading = bold(label(draft, word, name="ship"))
+    place = draft.facts.get("ship_to")
+    if place and (kind == "buyer" or draft.subtype == "THIRD_PARTY"):
+        shown = draft.plain("ship_to_name", place["name"])
+        rows = [heading, shown, *_place_lines(draft, place["address"], place["country"], name="ship")]
+        return stack(rows, spacing=style.number("box_gap/ship", 2.5, 5))
     if kind == "stranger":
         return party_box(draft, "ship", name="party" if style.chance("ship_alike", 0.6) else "ship", heading=word)
     shown = draft.name("buyer") if kind == "buyer" else text(draft.facts["buyer"]["contact"])
-    heading = bold(label(draft, word, name="ship"))
     rows = [heading, shown, *address_lines(draft, "buyer", name="ship")]
     return stack(rows, spacing=style.number("box_gap/ship", 2.5, 5))
 
@@ -342,12 +354,12 @@ def _footer_groups(draft: Draft) -> list[list[str]]:
 def bank_lines(draft: Draft, *, name: str) -> list[str]:
     """Bank, IBAN and BIC of the issuer; only the seller's are fields."""
     style, party = draft.style, draft.issuer
-    iban = draft.iban() if draft.is_by_vendor else text(party["iban"])
-    bic = draft.bic() if draft.is_by_vendor else text(party["bic"])
+    iban = draft.iban() if draft.is_by_seller else text(party["iban"])
+    bic = draft.bic() if draft.is_by_seller else text(party["bic"])
     rows = [text(party["bank"]), join(label(draft, style.word("iban"), name=name), text(" "), iban)]
     if style.chance(f"bic/{name}", 0.8):
         rows.append(join(label(draft, style.word("bic"), name=name), text(" "), bic))
-    if style.chance(f"holder/{name}", 0.15) and draft.is_by_vendor:
+    if style.chance(f"holder/{name}", 0.15) and draft.is_by_seller:
         rows.append(draft.name("seller"))
     return rows
 

@@ -39,7 +39,7 @@ def _long_table(draft: Draft) -> str:
         cells += [
             text(kind),
             goods,
-            text(style.amount("0")),
+            text(draft.amount("0")),
             base,
             _rate(draft, tax["rate"], is_field=is_single),
             amount,

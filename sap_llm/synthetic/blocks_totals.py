@@ -6,23 +6,24 @@ Totals in all their arrangements, payment sentences and lists belong here; the l
 from collections.abc import Callable
 from decimal import Decimal
 
-from sap_llm.synthetic.blocks_pairs import Pair, arrange, label, terms
+from sap_llm.synthetic.amounts import FOR_A_EURO, canonical, rounded
+from sap_llm.synthetic.blocks_noise import Pair
+from sap_llm.synthetic.blocks_pairs import arrange, label, terms
 from sap_llm.synthetic.blocks_taxes import due_table, tax_table
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
 from sap_llm.synthetic.style import labels
 
-_FOR_A_EURO = {
-    code: Decimal(rate)
-    for code, rate in (("EUR", "1"), ("USD", "1.1"), ("GBP", "0.86"), ("CHF", "1"), ("PLN", "4.3"), ("SEK", "10.8"))
-}  # about, over the years of the worlds
+_NOTHING = "0.00"
 
 
 def has_totals(draft: Draft) -> bool:
     """Whether this document shows sums at all."""
+    if not draft.is_priced:
+        return False
     if draft.kind == "GOODS_RECEIPT":
-        return draft.style.chance("receipt_priced", 0.12)
-    return not draft.style.chance("no_totals/" + draft.kind, 0.02 if draft.kind == "SUPPLIER_INVOICE" else 0.1)
+        return True
+    return not draft.style.chance("no_totals/" + draft.kind, 0.02 if draft.spec.sums == "taxed" else 0.1)
 
 
 def total_rows(draft: Draft) -> list[Pair]:
@@ -30,26 +31,26 @@ def total_rows(draft: Draft) -> list[Pair]:
     style, facts = draft.style, draft.facts
     rows: list[Pair] = []
     if style.chance("currency_row", 0.1):
-        rows.append(Pair(style.word("currency"), draft.currency_word()))
-    has_extras = facts["discount_amount"] != "0.00" or facts["freight_amount"] != "0"
+        rows.append(Pair(draft.word("currency"), draft.currency_word()))
+    has_extras = facts["discount_amount"] != _NOTHING or facts["freight_amount"] != _NOTHING
     if has_extras or style.chance("lines_amount", 0.15):
         rows.append(Pair(style.word("lines_amount"), draft.money("", facts["lines_amount"])))
-    if facts["discount_amount"] != "0.00":
+    if facts["discount_amount"] != _NOTHING:
         percent = f" {facts['discount_percent']} %" if style.chance("discount_percent", 0.5) else ""
         rows.append(Pair(style.word("discount") + percent, draft.money("", str(-Decimal(facts["discount_amount"])))))
-    if facts["freight_amount"] != "0":
+    if facts["freight_amount"] != _NOTHING:
         rows.append(Pair(style.word("freight"), draft.money("", facts["freight_amount"])))
-    net_only = draft.kind == "PURCHASE_ORDER" and style.chance("net_only", 0.4)
-    if net_only:
-        return [*rows, Pair(style.word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
+    by_choice = draft.spec.sums == "order" and not draft.is_by_seller and style.chance("net_only", 0.4)
+    if by_choice or draft.spec.sums == "net":
+        return [*rows, Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
     if has_extras or style.chance("net_row", 0.9):
-        rows.append(Pair(style.word("net_amount"), draft.money("net_amount", facts["net_amount"])))
+        rows.append(Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"])))
     rows += _tax_rows(draft)
-    rows.append(Pair(style.word("total_amount"), draft.money("total_amount", facts["total_amount"])))
-    if facts["prepaid_amount"] != "0":
+    rows.append(Pair(draft.sum_word("total_amount"), draft.money("total_amount", facts["total_amount"])))
+    if facts["prepaid_amount"] != _NOTHING:
         rows.append(Pair(style.word("prepaid"), draft.money("", str(-Decimal(facts["prepaid_amount"])))))
         rest = Decimal(facts["total_amount"]) - Decimal(facts["prepaid_amount"])
-        rows.append(Pair(style.word("payable"), draft.money("", str(rest))))
+        rows.append(Pair(style.word("payable"), draft.money("", canonical(rest))))
     if style.chance("second_currency", 0.07):
         rows += _second_currency(draft)
     if style.chance("totals_reversed", 0.03):
@@ -62,12 +63,12 @@ def _second_currency(draft: Draft) -> list[Pair]:
     style = draft.style
     other = style.pick(
         f"other_currency/{draft.currency}",
-        [code for code in _FOR_A_EURO if code != draft.currency],
+        [code for code in ("EUR", "USD", "GBP", "CHF", "PLN", "SEK") if code != draft.currency],
     )
     drift = Decimal(draft.rng.randint(9000, 11000)) / 10000
-    rate = (_FOR_A_EURO[other] / _FOR_A_EURO[draft.currency] * drift).quantize(Decimal("0.0001"))
+    rate = (FOR_A_EURO[other] / FOR_A_EURO[draft.currency] * drift).quantize(Decimal("0.0001")) or Decimal("0.0001")
     rate_word, _, amount_word = labels(style.language)["second_currency"]
-    converted = (Decimal(draft.facts["total_amount"]) * rate).quantize(Decimal("0.01"))
+    converted = rounded(Decimal(draft.facts["total_amount"]) * rate, other)
     rows = [Pair(f"{amount_word} {other}", text(style.amount(str(converted))))]
     if style.chance("exchange_rate", 0.6):
         rows.insert(0, Pair(rate_word, text(style.amount(str(rate), places=4))))
@@ -77,7 +78,7 @@ def _second_currency(draft: Draft) -> list[Pair]:
 def _tax_rows(draft: Draft) -> list[Pair]:
     style, facts = draft.style, draft.facts
     taxes, word = facts["taxes"], style.word("tax_amount")
-    if facts["tax_amount"] == "0.00" and style.chance("hide_zero_tax", 0.4):
+    if facts["tax_amount"] == _NOTHING and style.chance("hide_zero_tax", 0.4):
         return []
     if len(taxes) == 1:
         return [Pair(_rate_label(draft, word, taxes[0], is_field=True), draft.money("tax_amount", facts["tax_amount"]))]
@@ -128,7 +129,10 @@ def _label(draft: Draft, word: str) -> str:
 def totals_shape(draft: Draft) -> str:
     """The arrangement of the totals; `tail` means rows of the line table."""
     shapes = ("right", "right", "right", "right", "right", "boxed", "left", "across", "form", "form", "center", "tail")
-    return draft.style.pick("totals", shapes, test_only=("grid2",))
+    shape = draft.style.pick("totals", shapes, test_only=("grid2",))
+    digits = len(draft.facts["total_amount"])
+    too_much = len(draft.facts["taxes"]) > 1 or digits > 8 or draft.facts["prepaid_amount"] != _NOTHING
+    return "right" if shape == "across" and too_much else shape  # cells beside each other would touch
 
 
 def headed(draft: Draft, section: str, block: str) -> str:
@@ -163,20 +167,20 @@ def totals(draft: Draft) -> str:
     block = _ARRANGERS[totals_shape(draft)](draft, rows)
     block = headed(draft, "totals", block)
     if style.chance("currency_line", 0.35) or (draft.must_name_currency and style.chance("currency_needed", 0.75)):
-        note = join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word())
+        note = join(label(draft, draft.word("currency"), name="currency_note"), text(" "), draft.currency_word())
         side = style.pick("currency_side", ("left", "right"))
         block = (
             stack([aligned(side, note), block], spacing=5)
             if style.chance("currency_above", 0.5)
             else stack([block, aligned(side, note)], spacing=5)
         )
-    if not (style.chance("tax_table", 0.3) and draft.kind != "GOODS_RECEIPT"):
+    if draft.spec.sums == "net" or not style.chance("tax_table", 0.3) or draft.kind == "GOODS_RECEIPT":
         return block
     table = headed(draft, "taxes", tax_table(draft))
     where = style.pick("tax_table_place", ("beside", "above", "below"))
-    if where == "beside":
+    if where == "beside" and not style.chance("tax_table_long", 0.2):
         return grid("(1fr,1fr)", [table, block], column_gutter="16pt")
-    return stack([table, block] if where == "above" else [block, table], spacing=10)
+    return stack([block, table] if where == "below" else [table, block], spacing=10)
 
 
 def _emphasised(draft: Draft, rows: list[Pair]) -> list[str]:
@@ -277,19 +281,29 @@ _ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
 def payment(draft: Draft) -> str:
     """Terms, due date and bank, as sentences or pairs; orders show terms only."""
     style = draft.style
-    rows: list[str] = []
     vocabulary = labels(style.language)
-    if draft.kind == "SUPPLIER_INVOICE" and style.chance("due_table", 0.1):
+    is_claim = draft.spec.payment == "bank" and draft.is_by_seller and draft.subtype != "PRO_FORMA"
+    rows: list[str] = []
+    if is_claim and style.chance("due_table", 0.1):
         rows.append(due_table(draft))
-    elif draft.kind == "SUPPLIER_INVOICE" and style.chance("due_sentence", 0.45):
+    elif is_claim and style.chance("due_sentence", 0.45):
         rows.append(draft.sentence(style.rng("due_sentence").choice(vocabulary["due_sentence"])))
-    elif style.chance("terms_line", 0.45) and draft.kind != "GOODS_RECEIPT":
+    elif style.chance("terms_line", 0.45) and draft.spec.payment != "none" and not draft.facts.get("unpriced"):
         rows.append(join(label(draft, style.word("payment_terms"), name="terms"), text(" "), terms(draft)))
-    if draft.kind == "SUPPLIER_INVOICE":
+    if is_claim:
         rows.append(_bank(draft))
-    if style.chance("total_sentence", 0.06) and draft.kind == "SUPPLIER_INVOICE":
+    if style.chance("total_sentence", 0.06) and is_claim:
         rows.append(draft.sentence(style.rng("total_sentence").choice(vocabulary["total_sentence"])))
+    rows.append(_exemption(draft))
     return headed(draft, "payment", stack(rows, spacing=style.number("payment_gap", 4, 9))) if any(rows) else ""
+
+
+def _exemption(draft: Draft) -> str:
+    """Why no tax is charged, in nine of ten layouts."""
+    reason = draft.facts.get("tax_exemption")
+    if not reason or draft.spec.sums != "taxed" or not draft.style.chance("exemption", 0.9):
+        return ""
+    return text(draft.style.rng(f"exemption/{reason}").choice(labels(draft.style.language)["exemptions"][reason]))
 
 
 def _bank(draft: Draft) -> str:

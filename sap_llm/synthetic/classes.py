@@ -36,6 +36,8 @@ class ClassSpec(BaseModel):
     payment: Literal["bank", "terms", "none"]
     pairs: dict[str, float]
     columns: dict[str, float]
+    headings: dict[Role, str] = {}
+    marks: tuple[str, ...] = ()
 
 
 class Classes(BaseModel):

@@ -6,14 +6,16 @@ Printing one value (amount, date, id, name) belongs here; arranging values in bl
 import random
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.amounts import canonical, decimals, rounded
+from sap_llm.synthetic.classes import ClassSpec, Place, Role, class_spec
 from sap_llm.synthetic.markup import Sheet, join, text
-from sap_llm.synthetic.pools import company_name, pools
-from sap_llm.synthetic.style import Style
-
-VENDOR_ISSUED = ("SUPPLIER_INVOICE", "SALES_ORDER")
+from sap_llm.synthetic.pools import company_name, countries
+from sap_llm.synthetic.style import Style, labels
+from sap_llm.synthetic.subtypes import SubtypeSpec, subtype_spec
 
 
 @dataclass
@@ -26,25 +28,72 @@ class Draft:
     currency: str
     style: Style
     rng: random.Random
+    issuer_role: Role
     sheet: Sheet = field(default_factory=Sheet)
     is_titled: bool = True
     scale: float = 1.0
     """Below 1 where the page would else be overprinted."""
 
     @property
-    def is_by_vendor(self) -> bool:
-        """Whether the vendor wrote the document (else the buyer did)."""
-        return self.kind in VENDOR_ISSUED
+    def spec(self) -> ClassSpec:
+        """What documents of this class consist of."""
+        return class_spec(self.kind)
+
+    @property
+    def subtype_spec(self) -> SubtypeSpec:
+        """What the subtype adds."""
+        return subtype_spec(self.kind, self.subtype)
+
+    @property
+    def is_by_seller(self) -> bool:
+        """Whether the seller wrote the document (else the buyer did)."""
+        return self.issuer_role == "seller"
+
+    @property
+    def is_priced(self) -> bool:
+        """Whether lines have prices and amounts; some goods receipts have them."""
+        if self.facts.get("unpriced"):
+            return False
+        return self.spec.prices == "lines" or (
+            self.kind == "GOODS_RECEIPT" and self.style.chance("receipt_priced", 0.12)
+        )
+
+    @property
+    def has_cents(self) -> bool:
+        """Whether amounts of the currency have two decimals."""
+        return decimals(self.currency) == 2
+
+    def has_key(self, key: str) -> bool:
+        """Whether any line has a value under a key."""
+        return any(line.get(key) for line in self.facts["lines"])
 
     @property
     def issuer(self) -> dict[str, Any]:
         """The party that wrote the document."""
-        party: dict[str, Any] = self.facts["seller" if self.is_by_vendor else "buyer"]
+        party: dict[str, Any] = self.facts[self.issuer_role]
         return party
 
-    def role(self, party: str) -> str:
+    def role(self, party: str) -> Role:
         """`seller` or `buyer` for `issuer` and `recipient`."""
-        return "seller" if self.is_by_vendor == (party == "issuer") else "buyer"
+        return "seller" if self.is_by_seller == (party == "issuer") else "buyer"
+
+    def heading(self, role: str) -> str:
+        """The word over a party's box."""
+        return self.style.word(self.spec.headings.get(cast("Role", role), f"{role}_heading"))
+
+    def word(self, concept: str) -> str:
+        """The word for a concept; only bills use words that speak of invoices."""
+        word = self.style.word(concept)
+        bills = labels(self.style.language)["bill_words"]
+        if self.spec.sums == "taxed" or not any(bill in word for bill in bills):
+            return word
+        return next(one for one in self.style.synonyms(concept) if not any(bill in one for bill in bills))
+
+    def sum_word(self, concept: str) -> str:
+        """The word for `net_amount` or `total_amount`; only bills speak of what is due or invoiced."""
+        if self.spec.sums == "taxed":
+            return self.style.word(concept)
+        return self.style.word({"net_amount": "order_net", "total_amount": "order_total"}[concept])
 
     def name(self, role: str) -> str:
         """The marked name of the seller or buyer."""
@@ -69,11 +118,16 @@ class Draft:
             )
         return shown
 
+    def amount(self, value: str) -> str:
+        """An amount with the decimals of its currency, without the currency."""
+        places = decimals(self.currency)
+        return self.style.amount(value, places=places, by_language=not self.has_cents)
+
     def money(
         self, name: str, value: str, *, line: int = -1, row: int = -1, column: int = -1, bare: bool = False
     ) -> str:
         """A marked amount with its currency as the style places it."""
-        printed = self.style.amount(value)
+        printed = self.amount(value)
         where = "none" if bare else self.currency_place
         symbol = formats.SYMBOLS.get(self.currency, self.currency)
         if where == "glued":
@@ -108,6 +162,15 @@ class Draft:
             printed = formats.SYMBOLS.get(self.currency, self.currency)
         return self.sheet.value("currency", self.currency, printed)
 
+    def shown(self, place: Place, value: str) -> str:
+        """A value of the facts as its kind is printed, marked if it is a field."""
+        if place.kind == "date":
+            return self.date(place.field, value)
+        if place.kind == "amount":
+            return self.money(place.field, value)
+        printed = self.style.amount(value, places=0) if place.kind == "quantity" else value
+        return self.sheet.value(place.field, value, printed) if place.field else text(printed)
+
     def plain(self, name: str, value: str) -> str:
         """A marked value that is printed as it is."""
         return self.sheet.value(name, value, value)
@@ -122,9 +185,9 @@ class Draft:
         """The seller's marked BIC."""
         return self.plain("bic", self.facts["seller"]["bic"])
 
-    def country(self, party: dict[str, Any]) -> str:
+    def country(self, code: str) -> str:
         """The country's name in the language of the document."""
-        names: dict[str, str] = pools()["country_names"][party["country"]]
+        names: dict[str, str] = countries()[code]["names"]
         return names[self.style.language]
 
     def noise_number(self) -> str:
@@ -142,6 +205,11 @@ class Draft:
             parts.append(self._placeholder(piece) if len(parts) % 2 else text(piece) if piece else '""')
         return join(*parts)
 
+    def can_say(self, template: str) -> bool:
+        """Whether the facts have what a sentence speaks of."""
+        speaks_of_order = "{order_reference}" in template or "{order_date}" in template
+        return bool(self.facts["order_number"]) or not speaks_of_order
+
     def _placeholder(self, name: str) -> str:
         facts = self.facts
         terms = facts["terms"]
@@ -153,22 +221,25 @@ class Draft:
             return self.iban() if name == "iban" else self.bic()
         plain = {
             "order_date": lambda: self.date("", facts["order_date"]),
-            "other_date": lambda: self.date(
-                "", f"{self.rng.randint(2012, 2026)}-{self.rng.randint(1, 12):02d}-{self.rng.randint(1, 28):02d}"
-            ),
+            "other_date": lambda: self.date("", self._other_date()),
             "discount_date": lambda: self.date("", self._discount_date()),
             "days": lambda: text(str(terms["days"])),
             "discount_days": lambda: text(str(terms["discount_days"] or 10)),
             "percent": lambda: text(terms["discount_percent"] if terms["discount_percent"] != "0" else "2"),
             "bank": lambda: text(facts["seller"]["bank"]),
             "city": lambda: text(self.issuer["address"]["city"]),
-            "amount": lambda: self.money("", f"{self.rng.randint(100, 900000) / 100:.2f}"),
+            "amount": lambda: self.money("", canonical(rounded(Decimal(self.rng.randint(100, 900000)), self.currency))),
             "buyer_iban": lambda: text(formats.grouped(facts["buyer"]["iban"], 4) or self.noise_number()),
             "person": lambda: text(self.issuer["contact"]),
             "company": lambda: text(company_name(self.style.rng("agent"), self.issuer["country"])),
             "noise_number": lambda: text(self.noise_number()),
         }
         return plain[name]()
+
+    def _other_date(self) -> str:
+        """A day of the two years around the document's."""
+        day = date.fromisoformat(self.facts["document_date"])
+        return (day + timedelta(days=self.rng.randint(-500, 200))).isoformat()
 
     def _discount_date(self) -> str:
         """The last day of the cash discount: some days after the document's, before it is due."""
@@ -177,6 +248,7 @@ class Draft:
         return (first + timedelta(days=days)).isoformat()
 
     def order_reference(self) -> str:
-        """The number of the order: the document's own number on an order, a reference elsewhere."""
-        name = "document_number" if self.kind == "PURCHASE_ORDER" else "order_reference"
-        return self.plain(name, self.facts["order_number"])
+        """The number of the order: the document's own number on an order, a reference elsewhere; may be nothing."""
+        number = self.facts["order_number"]
+        name = "document_number" if number == self.facts["document_number"] else "order_reference"
+        return self.plain(name, number) if number else ""

@@ -11,17 +11,20 @@ from decimal import Decimal
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.tables import TIMESTAMP, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
-from sap_llm.synthetic.chains import Fact, make_chains
+from sap_llm.synthetic.chains import make_chains
+from sap_llm.synthetic.records import Fact
+from sap_llm.synthetic.subtypes import subtype_weights
 from sap_llm.synthetic.worlds import make_world
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _WORLDS_A_BATCH = 20
+_MILL = Decimal("0.001")
 
 FACTS = pa.schema(
     [
@@ -37,7 +40,7 @@ FACTS = pa.schema(
         pa.field("currency", pa.string(), nullable=False),
         pa.field("event_time", TIMESTAMP, nullable=False),  # document date
         pa.field("document_number", pa.string(), nullable=False),
-        pa.field("total_amount", pa.decimal128(18, 2), nullable=False),
+        pa.field("total_amount", pa.decimal128(18, 3), nullable=False),
         pa.field("payload", pa.string(), nullable=False),  # JSON: parties, references, lines, sums
     ]
 )
@@ -48,7 +51,24 @@ class BusinessFactsConfig(StageConfig):
     """Values of the stage `business_facts`."""
 
     chains_per_world: int = Field(ge=1)
+    """Purchases of a world: an order with all that belongs to it."""
+    sales_per_world: int = Field(default=2, ge=0)
+    order_subtypes: dict[str, float] = Field(default_factory=dict)
+    """How often each subtype of purchase orders is made; empty for the weights of data/subtypes.yaml."""
+    invoice_subtypes: dict[str, float] = Field(default_factory=dict)
+    """Likewise for supplier invoices."""
     lines_max: int = Field(ge=1, le=200)
+
+    @field_validator("order_subtypes", "invoice_subtypes")
+    @classmethod
+    def _made(cls, weights: dict[str, float], info: ValidationInfo) -> dict[str, float]:
+        """Only subtypes that chains make, and some of them often."""
+        made = subtype_weights("PURCHASE_ORDER" if info.field_name == "order_subtypes" else "SUPPLIER_INVOICE")
+        if unknown := sorted(set(weights) - set(made)):
+            raise ValueError(f"no chain makes {', '.join(unknown)}; choose from {', '.join(made)}")
+        if weights and not any(weights.values()):
+            raise ValueError("all weights are zero")
+        return weights
 
 
 def parse_range(seed_range: str) -> range:
@@ -98,7 +118,11 @@ def build_business_facts(context: StageContext, *, config: BusinessFactsConfig, 
 def fact_rows(number: int, config: BusinessFactsConfig) -> Iterator[dict[str, Any]]:
     """Rows of `FACTS` of one world."""
     world = make_world(config.seed, number)
-    for fact in make_chains(world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max):
+    chains = make_chains(
+        world, seed=config.seed, count=config.chains_per_world, lines_max=config.lines_max,
+        sales=config.sales_per_world, order_subtypes=config.order_subtypes, invoice_subtypes=config.invoice_subtypes,
+    )  # fmt: skip
+    for fact in chains:
         yield _row(fact, number)
 
 
@@ -116,6 +140,6 @@ def _row(fact: Fact, number: int) -> dict[str, Any]:
         "currency": fact.currency,
         "event_time": datetime.combine(fact.document_date, time(), tzinfo=UTC),
         "document_number": fact.payload["document_number"],
-        "total_amount": Decimal(fact.payload["total_amount"]),
+        "total_amount": Decimal(fact.payload["total_amount"]).quantize(_MILL),
         "payload": json.dumps(fact.payload, ensure_ascii=False, sort_keys=True),
     }

@@ -33,7 +33,7 @@ SHORT_MONTHS: dict[str, tuple[str, ...]] = {
     "de": tuple("Jan. Feb. März Apr. Mai Juni Juli Aug. Sept. Okt. Nov. Dez.".split()),
     "en": tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()),
 }
-SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CHF": "CHF"}
+SYMBOLS = {"EUR": "€", "USD": "$", "GBP": "£", "CHF": "CHF", "JPY": "¥"}
 
 
 def decimal(value: str, shape: tuple[str, str], *, places: int, keeps_sign_behind: bool = False) -> str:
@@ -44,7 +44,7 @@ def decimal(value: str, shape: tuple[str, str], *, places: int, keeps_sign_behin
         return f"{grouped_whole}{shape[1]}{fraction:0<{places}}" if places else grouped_whole
     number = Decimal(value)
     digits = max(places, -int(number.normalize().as_tuple().exponent))
-    digits = 4 if digits == 3 else digits  # three decimals read like thousands
+    digits = 4 if digits == 3 != places else digits  # three decimals read like thousands
     plain = f"{abs(number).quantize(Decimal(1).scaleb(-digits), rounding=ROUND_HALF_UP):,f}"
     plain = plain.replace(",", "\0").replace(".", shape[1]).replace("\0", shape[0])
     if number >= 0:
@@ -78,6 +78,8 @@ def vat(value: str, shape: str) -> str:
     """A VAT id: `plain`, `space` after the country, or `groups` of three digits."""
     if value.startswith("CHE"):
         return f"CHE-{value[3:6]}.{value[6:9]}.{value[9:12]}"
+    if not value[:2].isalpha():
+        return value
     if shape == "space":
         return f"{value[:2]} {value[2:]}"
     if shape == "groups" and value[2:].isdigit():

@@ -4,29 +4,19 @@ Making identifiers from a seeded `random.Random` belongs here; who owns them doe
 """
 
 import random
-from functools import cache
-from importlib import import_module
-from typing import Any
+import re
+import zlib
+from collections.abc import Callable
+from functools import lru_cache
 
 from stdnum import iban as iban_rules
 
-_DIGITS = "0123456789"
+_EXACT = 15
+_RUN = re.compile(r"#+|@+|[^#@]+")
 _LETTERS = "ABCDEFGHJKLMNPRSTUVWXYZ"
 
-# Country -> (module of python-stdnum, template of the number behind the prefix, printed prefix, count of check digits).
-_VAT: dict[str, tuple[str, str, str, int]] = {
-    "DE": ("stdnum.de.vat", "#########", "DE", 1),
-    "AT": ("stdnum.at.uid", "U########", "AT", 1),
-    "FR": ("stdnum.fr.tva", "###########", "FR", 0),
-    "BE": ("stdnum.be.vat", "0#########", "BE", 2),
-    "LU": ("stdnum.lu.tva", "########", "LU", 2),
-    "NL": ("stdnum.nl.btw", "#########B##", "NL", 0),
-    "GB": ("stdnum.gb.vat", "#########", "GB", 2),
-    "IT": ("stdnum.it.iva", "###########", "IT", 0),
-    "ES": ("stdnum.es.cif", "B########", "ES", 1),
-    "CH": ("stdnum.ch.uid", "#########", "CHE", 1),
-}
-# Country -> shape of the BBAN: letters for the bank code (if any), then digits.
+_TUNISIAN_KEYS = "ABCDEFGHJKLMNPQRSTVWXYZ"
+# Country -> shape of the BBAN: letters for the bank code (if any), then digits. Countries without IBAN are left out.
 _BBAN: dict[str, str] = {
     "DE": "##################",
     "AT": "################",
@@ -38,6 +28,12 @@ _BBAN: dict[str, str] = {
     "IT": "A######################",
     "ES": "####################",
     "CH": "#################",
+    "TN": "####################",
+    "KW": "AAAA######################",
+    "BH": "AAAA##############",
+    "HU": "########################",
+    "PL": "########################",
+    "SE": "####################",
 }
 _BELGIAN_BANKS = ("001", "063", "310", "363", "733", "979")
 _BANK_CODES = (
@@ -48,59 +44,166 @@ _BANK_CODES = (
 
 def digits(rng: random.Random, count: int) -> str:
     """`count` random digits."""
-    return "".join(rng.choices(_DIGITS, k=count))
+    if count > _EXACT:  # more than a float's digits
+        return digits(rng, _EXACT) + digits(rng, count - _EXACT)
+    return f"{int(rng.random() * 10**count):0{count}d}"
 
 
 def fill(rng: random.Random, template: str) -> str:
     """Replace every `#` of `template` by a digit and every `@` by a capital letter."""
     return "".join(
-        rng.choice(_DIGITS) if char == "#" else rng.choice(_LETTERS) if char == "@" else char for char in template
+        digits(rng, len(run)) if run[0] == "#" else "".join(rng.choices(_LETTERS, k=len(run))) if run[0] == "@" else run
+        for run in _runs(template)
     )
 
 
-def has_vat_id(country: str) -> bool:
-    """Whether companies of that country get a VAT id here."""
-    return country in _VAT
+@lru_cache(maxsize=4096)
+def _runs(template: str) -> tuple[str, ...]:
+    """A template in runs of places for digits, of places for letters, and of plain text."""
+    return tuple(_RUN.findall(template))
+
+
+def has_iban(country: str) -> bool:
+    """Whether banks of the country give IBANs."""
+    return country in _BBAN
 
 
 def vat_id(rng: random.Random, country: str) -> str:
-    """A VAT id that python-stdnum accepts, in compact form with country prefix (`DE136695976`); empty for the US."""
-    if country not in _VAT:
-        return ""
-    module, template, prefix, checks = _VAT[country]
-    while True:
-        number = _valid_vat(rng, country, module, template, checks)
-        if number:
-            return prefix + number
+    """A VAT id that python-stdnum accepts, compact, with the country's prefix if it has one (`DE136695976`).
+
+    Empty where there is none (US, KW).
+    """
+    return _VAT_MAKERS[country](rng) if country in _VAT_MAKERS else ""
 
 
-def _valid_vat(rng: random.Random, country: str, module: str, template: str, checks: int) -> str:
-    """One draw, completed where the check digits stand last; empty when the draw is not valid."""
-    prefix = "CHE" if country == "CH" else ""
-    body = fill(rng, template)
-    if country == "FR":
-        return _french_vat(rng)
-    if country == "IT":
-        body = body[:7] + "015" + _luhn(body[:7] + "015")
-    if country == "NL":
-        return _dutch_vat(rng)
-    for tail in range(10**checks):
-        candidate = body[: len(body) - checks] + (f"{tail:0{checks}d}" if checks else "")
-        if _validator(module).is_valid(prefix + candidate):
-            return candidate
-    return ""
+def _weighted(body: str, weights: tuple[int, ...]) -> int:
+    return sum(int(digit) * weight for digit, weight in zip(body, weights, strict=True))
+
+
+def _german_vat(rng: random.Random) -> str:
+    from stdnum.iso7064 import mod_11_10
+
+    body = "2" + digits(rng, 7)
+    return f"DE{body}{mod_11_10.calc_check_digit(body)}"
+
+
+def _austrian_vat(rng: random.Random) -> str:
+    from stdnum.at import uid
+
+    body = "U" + digits(rng, 7)
+    return f"AT{body}{uid.calc_check_digit(body)}"
+
+
+def _swiss_vat(rng: random.Random) -> str:
+    check = 10
+    while check == 10:
+        body = digits(rng, 8)
+        check = -_weighted(body, (5, 4, 3, 2, 7, 6, 5, 4)) % 11
+    return f"CHE{body}{check}"
+
+
+def _belgian_vat(rng: random.Random) -> str:
+    body = "0" + digits(rng, 7)
+    return f"BE{body}{-int(body) % 97 or 97:02d}"
+
+
+def _luxembourg_vat(rng: random.Random) -> str:
+    body = digits(rng, 6)
+    return f"LU{body}{int(body) % 89:02d}"
+
+
+def _spanish_vat(rng: random.Random) -> str:
+    from stdnum.es import cif
+
+    body = "B" + digits(rng, 7)
+    return f"ES{body}{cif.calc_check_digits(body)[0]}"
+
+
+def _british_vat(rng: random.Random) -> str:
+    body = f"{rng.randint(1, 9)}{digits(rng, 6)}"
+    return f"GB{body}{-_weighted(body, (8, 7, 6, 5, 4, 3, 2)) % 97:02d}"
+
+
+def _italian_vat(rng: random.Random) -> str:
+    body = digits(rng, 7) + "015"
+    return f"IT{body}{_luhn(body)}"
+
+
+def _hungarian_vat(rng: random.Random) -> str:
+    body = digits(rng, 7)
+    return f"HU{body}{-_weighted(body, (9, 7, 3, 1, 9, 7, 3)) % 10}"
+
+
+def _polish_vat(rng: random.Random) -> str:
+    check = 10
+    while check == 10:
+        body = digits(rng, 9)
+        check = _weighted(body, (6, 5, 7, 2, 3, 4, 5, 6, 7)) % 11
+    return f"PL{body}{check}"
+
+
+def _chilean_vat(rng: random.Random) -> str:
+    from stdnum.cl import rut
+
+    body = "7" + digits(rng, 7)
+    return f"{body}{rut.calc_check_digit(body)}"
 
 
 def _french_vat(rng: random.Random) -> str:
     body = digits(rng, 8)
     siren = body + _luhn(body)
-    return f"{int(siren + '12') % 97:02d}{siren}"
+    return f"FR{int(siren + '12') % 97:02d}{siren}"
 
 
 def _dutch_vat(rng: random.Random) -> str:
-    body = digits(rng, 8)
-    check = sum(int(digit) * weight for digit, weight in zip(body, range(9, 1, -1), strict=True)) % 11
-    return "" if check == 10 else f"{body}{check}B01"
+    check = 10
+    while check == 10:
+        body = digits(rng, 8)
+        check = sum(int(digit) * weight for digit, weight in zip(body, range(9, 1, -1), strict=True)) % 11
+    return f"NL{body}{check}B01"
+
+
+def _swedish_vat(rng: random.Random) -> str:
+    body = "55" + digits(rng, 7)
+    return f"SE{body}{_luhn(body)}01"
+
+
+def _japanese_vat(rng: random.Random) -> str:
+    from stdnum.jp import cn
+
+    body = digits(rng, 12)
+    return f"T{cn.calc_check_digit(body)}{body}"
+
+
+def _mexican_vat(rng: random.Random) -> str:
+    from stdnum.mx import rfc
+
+    body = fill(rng, "@@@") + f"{rng.randint(60, 99)}{rng.randint(1, 12):02d}{rng.randint(1, 28):02d}"
+    body += f"{rng.randint(1, 9)}{rng.choice(_LETTERS)}"
+    return body + str(rfc.calc_check_digit(body))
+
+
+_VAT_MAKERS: dict[str, Callable[[random.Random], str]] = {
+    "DE": _german_vat,
+    "AT": _austrian_vat,
+    "CH": _swiss_vat,
+    "FR": _french_vat,
+    "BE": _belgian_vat,
+    "LU": _luxembourg_vat,
+    "ES": _spanish_vat,
+    "GB": _british_vat,
+    "IT": _italian_vat,
+    "HU": _hungarian_vat,
+    "PL": _polish_vat,
+    "CL": _chilean_vat,
+    "NL": _dutch_vat,
+    "SE": _swedish_vat,
+    "JP": _japanese_vat,
+    "MX": _mexican_vat,
+    "TN": lambda rng: digits(rng, 7) + rng.choice(_TUNISIAN_KEYS),
+    "KR": lambda rng: f"{rng.randint(101, 899)}{rng.randint(1, 89):02d}{rng.randint(10001, 99999)}",
+    "BH": lambda rng: "2" + digits(rng, 12) + "02",
+}
 
 
 def _luhn(body: str) -> str:
@@ -111,17 +214,11 @@ def _luhn(body: str) -> str:
     return str(-total % 10)
 
 
-@cache
-def _validator(module: str) -> Any:
-    return import_module(module)
-
-
 def iban(rng: random.Random, country: str, bank: str) -> str:
-    """An IBAN with right check digits (also the national ones of Spain and Belgium), in compact form."""
-    shape = _BBAN[country if country in _BBAN else "GB"]
-    country = country if country in _BBAN else "GB"
-    letters = iter(bank)
-    body = "".join(next(letters) if char == "A" else rng.choice(_DIGITS) for char in shape)
+    """An IBAN with right check digits (also the national ones of Spain, Belgium, Poland, Hungary), in compact form."""
+    shape = _BBAN[country]
+    letters = shape.count("A")
+    body = fill(rng, shape.replace("A" * letters, bank[:letters]))
     if country == "BE":
         account = rng.choice(_BELGIAN_BANKS) + body[3:10]
         body = f"{account}{int(account) % 97 or 97:02d}"
@@ -131,6 +228,27 @@ def iban(rng: random.Random, country: str, bank: str) -> str:
         body = body[:8] + ccc.calc_check_digits(body) + body[10:]
     checks: str = iban_rules.calc_check_digits(f"{country}00{body}")
     return country + checks + body
+
+
+def gln(rng: random.Random) -> str:
+    """A GLN: thirteen digits, the last one checks."""
+    return _with_check("40" + digits(rng, 10))
+
+
+def gtin_of(thing: str) -> str:
+    """The GTIN of a thing: always the same for the same words."""
+    return _with_check(f"40{zlib.crc32(thing.encode()) % 10**10:010d}")
+
+
+def sscc(rng: random.Random) -> str:
+    """A serial shipping container code: 17 digits and a check digit."""
+    return _with_check("340" + digits(rng, 14))
+
+
+def _with_check(body: str) -> str:
+    """Digits with the check digit of GS1: weights 3 and 1 from the right."""
+    odd, even = sum(map(int, body[-1::-2])), sum(map(int, body[-2::-2]))
+    return f"{body}{-(3 * odd + even) % 10}"
 
 
 def bank_code(rng: random.Random) -> str:
@@ -168,6 +286,25 @@ NUMBER_FORMATS: dict[str, tuple[str, ...]] = {
             "FV{yy}/#### @@####### SI+##### ######## ####~#### {y}/##/#### FAC-###### No#### ##-####-# "
             "R-#######-@ {y}.#### @@@_@###{y}######### ############ #####-@@"
         ),
+        "REQUISITION": "10######## BANF-##### 001####### PR{yy}##### BA{y}#### DA-##### SOL-#### REQ-###### R{y}-####",
+        "INQUIRY": "60######## RFQ-##### ANF{yy}#### {y}/A/### AN-#### DP{y}### PET-##### 61####### Q{yy}-####",
+        "QUOTATION": (
+            "20######## AN-{y}-#### ANG##### Q-##### QU{yy}#### DEV-{y}-### D{yy}##### OF-##### P{y}/#### "
+            "{y}-#### A{m}{yy}-### OFF###### 2########"
+        ),
+        "SCHEDULING_AGREEMENT": "55######## LP-##### SA-#### 550000#### PL{yy}#### PE-#####",
+        "CREDIT_NOTE": (
+            "GS-{y}-#### G##### CN-##### CN/{y}/#### AV-{y}-### A##### AB-#### R{yy}-#### 90######## {y}8#### "
+            "CR###### ####### NC-{y}#### RC-#####"
+        ),
+        "DEBIT_NOTE": "BL-{y}-### DN-##### ND-{y}#### 51######## D{yy}##### DB-#### LS{y}### ######",
+        "MATERIAL_DOCUMENT": "49######## 50######## MB-##### 49000##### {y}####### MD{yy}#####",
+        "BILLING": "90######## 90######## 9########## 0090###### 93########",
+        "OUTBOUND": "80######## 80######## 0080###### 8########",
+        "ORDER_OF_SALES": "00######## 1######### 0000###### 30######",
+        "RETURNS": "60######## RMA-##### RT{yy}#### 84###### R-{y}-####",
+        "SERVICE_ENTRY": "10######## 100####### LE-##### SES####",
+        "CATALOGUE": "PL-{y} KAT-{y}-# PR{yy}-## TARIF-{y} {y}/# LP{y}# CAT-####",
         "DELIVERY_NOTE": ("80######## LS-##### L######## BL{yy}#### DN-##### D{y}#### ########## ALB-####"),
         "CUSTOMER": ("###### ##### K##### 10##### D-##### C#### ##.#### GE####### KD-#### # 9##-###"),
         "CONTRACT": ("46######## CON##### V-{y}-## RV##### K-####/{yy}"),
@@ -179,6 +316,9 @@ NUMBER_FORMATS: dict[str, tuple[str, ...]] = {
 }
 
 
-def number_format(rng: random.Random, kind: str) -> str:
-    """Draw a format for numbers of `kind`; `{y}` `{yy}` `{m}` `{d}` are parts of the date."""
-    return rng.choice(NUMBER_FORMATS[kind])
+def number_formats(rng: random.Random) -> dict[str, str]:
+    """Draw a format for numbers of every kind; `{y}` `{yy}` `{m}` `{d}` are parts of the date."""
+    drawn = rng.randbytes(len(NUMBER_FORMATS))
+    return {
+        kind: shapes[byte % len(shapes)] for (kind, shapes), byte in zip(NUMBER_FORMATS.items(), drawn, strict=True)
+    }

@@ -6,7 +6,8 @@ Page set-up, titles, texts and the order of blocks belong here; the blocks do no
 from collections.abc import Callable
 
 from sap_llm.synthetic.blocks_lines import columns, line_table
-from sap_llm.synthetic.blocks_pairs import Pair, arrange, info_pairs, label
+from sap_llm.synthetic.blocks_noise import Pair
+from sap_llm.synthetic.blocks_pairs import arrange, info_pairs, label
 from sap_llm.synthetic.blocks_parties import (
     address_window,
     footer,
@@ -16,12 +17,14 @@ from sap_llm.synthetic.blocks_parties import (
     party_form,
     ship_to,
 )
+from sap_llm.synthetic.blocks_texts import closing_texts, intro, prose
 from sap_llm.synthetic.blocks_totals import has_totals, headed, payment, tail_cells, totals, totals_shape
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
 from sap_llm.synthetic.style import FONTS, labels
 
-_SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0), (612.0, 792.0), (975.3, 1380.4))
+_SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0))
+_LETTER = (612.0, 792.0)  # paper of North America
 FAMILIES = (
     "letter",
     "letter",
@@ -45,11 +48,11 @@ def compose(draft: Draft) -> str:
     style = draft.style
     family = style.pick("family", FAMILIES, test_only=TEST_FAMILIES)
     body = _FAMILIES[family](draft)
-    width, height = style.pick("size", _SIZES)
-    scale = (1.25 if width > 700 and style.chance("large_print", 0.5) else 1.0) * draft.scale
+    width, height = _LETTER if style.country in ("US", "MX") else style.pick("size", _SIZES)
+    scale = draft.scale
     foot = footer(draft)
     width_margin = points(style.number("margin_x", 34, 72) * draft.scale)
-    top, bottom = points(style.number("margin_top", 28, 70)), points(style.number("margin_bottom", 62, 90))
+    top, bottom = points(style.number("margin_top", 28, 70)), points(style.number("margin_bottom", 72, 96))
     page = call(
         "set page",
         width=points(width),
@@ -86,7 +89,7 @@ def _running_head(draft: Draft) -> str:
         return "none"
     word, of = style.word("page"), style.pick("page_of", style.synonyms("page_of"))
     if shape == "note":
-        notes = [sentence for sentence in style.synonyms("noise") if "{" not in sentence]
+        notes = [sentence for sentence in style.synonyms("noise", "all") if "{" not in sentence]
         return styled(text(style.rng("head_note").choice(notes)), size="0.75em")
     page = (
         f"context [{word} #counter(page).display()"
@@ -141,50 +144,6 @@ def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ()) -> s
     return draft.sheet.block("header", arranged)
 
 
-def _intro(draft: Draft) -> str:
-    style = draft.style
-    if not style.chance("intro", 0.55):
-        return ""
-    template = style.rng(f"intro/{draft.kind}").choice(labels(style.language)["intro"][draft.kind])
-    rows = [draft.sentence(part) for part in template.split("|")]
-    return draft.sheet.block("text", stack([*rows, _prose(draft, "above")], spacing=6))
-
-
-def _noise_text(draft: Draft) -> str:
-    style = draft.style
-    count = style.pick("noise_sentences", (0, 0, 1, 1, 2, 3))
-    vocabulary = style.synonyms("noise")
-    rows = [draft.sentence(sentence) for sentence in style.rng("noise_text").sample(vocabulary, count)]
-    if draft.subtype and not draft.is_titled and draft.rng.random() < 0.6:
-        named = labels(style.language)["subtypes"].get(f"{draft.kind}.{draft.subtype}")
-        if named:
-            rows.insert(
-                0, text(f"{labels(style.language)['subtype_note']}: {style.pick(f'subtype/{draft.subtype}', named)}")
-            )
-    if style.chance("closing", 0.3):
-        rows.append(text(style.rng("closing").choice(style.synonyms("closing"))))
-        if style.chance("closing_name", 0.5):
-            rows.append(
-                draft.name(draft.role("issuer"))
-                if style.chance("closing_company", 0.6)
-                else text(draft.issuer["contact"])
-            )
-    return draft.sheet.block("text", headed(draft, "notes", stack(rows, spacing=4))) if rows else ""
-
-
-def _prose(draft: Draft, place: str) -> str:
-    """A paragraph about other things, full of dates, amounts and numbers that are no fields."""
-    style = draft.style
-    if not style.chance("prose", 0.16) or style.pick("prose_place", ("above", "below", "below")) != place:
-        return ""
-    vocabulary = style.synonyms("prose")
-    count = min(len(vocabulary), style.pick("prose_sentences", (2, 3, 4, 6, 9)))
-    chosen = style.rng("prose_text").sample(vocabulary, count)
-    if style.chance("prose_lines", 0.3):
-        return draft.sheet.block("text", stack([draft.sentence(part) for part in chosen], spacing=4))
-    return draft.sheet.block("text", draft.sentence(" ".join(chosen)))
-
-
 def _tail(draft: Draft) -> list[str]:
     """Line table, totals, payment and closing texts."""
     style = draft.style
@@ -196,10 +155,10 @@ def _tail(draft: Draft) -> list[str]:
     if shows_totals:
         below = totals(draft)
         parts.append(draft.sheet.block("totals", below + ",breakable:false,width:100%") if below else "")
-    elif draft.must_name_currency and draft.kind != "GOODS_RECEIPT":
-        parts.append(join(label(draft, style.word("currency"), name="currency_note"), text(" "), draft.currency_word()))
+    elif draft.must_name_currency and draft.spec.prices != "none" and not draft.facts.get("unpriced"):
+        parts.append(join(label(draft, draft.word("currency"), name="currency_note"), text(" "), draft.currency_word()))
     paid = payment(draft)
-    tail = [draft.sheet.block("text", paid) if paid else "", _noise_text(draft), _prose(draft, "below")]
+    tail = [draft.sheet.block("text", paid) if paid else "", closing_texts(draft), prose(draft, "below")]
     if style.chance("notes_first", 0.2):
         tail.reverse()
     return parts + tail
@@ -234,7 +193,7 @@ def _letter(draft: Draft) -> str:
         order.append(grid(f"({'1fr,' * len(others)})", others, column_gutter="14pt"))
     if style.chance("place_date", 0.15):
         order.insert(1, aligned(style.pick("place_date_side", ("right", "left")), _place_date(draft)))
-    return _paragraphs([aligned(side, head), *order, _intro(draft), *_tail(draft)])
+    return _paragraphs([aligned(side, head), *order, intro(draft), *_tail(draft)])
 
 
 def _modern(draft: Draft) -> str:
@@ -256,7 +215,7 @@ def _modern(draft: Draft) -> str:
     middle = [info, row] if style.chance("info_first", 0.4) else [row, info]
     if style.chance("info_beside", 0.3):
         middle = [grid("(1fr,1fr)", [stack(parties, spacing=12), info], column_gutter="20pt")]
-    return _paragraphs([grid("(1fr,1fr)", [part or '""' for part in top]), *middle, _intro(draft), *_tail(draft)])
+    return _paragraphs([grid("(1fr,1fr)", [part or '""' for part in top]), *middle, intro(draft), *_tail(draft)])
 
 
 def _place_date(draft: Draft) -> str:
@@ -267,7 +226,9 @@ def _place_date(draft: Draft) -> str:
 
 
 def _others(draft: Draft, probability: float) -> list[str]:
-    """Boxes of third parties, in that share of styles."""
+    """Boxes of third parties, in that share of styles, and of the customer whom a third-party order names."""
+    if draft.subtype == "THIRD_PARTY":
+        return [draft.sheet.block("address", ship_to(draft))]
     if not draft.style.chance("other_party", probability):
         return []
     return [draft.sheet.block("address", box) for box in other_parties(draft)]
@@ -292,9 +253,9 @@ def _form(draft: Draft) -> str:
     tail = _tail(draft)
     if style.chance("form_break", 0.35):
         cut = 1 if style.chance("form_break_late", 0.4) else 0
-        pages = [[*order, _intro(draft), *tail[:cut]], tail[cut:]]
+        pages = [[*order, intro(draft), *tail[:cut]], tail[cut:]]
         return "\npagebreak(weak:true)\n".join(_paragraphs(page) for page in pages)
-    return _paragraphs([*order, _intro(draft), *tail])
+    return _paragraphs([*order, intro(draft), *tail])
 
 
 def _boxed(draft: Draft) -> str:
@@ -312,7 +273,7 @@ def _boxed(draft: Draft) -> str:
         framed = [call("rect", box, width="100%", inset=inset, stroke="0.5pt") for box in boxes]
         table = grid("(1fr,1fr)", framed, gutter="8pt")
     head = draft.sheet.block("header", letterhead(draft)) if style.chance("boxed_head", 0.5) else ""
-    return _paragraphs([head, title, table, _intro(draft), *_tail(draft)])
+    return _paragraphs([head, title, table, intro(draft), *_tail(draft)])
 
 
 def _plain(draft: Draft) -> str:
@@ -321,7 +282,7 @@ def _plain(draft: Draft) -> str:
     info = _info(draft, has_number, options=("colon", "columns", "inline", "wide"))
     parties = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)] + _others(draft, 0.2)
     parts = [title, *parties, info] if style.chance("plain_title_first", 0.6) else [*parties, title, info]
-    return _paragraphs([*parts, _intro(draft), *_tail(draft)])
+    return _paragraphs([*parts, intro(draft), *_tail(draft)])
 
 
 def _compact(draft: Draft) -> str:
@@ -338,7 +299,7 @@ def _compact(draft: Draft) -> str:
     elif title:
         beside = [info, right] if style.chance("compact_swap", 0.3) else [right, info]
         second = grid("(1fr,1fr)", beside, column_gutter="20pt")
-    return _paragraphs([top, second, _intro(draft), *_tail(draft)])
+    return _paragraphs([top, second, intro(draft), *_tail(draft)])
 
 
 def _sidebar(draft: Draft) -> str:

@@ -1,7 +1,7 @@
 """Pools of words that companies, people, addresses and goods are made of.
 
 Reading the pool file and composing names from it belongs here; who trades with whom does not (`worlds`). People's
-names come from the Faker locales, everything else from `data/pools.yaml`.
+names come from the Faker locales, everything else from `data/pools.yaml` and `data/countries.yaml`.
 """
 
 import random
@@ -14,8 +14,9 @@ from typing import Any
 import yaml
 
 LANGUAGE_OF: dict[str, str] = {
-    "DE": "de", "AT": "de", "CH": "de", "FR": "fr", "LU": "fr", "BE": "fr", "ES": "es", "GB": "en", "US": "en",
-    "NL": "en", "IT": "en",
+    "DE": "de", "AT": "de", "CH": "de", "FR": "fr", "LU": "fr", "BE": "fr", "TN": "fr", "ES": "es", "MX": "es",
+    "CL": "es", "GB": "en", "US": "en", "NL": "en", "IT": "en", "JP": "en", "KR": "en", "KW": "en", "BH": "en",
+    "HU": "en", "PL": "en", "SE": "en",
 }  # fmt: skip
 _PERSON_LOCALE = {"de": "de_DE", "fr": "fr_FR", "es": "es_ES", "en": "en_GB"}
 _VOWELS, _STARTS, _ENDS = (
@@ -39,20 +40,30 @@ def pools() -> dict[str, Any]:
     return read_data("pools")
 
 
+def countries() -> dict[str, Any]:
+    """What is usual in each country."""
+    return read_data("countries")
+
+
 @cache
-def _people(language: str) -> tuple[Sequence[str], Sequence[str]]:
+def _people(language: str) -> tuple[Sequence[str], Sequence[str], Sequence[str]]:
+    """Given names of women and of men, and family names."""
     provider = import_module(f"faker.providers.person.{_PERSON_LOCALE[language]}").Provider
-    return tuple(provider.first_names), tuple(name for name in provider.last_names if " " not in name)
+    return (
+        tuple(provider.first_names_female),
+        tuple(provider.first_names_male),
+        tuple(name for name in provider.last_names if " " not in name),
+    )
 
 
-def first_name(rng: random.Random, language: str) -> str:
-    """A given name of the language."""
-    return rng.choice(_people(language)[0])
+def first_name(rng: random.Random, language: str, gender: str = "") -> str:
+    """A given name of the language; `gender` is female, male or any."""
+    return rng.choice(_people(language)[{"female": 0, "male": 1}.get(gender, rng.randrange(2))])
 
 
 def surname(rng: random.Random, language: str) -> str:
     """A family name of the language."""
-    return rng.choice(_people(language)[1])
+    return rng.choice(_people(language)[2])
 
 
 def invented_word(rng: random.Random) -> str:
@@ -61,23 +72,26 @@ def invented_word(rng: random.Random) -> str:
     return (syllables + rng.choice(_ENDS)).capitalize()
 
 
+_COMPANIES = (
+    "{one} {trade}", "{word} {trade}", "{trade} {one}", "{one} & {two}", "{word}", "{trade} {place}",
+    "{one} & {two} {trade}", "{word} {place}", "{first} {one}", "{word}-{trade}", "{one} {business}",
+    "{word} {business} {trade}", "{trade} {one} {and} {kin}", "{word} {trade2} {trade}", "{business} {word}",
+    "{letters} {trade}",
+)  # fmt: skip
+
+
 def company_name(rng: random.Random, country: str) -> str:
     """A company's name with a legal form of its country."""
     language = LANGUAGE_OF[country]
     pool = pools()[language]
-    form = rng.choice(pools()["legal_forms"][country])
-    trade, word = rng.choice(pool["trades"]), invented_word(rng)
-    one, two = surname(rng, language), surname(rng, language)
-    place = rng.choice(pools()["cities"][country])[1]
-    core = rng.choice(
-        [
-            f"{one} {trade}", f"{word} {trade}", f"{trade} {one}", f"{one} & {two}", f"{word}", f"{trade} {place}",
-            f"{one} & {two} {trade}", f"{word} {place}", f"{first_name(rng, language)} {one}", f"{word}-{trade}",
-            f"{one} {rng.choice(pool['business_words'])}", f"{word} {rng.choice(pool['business_words'])} {trade}",
-            f"{trade} {one} {rng.choice(pool['and'])} {rng.choice(pool['kin'])}",
-            f"{word} {rng.choice(pool['trades'])} {trade}", f"{rng.choice(pool['business_words'])} {word}",
-            f"{''.join(rng.choices('ABCDEFGHKLMNPRSTVWZ', k=3))} {trade}",
-        ]
+    form = rng.choice(countries()[country]["legal_forms"])
+    word, one = invented_word(rng), surname(rng, language)
+    shape = rng.choice(_COMPANIES)
+    core = shape.format(
+        one=one, word=word, trade=rng.choice(pool["trades"]), trade2=rng.choice(pool["trades"]),
+        two=surname(rng, language), place=rng.choice(countries()[country]["cities"])[1].split(",")[0],
+        first=first_name(rng, language), business=rng.choice(pool["business_words"]), kin=rng.choice(pool["kin"]),
+        letters="".join(rng.choices("ABCDEFGHKLMNPRSTVWZ", k=3)), **{"and": rng.choice(pool["and"])},
     )  # fmt: skip
     name = f"{core} {form}".strip()
     if rng.random() < 0.08:
@@ -100,7 +114,7 @@ def house_name(rng: random.Random, country: str) -> str:
     words = {
         "noun": rng.choice(pool["nouns"]), "noun2": rng.choice(pool["nouns"]), "adj": rng.choice(pool["adjectives"]),
         "surname": surname(rng, language), "surname2": surname(rng, language), "first": first_name(rng, language),
-        "city": rng.choice(pools()["cities"][country])[1], "word": invented_word(rng),
+        "city": rng.choice(countries()[country]["cities"])[1], "word": invented_word(rng),
         "trade": rng.choice(pool["trades"]), "number": str(rng.randint(2, 2400)),
     }  # fmt: skip
     words |= {name.upper(): word.upper() for name, word in words.items()}
@@ -111,7 +125,7 @@ def house_name(rng: random.Random, country: str) -> str:
 def address(rng: random.Random, country: str) -> dict[str, str]:
     """Street, postcode, city, country code and country name of a place in the country."""
     language = LANGUAGE_OF[country]
-    postcode, city = rng.choice(pools()["cities"][country])
+    postcode, city = rng.choice(countries()[country]["cities"])
     postcode = "".join(rng.choice("0123456789") if char == "#" else char for char in str(postcode))
     street = rng.choice(pools()[language]["streets"]).replace("{n}", surname(rng, language))
     number = rng.choice(
@@ -138,39 +152,7 @@ def placeholder_address(rng: random.Random, country: str, role: str) -> dict[str
     return place
 
 
-def salutation(rng: random.Random, language: str) -> str:
-    """What stands before the name of a person."""
-    word: str = rng.choice(pools()[language]["salutations"])
+def salutation(rng: random.Random, language: str, gender: str) -> str:
+    """What stands before the name of a woman (`female`) or a man (`male`)."""
+    word: str = rng.choice(pools()[language]["salutations"][gender])
     return word
-
-
-def material(rng: random.Random, language: str) -> str:
-    """Description of goods, one to about eight words."""
-    pool = pools()[language]
-    noun = rng.choice(pool["goods"])
-    parts = [noun]
-    if rng.random() < 0.45:
-        parts.append(rng.choice(pool["qualities"]))
-    if rng.random() < 0.45:
-        parts.append(_dimension(rng))
-    if rng.random() < 0.2:
-        parts.append(invented_word(rng))
-    if rng.random() < 0.15:
-        parts.append(rng.choice(pool["packing"]))
-    return " ".join(parts)
-
-
-def service(rng: random.Random, language: str) -> str:
-    """Description of a service."""
-    pool = pools()[language]
-    text = rng.choice(pool["services"])
-    return f"{text} {rng.choice(pool['goods'])}" if rng.random() < 0.4 else text
-
-
-def _dimension(rng: random.Random) -> str:
-    one, two = rng.randint(2, 240), rng.randint(2, 900)
-    return rng.choice(
-        (f"M{rng.choice((3, 4, 5, 6, 8, 10, 12, 16))}x{one}", f"{one} x {two} mm", f"{one} mm", f"DN {one}",
-         f"{one} ml", f"DIN {two}", f"{one}x{two}", f"{one} W", f"{one} kg", f"A{rng.randint(2, 6)}",
-         f"IP{rng.randint(20, 68)}", f"{one} m", f"ISO {two}", f"({one} l)", f"Typ {rng.choice('ABCDE')}{one}")
-    )  # fmt: skip

@@ -12,13 +12,14 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from sap_llm.schema.errors import ConfigurationError
+from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
 from sap_llm.synthetic.pools import LANGUAGE_OF
 from sap_llm.synthetic.stage import SyntheticDocsConfig, issuer_style
 
 FactRow = Mapping[str, Any]
 
-DOCUMENT_TYPES = ("PURCHASE_ORDER", "SALES_ORDER", "GOODS_RECEIPT", "SUPPLIER_INVOICE")
+DOCUMENT_TYPES = trade_classes()
 LANGUAGES = tuple(sorted(set(LANGUAGE_OF.values())))
 
 

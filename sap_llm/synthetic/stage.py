@@ -16,13 +16,14 @@ from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import feather
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.classes import trade_classes
+from sap_llm.synthetic.composition import composed, known_names
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import compose
 from sap_llm.synthetic.rows import corpus_rows
@@ -45,10 +46,19 @@ class SyntheticDocsConfig(StageConfig):
     """Share of documents whose title is missing or misleading."""
     foreign_language_share: float = Field(ge=0, le=1)
     """Share of layouts that speak English although the issuer's language is another."""
-    tier: Literal["typeset", "volume", "mixed"]
+    tier: Literal["typeset", "volume", "mixed"] = "typeset"
     """Typst for real typesetting, direct PDF content for volume, or a share of layouts by each."""
-    volume_share: float = Field(ge=0, le=1)
+    volume_share: float = Field(default=0.5, ge=0, le=1)
     """Share of layouts that the volume tier sets where the tier is `mixed`."""
+    documents_per_world: dict[str, float] = Field(default_factory=dict)
+    """Documents a world by class or `CLASS.SUBTYPE`, of the facts that there are; empty: all of them."""
+
+    @field_validator("documents_per_world")
+    @classmethod
+    def _known(cls, composition: dict[str, float]) -> dict[str, float]:
+        if unknown := sorted(set(composition) - known_names()):
+            raise ValueError(f"the taxonomy has no {', '.join(unknown)}")
+        return composition
 
 
 def is_test_world(number: int, share: float) -> bool:
@@ -63,7 +73,8 @@ def build_synthetic_docs(
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
         order = [(name, "ascending") for name in ("world_number", "issuer", "document_type", "document_id")]
-        rows = context.store.open(facts).table("facts").sort_by(order)  # documents of a layout are near each other
+        rows = composed(context.store.open(facts).table("facts"), config.documents_per_world)
+        rows = rows.sort_by(order)  # documents of a layout are near each other
         parts = [rows.slice(start, _DOCUMENTS_A_PART) for start in range(0, rows.num_rows, _DOCUMENTS_A_PART)]
         with tempfile.TemporaryDirectory(prefix="sap_llm_typeset_") as folder:
             for done in _run(parts, config, Path(folder)):
@@ -185,6 +196,7 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: f
         currency=fact["currency"],
         style=issuer_style(fact, payload, config),
         rng=rng,
+        issuer_role="seller" if payload["seller"]["key"] == fact["issuer"] else "buyer",
         scale=scale,
     )
     draft.is_titled = rng.random() >= config.untitled_share

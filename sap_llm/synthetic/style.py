@@ -90,11 +90,10 @@ class Style:
         word: str = self._choices[name]
         return word
 
-    def amount(self, value: str, *, places: int = 2) -> str:
-        """A decimal string as this style prints it."""
-        return formats.decimal(
-            value, self.number_shape, places=places, keeps_sign_behind=self.chance("trailing_minus", 0.04)
-        )
+    def amount(self, value: str, *, places: int = 2, by_language: bool = False) -> str:
+        """A decimal string as this style prints it; `by_language` where another country's habit would be misread."""
+        shape = self.pick("language_shape", formats.NUMBER_SHAPES[self.language]) if by_language else self.number_shape
+        return formats.decimal(value, shape, places=places, keeps_sign_behind=self.chance("trailing_minus", 0.04))
 
     def ungrouped(self, value: str) -> str:
         """A quantity without thousands separators and superfluous decimals."""

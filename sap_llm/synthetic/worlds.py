@@ -1,4 +1,4 @@
-"""Closed worlds: the companies that trade with each other, and what they sell.
+"""Closed worlds: a house with its companies and plants, and the vendors and customers that trade with it alone.
 
 Parties and their attributes belong here; the documents that they exchange do not (`chains`), nor how documents look
 (`style`). World `n` of a seed is the same whatever other worlds are made.
@@ -6,57 +6,51 @@ Parties and their attributes belong here; the documents that they exchange do no
 
 import random
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from sap_llm.synthetic import identifiers, pools
+from sap_llm.synthetic.goods import Item, categories, unit_spellings
 
-_CURRENCY_OF = {"GB": "GBP", "US": "USD", "CH": "CHF"}
-_HOME_COUNTRIES = (
-    "DE",
-    "DE",
-    "DE",
-    "AT",
-    "CH",
-    "FR",
-    "FR",
-    "FR",
-    "ES",
-    "ES",
-    "ES",
-    "GB",
-    "GB",
-    "US",
-    "US",
-    "NL",
-    "BE",
-    "LU",
-    "IT",
-)
-_PRIVATE_BUYERS = 0.1  # buyers that are persons
+_LANGUAGES = ("de", "en", "fr", "es")
+_PERSONS = {"company": 0.1, "customer": 0.15, "vendor": 0.0}  # sole traders and consumers
+_SERVICE_VENDORS = 0.25
 _PLACEHOLDER_PARTIES = 0.03  # of sample documents: SELLER_NAME, BUYER_ADDR_1
-TAX_RATES: dict[str, tuple[str, str]] = {
-    "DE": ("19", "7"), "AT": ("20", "10"), "CH": ("8.1", "2.6"), "FR": ("20", "5.5"), "LU": ("17", "8"),
-    "BE": ("21", "6"), "ES": ("21", "10"), "GB": ("20", "5"), "US": ("8.25", "0"), "NL": ("21", "9"),
-    "IT": ("22", "10"),
-}  # fmt: skip
+_NEIGHBOURS = ("DE", "AT", "CH", "FR", "LU", "BE", "ES", "GB", "US", "NL", "IT", "PL", "SE", "HU")
+_PRINTED = (
+    "key name salutation address vat_id tax_number registry iban bic bank phone email web contact gln language country"
+).split()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Item:
-    """Something that a vendor sells; the price is in cents of its currency."""
+class Plant:
+    """A place of a company where goods are kept or made; `name` is that of the company and the place."""
 
-    number: str
-    description: str
-    unit: str
-    price_cents: int
-    is_service: bool
-    is_reduced_tax: bool
+    code: str
+    name: str
+    address: dict[str, str]
+    storage_locations: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Organisation:
+    """How a company of the house is divided, in the keys of SAP."""
+
+    company_code: str
+    purchasing_organization: str
+    purchasing_groups: tuple[str, ...]
+    sales_organization: str
+    distribution_channel: str
+    division: str
+    cost_centers: tuple[str, ...]
+    plants: tuple[Plant, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Party:
-    """A company: master data plus its habits of numbering documents."""
+    """A company or a person: master data plus its habits of numbering documents."""
 
     key: str
     name: str
@@ -77,26 +71,55 @@ class Party:
     country: str
     currency: str
     number_formats: dict[str, str]
-    items: tuple[Item, ...] = ()
+    units: dict[str, str]  # how it writes each unit
+    assortment: str = ""  # seed of what it sells; empty where it sells nothing
+    organisation: Organisation | None = None  # of companies of the house
 
+    @cached_property
+    def items(self) -> tuple[Item, ...]:
+        """What it sells: a range of a few categories; some sell work besides, or only work."""
+        if not self.assortment:
+            return ()
+        rng = random.Random(self.assortment)
+        goods, services = categories(services=False), categories(services=True)
+        chosen = rng.sample(goods, rng.choice((1, 2, 2, 3)))
+        if rng.random() < _SERVICE_VENDORS:
+            chosen = [chosen[0], *rng.sample(services, 2)] if rng.random() < 0.5 else rng.sample(services, 2)
+        return tuple(
+            Item(
+                seed=f"{self.assortment}/{index}", category=rng.choice(chosen), currency=self.currency,
+                country=self.country, number_shape=self.number_formats["MATERIAL"],
+            )
+            for index in range(rng.randint(8, 24))
+        )  # fmt: skip
+
+    @cached_property
     def printed(self) -> dict[str, Any]:
         """What may stand on a document about this party."""
-        return {
-            name: getattr(self, name)
-            for name in (
-                "key name salutation address vat_id tax_number registry iban bic bank phone email web contact gln "
-                "language country"
-            ).split()
-        }
+        return {name: getattr(self, name) for name in _PRINTED}
+
+    def at(self, plant: Plant) -> "Party":
+        """The company at one of its plants: own name and address, and a key of its own for its layouts."""
+        return replace(self, key=f"{self.key}p{plant.code}", name=plant.name, address=plant.address)
 
 
 @dataclass(frozen=True, kw_only=True)
 class World:
-    """Buyers and vendors that trade only with each other."""
+    """The companies of one house, its vendors and its customers."""
 
+    seed: int
     number: int
-    buyers: tuple[Party, ...]
+    companies: tuple[Party, ...]
     vendors: tuple[Party, ...]
+    customers: tuple[Party, ...]
+
+    @cached_property
+    def affiliate(self) -> Party:
+        """A company of the same group that sells to the house."""
+        rng = random.Random(f"affiliate/{self.seed}/{self.number}")
+        made = make_party(rng, "g0", _near(rng, self.companies[0].country, 0.5), kind="vendor")
+        stem, form = self.companies[0].name.split()[0], rng.choice(pools.countries()[made.country]["legal_forms"])
+        return replace(made, name=f"{stem} {made.address['city'].split(',')[0]} {form}".strip())
 
     @property
     def name(self) -> str:
@@ -104,29 +127,43 @@ class World:
         return f"world-{self.number:05d}"
 
 
+def home_language(seed: int, number: int) -> str:
+    """Language of a world: each of four worlds in a row has another one, in an order that changes."""
+    order = list(_LANGUAGES)
+    random.Random(f"languages/{seed}/{number // len(order)}").shuffle(order)
+    return order[number % len(order)]
+
+
 def make_world(seed: int, number: int) -> World:
     """The world of that number."""
     rng = random.Random(f"world/{seed}/{number}")
-    home = rng.choice(_HOME_COUNTRIES)
-    buyers = tuple(
-        make_party(rng, f"b{index}", home, person_share=_PRIVATE_BUYERS) for index in range(rng.randint(1, 3))
-    )
+    home = _country(rng, [code for code, spoken in pools.LANGUAGE_OF.items() if spoken == home_language(seed, number)])
+    companies = tuple(make_party(rng, f"c{index}", home, kind="company") for index in range(rng.randint(1, 3)))
     vendors = tuple(
-        make_party(rng, f"v{index}", home if rng.random() < 0.65 else rng.choice(_HOME_COUNTRIES), with_items=True)
-        for index in range(rng.randint(4, 8))
+        make_party(rng, f"v{index}", _near(rng, home, 0.65), kind="vendor") for index in range(rng.randint(4, 8))
     )
-    return World(number=number, buyers=buyers, vendors=vendors)
+    customers = tuple(
+        make_party(rng, f"k{index}", _near(rng, home, 0.75), kind="customer") for index in range(rng.randint(2, 5))
+    )
+    return World(seed=seed, number=number, companies=companies, vendors=vendors, customers=customers)
 
 
-def make_party(
-    rng: random.Random, key: str, country: str, *, with_items: bool = False, person_share: float = 0.0
-) -> Party:
-    """A company, or with that probability a person, of the country."""
-    language = pools.LANGUAGE_OF[country]
+def _country(rng: random.Random, options: Sequence[str]) -> str:
+    return rng.choices(options, weights=[pools.countries()[code]["weight"] for code in options])[0]
+
+
+def _near(rng: random.Random, home: str, share: float) -> str:
+    return home if rng.random() < share else _country(rng, _NEIGHBOURS)
+
+
+def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_share: float | None = None) -> Party:
+    """A party of the country: a `company` of a house, a `vendor` (with items), a `customer` or a `stranger`."""
+    language, local = pools.LANGUAGE_OF[country], pools.countries()[country]
     if country in ("CH", "BE", "LU") and rng.random() < 0.3:
         language = "fr" if language == "de" else rng.choice(("en", "de"))
-    is_person = rng.random() < person_share
-    person = f"{pools.first_name(rng, language)} {pools.surname(rng, language)}"
+    is_person = rng.random() < (_PERSONS.get(kind, 0.0) if person_share is None else person_share)
+    gender = rng.choice(("female", "male"))
+    person = f"{pools.first_name(rng, language, gender)} {pools.surname(rng, language)}"
     name, contact = person if is_person else pools.company_name(rng, country), person
     bank = identifiers.bank_code(rng)
     place = pools.address(rng, country)
@@ -134,57 +171,63 @@ def make_party(
         role = rng.choice(pools.pools()["roles"])
         name, contact = f"{role}_NAME", f"{role}_CONTACT_NAME"
         place = pools.placeholder_address(rng, country, role)
-    plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss").replace(" ", "-"))
-    domain = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
-    domain = domain.strip("-")[:24].strip("-") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
-    return Party(
+    city = place["city"].split(",")[0]
+    domain = _domain(rng, name, country)
+    party = Party(
         key=key,
         name=name,
-        salutation=pools.salutation(rng, language) if is_person else "",
+        salutation=pools.salutation(rng, language, gender) if is_person else "",
         address=place,
         vat_id="" if is_person and rng.random() < 0.7 else identifiers.vat_id(rng, country),
-        tax_number=identifiers.fill(
-            rng, rng.choice(("###/###/#####", "##/###/#####", "##-#######", "### ### ### #####"))
-        ),
-        registry=identifiers.fill(
-            rng, rng.choice(("HRB #####", "HR B ####", "RCS ### ### ###", "FN ######a", "No. ########"))
-        ),
-        iban="" if country == "US" else identifiers.iban(rng, country, bank),
+        tax_number=identifiers.fill(rng, rng.choice(local["tax_numbers"])),
+        registry=identifiers.fill(rng, rng.choice(local["registries"])).replace("{city}", city),
+        iban=identifiers.iban(rng, country, bank) if identifiers.has_iban(country) else "",
         bic=identifiers.bic(rng, country, bank),
-        bank=rng.choice(pools.pools()["banks"]).replace("{city}", place["city"]),
-        phone=identifiers.fill(
-            rng,
-            rng.choice(
-                ("+## ### #######", "0#### / ######", "(0###) ###-####", "0# ## ## ## ##", "+##(0)### ### ##-#")
-            ),
-        ),
+        bank=rng.choice(local["banks"]).replace("{city}", city),
+        phone=identifiers.fill(rng, rng.choice(local["phones"])),
         email=f"{rng.choice(('info', 'sales', 'office', 'contact', 'billing', 'buchhaltung', 'compras'))}@{domain}",
         web=rng.choice(("www.", "https://www.", "http://")) + domain,
         contact=contact,
-        gln=identifiers.fill(rng, "40############"[:13]),
+        gln=identifiers.gln(rng),
         language=language,
         country=country,
-        currency=_CURRENCY_OF.get(country, "EUR"),
-        number_formats={kind: identifiers.number_format(rng, kind) for kind in identifiers.NUMBER_FORMATS},
-        items=_items(rng, language) if with_items else (),
+        currency=local["currency"],
+        number_formats=identifiers.number_formats(rng),
+        units=unit_spellings(rng, language),
+        assortment=f"{rng.random()}" if kind in ("vendor", "company") else "",
     )
+    return replace(party, organisation=_organisation(rng, party)) if kind == "company" else party
 
 
-def _items(rng: random.Random, language: str) -> tuple[Item, ...]:
-    shape = identifiers.number_format(rng, "MATERIAL")
-    sells_services = rng.random() < 0.25
-    units = pools.pools()[language]["units"]
-    found = []
-    for _ in range(rng.randint(8, 24)):
-        is_service = sells_services and rng.random() < 0.7
-        found.append(
-            Item(
-                number=identifiers.fill(rng, shape),
-                description=(pools.service if is_service else pools.material)(rng, language),
-                unit=rng.choice(units),
-                price_cents=max(5, round(10 ** rng.uniform(1.2, 5.6))),
-                is_service=is_service,
-                is_reduced_tax=rng.random() < 0.15,
+def _domain(rng: random.Random, name: str, country: str) -> str:
+    plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss").replace(" ", "-"))
+    domain = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
+    return (domain.strip("-")[:24].strip("-") or "firm") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
+
+
+def _organisation(rng: random.Random, party: Party) -> Organisation:
+    code = str(rng.randint(1, 99) * 100 + rng.choice((0, 0, 10)))
+    plants = []
+    for index in range(rng.randint(2, 4)):
+        place = party.address if index == 0 else pools.address(rng, party.country)
+        word = rng.choice(pools.pools()[party.language]["plants"]).replace("{city}", place["city"].split(",")[0])
+        plants.append(
+            Plant(
+                code=f"{code[:-1]}{index + 1}" if len(code) == 4 else f"{int(code) + index + 1:04d}",
+                name=f"{party.name} {word}",
+                address=place,
+                storage_locations=tuple(f"{rng.randint(1, 9) * (10 if rng.random() < 0.5 else 1):04d}" for _ in "ab"),
             )
         )
-    return tuple(found)
+    return Organisation(
+        company_code=f"{int(code):04d}",
+        purchasing_organization=f"{int(code):04d}",
+        purchasing_groups=tuple(identifiers.fill(rng, rng.choice(("###", "@##", "@@@", "0##"))) for _ in "abc"),
+        sales_organization=f"{int(code):04d}",
+        distribution_channel=rng.choice(("10", "12", "20", "01")),
+        division=rng.choice(("00", "01", "10", "20")),
+        cost_centers=tuple(
+            identifiers.fill(rng, rng.choice(("####", "10####", "@###", "####00", "KST-####"))) for _ in "abc"
+        ),
+        plants=tuple(plants),
+    )

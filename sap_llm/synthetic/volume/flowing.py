@@ -50,7 +50,7 @@ def put_fitted(canvas: Canvas, x: float, baseline: float, value: Fitted, ink: In
     for shaped, name, canonical in value[1]:
         start = len(words)
         canvas.put(x, baseline, shaped, ink)
-        if name:
+        if name and len(words) > start:
             canvas.mentions.append((start, len(words), name, canonical, -1, -1, -1))
         x += shaped.advance * ink.scale
     return x
@@ -103,7 +103,10 @@ def set_words(
         for position in range(first + 1, stop + 1):
             if position == stop or owners[position] != owners[begin]:
                 _, name, canonical = value[owners[begin]]
-                if name:
+                if name and begin == first > 0 and owners[begin] == owners[begin - 1]:  # goes on from the line above
+                    last = canvas.mentions[-1]
+                    canvas.mentions[-1] = (last[0], at + position, *last[2:])
+                elif name:
                     canvas.mentions.append((at + begin, at + position, name, canonical, -1, -1, -1))
                 begin = position
     return baseline - y

@@ -21,6 +21,8 @@ from sap_llm.synthetic.volume.printing import NOTHING, Printer, Value
 from sap_llm.synthetic.volume.sheet import Sheet
 
 Line = dict[str, Any]
+Names = tuple[str, ...]
+"""Of the columns."""
 CellMaker = Callable[[Printer, Line], Value]
 _NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
 _LEAST_DESCRIPTION = 62.0  # points
@@ -60,15 +62,14 @@ class TableLook:
 
 def table_look(printer: Printer) -> TableLook:
     """The line table's look, made once."""
-    return printer.look.once(f"table/{printer.currency}", lambda: _table_look(printer))  # type: ignore[no-any-return]
+    names = tuple(columns(printer.probe))
+    key = ("table", printer.currency, names)
+    return printer.look.once(key, lambda: _table_look(printer, names))  # type: ignore[no-any-return]
 
 
-def _table_look(printer: Printer) -> TableLook:
+def _table_look(printer: Printer, names: tuple[str, ...]) -> TableLook:
     look = printer.look
     style = look.style
-    names = tuple(
-        name for name in columns(look.draft({}, "EUR", "columns")) if name in _CELLS or column_place(name, look.kind)
-    )
     size = look.size * style.number("table_size", 0.85, 1.02)
     rules = style.pick("rules", _RULES)
     heading_ink = look.ink(size, is_bold=style.chance("heading_bold", 0.65))
@@ -76,7 +77,7 @@ def _table_look(printer: Printer) -> TableLook:
     is_small = style.chance("small_notes", 0.6)
     return TableLook(
         names=names,
-        makers=tuple(_CELLS.get(name, _additional)(look, name) for name in names),
+        makers=tuple(_CELLS.get(name, _additional)(look, name, names) for name in names),
         sides=tuple(_side(look, name) for name in names),
         headings=headings,
         headings_fitted=tuple(fitted(heading, heading_ink) for heading in headings),
@@ -113,7 +114,7 @@ def _heading(printer: Printer, name: str) -> Value:
     return (*head, (before.replace("in ", "") + code + after, "currency", printer.currency))
 
 
-def _position(look: Look, _: str) -> CellMaker:
+def _position(look: Look, _name: str, _names: Names) -> CellMaker:
     shape = look.style.pick("position_shape", ("{}", "{}", "{}", "{}", "{:>05}", "{}."))
 
     def make(_: Printer, line: Line) -> Value:
@@ -123,9 +124,9 @@ def _position(look: Look, _: str) -> CellMaker:
     return make
 
 
-def _quantity(look: Look, _: str) -> CellMaker:
+def _quantity(look: Look, _name: str, names: Names) -> CellMaker:
     places = look.style.pick("quantity_places", (0, 0, 0, 0, 2, 2, 1, 4))
-    has_unit = "unit" not in columns(look.draft({}, "EUR", "columns")) and look.style.chance("unit_in_quantity", 0.55)
+    has_unit = "unit" not in names and look.style.chance("unit_in_quantity", 0.55)
     shape = look.number_shape if places else ("", look.number_shape[1])  # 1.000 pieces could as well be one
 
     def make(_: Printer, line: Line) -> Value:
@@ -136,14 +137,20 @@ def _quantity(look: Look, _: str) -> CellMaker:
     return make
 
 
-def _unit_price(look: Look, _: str) -> CellMaker:
+def _unit_price(look: Look, _name: str, _names: Names) -> CellMaker:
     places = look.style.pick("price_places", (2, 2, 2, 2, 2, 2, 4))
     if look.style.chance("line_currency", 0.3) and places == 2:
         return lambda printer, line: printer.money("line_unit_price", line["unit_price"])
-    return lambda printer, line: ((printer.amount(line["unit_price"], places), "line_unit_price", line["unit_price"]),)
+
+    def make(printer: Printer, line: Line) -> Value:
+        value = line["unit_price"]
+        printed = printer.price(value, places if printer.places == 2 else printer.places)
+        return ((printed, "line_unit_price", value),)
+
+    return make
 
 
-def _discount(look: Look, _: str) -> CellMaker:
+def _discount(look: Look, _name: str, _names: Names) -> CellMaker:
     is_blank = look.style.chance("blank_discount", 0.6)
 
     def make(printer: Printer, line: Line) -> Value:
@@ -159,22 +166,22 @@ def rate(printer: Printer, value: str, sign: str) -> str:
     return printer.amount(value, places) + sign
 
 
-def _tax_rate(look: Look, _: str) -> CellMaker:
+def _tax_rate(look: Look, _name: str, _names: Names) -> CellMaker:
     sign = look.style.pick("rate_sign", ("%", " %", ""))
     return lambda printer, line: ((rate(printer, line["tax_rate"], sign), "", ""),)
 
 
-def _net_amount(look: Look, _: str) -> CellMaker:
+def _net_amount(look: Look, _name: str, _names: Names) -> CellMaker:
     is_bare = not look.style.chance("line_currency", 0.3)
     return lambda printer, line: printer.money("line_net_amount", line["net_amount"], bare=is_bare)
 
 
-def _description(look: Look, _: str) -> CellMaker:
+def _description(look: Look, _name: str, names: Names) -> CellMaker:
     """Description; the material number may share the cell."""
     style = look.style
     bracket = style.pick("volume/material_bracket", ("[{}]", "{}", "({})"))
     is_first = style.chance("material_first", 0.6)
-    has_number = "material" not in columns(look.draft({}, "EUR", "columns"))
+    has_number = "material" not in names
     has_number = has_number and style.chance("material_in_description", 0.35)
 
     def make(_: Printer, line: Line) -> Value:
@@ -188,18 +195,20 @@ def _description(look: Look, _: str) -> CellMaker:
     return make
 
 
-def _as_it_is(key: str, field: str) -> Callable[[Look, str], CellMaker]:
-    return lambda _look, _name: lambda _printer, line: ((line[key], field, line[key]),)
+def _as_it_is(key: str, field: str) -> Callable[[Look, str, Names], CellMaker]:
+    return lambda _look, _name, _names: (
+        lambda _printer, line: ((line[key], field, line[key]),) if line.get(key) else NOTHING
+    )
 
 
-_CELLS: dict[str, Callable[[Look, str], CellMaker]] = {
+_CELLS: dict[str, Callable[[Look, str, Names], CellMaker]] = {
     "position": _position, "material": _as_it_is("material", "line_material_number"), "description": _description,
     "quantity": _quantity, "unit": _as_it_is("unit", "line_unit"), "unit_price": _unit_price, "discount": _discount,
     "tax_rate": _tax_rate, "net_amount": _net_amount,
 }  # fmt: skip
 
 
-def _additional(look: Look, name: str) -> CellMaker:
+def _additional(look: Look, name: str, _names: Names) -> CellMaker:
     place = column_place(name, look.kind)
     assert place is not None
     key, kind, field = place.key, place.kind, place.field
@@ -224,10 +233,10 @@ def _note(printer: Printer, kind: str, line: Line) -> str:
     if kind == "order":
         return f"{style.word('order_reference')} {printer.noise_number()} / {line['number']}"
     if kind == "date":
-        return f"{style.word('delivery_date')}: {printer.day(printer.near_day())}"
+        return f"{style.word('delivery_date')}: {printer.day(printer.other_day(-60, 90))}"
     if kind == "gtin":
         return f"GTIN {10**12 + int(rng.random() * 9 * 10**12)}"
-    others = style.synonyms("other_pairs")
+    others = labels(style.language)["other_pairs"]["reference"]
     word = others[int(rng.random() * len(others))]
     return f"{word}: {printer.noise_number()}" if kind == "noise" else f"* {word} {'ABCDE'[int(rng.random() * 5)]}"
 
@@ -361,7 +370,8 @@ class LineTable:
             for shaped, name, canonical in pieces:
                 stop = at + shaped.number
                 items.append((x, shaped))
-                mentions.append((at, stop, name, canonical, line, row, column))
+                if stop > at:
+                    mentions.append((at, stop, name, canonical, line if name != "currency" else -1, row, column))
                 at = stop
                 x += shaped.advance * scale
         canvas.put_line(baseline, items, ink)

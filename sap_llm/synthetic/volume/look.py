@@ -5,11 +5,12 @@ Fonts, sizes, margins and label wording of a style, and the fragments that never
 """
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from typing import Any
 
+from sap_llm.synthetic.classes import Role
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import FAMILIES, TEST_FAMILIES
 from sap_llm.synthetic.markup import Mark
@@ -63,12 +64,13 @@ class Look:
         thousands, point = self.style.number_shape
         self.number_shape = (spaced(thousands), point)
         self.is_sign_behind = self.style.chance("trailing_minus", 0.04)
+        self._rng = random.Random(0)  # of drafts that draw nothing
         self._inks: dict[tuple[bool, float, str], Ink] = {}
         self._fragments: dict[Any, Fragment] = {}
         self.text = self.ink()
         self.bold = self.ink(is_bold=True)
         self.setting = Setting(ink=self._ink, size=self.size, leading=self.leading)
-        self.shared: dict[str, Any] = {}
+        self.shared: dict[Any, Any] = {}
         """What other modules work out once for this look."""
 
     def ink(self, size: float = 0.0, *, is_bold: bool = False, colour: str = BLACK) -> Ink:
@@ -82,7 +84,7 @@ class Look:
             found = self._inks[key] = Ink(self.faces[is_bold], f"/F{is_bold:d}", size, colour)
         return found
 
-    def once(self, name: str, make: Callable[[], Any]) -> Any:
+    def once(self, name: Any, make: Callable[[], Any]) -> Any:
         """What `make` returns, made once for this look."""
         found = self.shared.get(name, self)
         if found is self:
@@ -122,10 +124,14 @@ class Look:
 
         return self.fragment((key, round(width, 2)), draw)
 
-    def draft(self, facts: Mapping[str, Any], currency: str, name: str) -> Draft:
-        """A draft for expressions whose values are the same on all documents of the look."""
-        rng = random.Random(f"{self.style.seed}/volume/{name}")
-        return Draft(kind=self.kind, subtype=None, facts=dict(facts), currency=currency, style=self.style, rng=rng)
+    def draft(
+        self, facts: dict[str, Any], currency: str, role: Role, *, subtype: str | None = None, name: str = ""
+    ) -> Draft:
+        """A draft for choices, or with a name for expressions that are the same on all documents of the look."""
+        return Draft(
+            kind=self.kind, subtype=subtype, facts=facts, currency=currency, style=self.style, issuer_role=role,
+            rng=random.Random(f"{self.style.seed}/volume/{name}") if name else self._rng,
+        )  # fmt: skip
 
     def label(self, word: str, name: str) -> tuple[str, Ink]:
         """A label with the style's punctuation and ink, as `blocks_pairs.label` prints it."""

@@ -139,6 +139,7 @@ class Painter:
 
     def __init__(self, canvas: Canvas, marks: Sequence[Mark]) -> None:
         self.canvas, self.marks = canvas, marks
+        self._last = -1  # mark of the last mention
 
     def draw(self, node: Node, x: float, y: float, width: float, setting: Setting) -> float:
         """Draw a node in a column; returns its height."""
@@ -191,11 +192,12 @@ class Painter:
         canvas.write(x, baseline, run.text, run.ink)
         for number in run.marks:
             mark = self.marks[number]
-            last = canvas.mentions[-1] if canvas.mentions else None
-            if last and last[1] == start and last[2:4] == (mark.field, mark.value):
+            if number == self._last and canvas.mentions[-1][1] == start:
+                last = canvas.mentions[-1]
                 canvas.mentions[-1] = (last[0], len(canvas.words), *last[2:])
             elif mark.field:
                 canvas.mention(start, mark.field, mark.value)
+                self._last = number
 
     def stack(self, node: Node, x: float, y: float, width: float, setting: Setting) -> float:
         """Parts under each other."""

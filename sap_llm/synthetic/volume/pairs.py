@@ -6,7 +6,10 @@ the names that they have in `blocks_pairs`, so that a style words its labels ali
 
 from collections.abc import Callable
 
-from sap_llm.synthetic.classes import class_spec, pair_place
+from sap_llm.synthetic.blocks_noise import CODES
+from sap_llm.synthetic.blocks_pairs import shown_pairs
+from sap_llm.synthetic.classes import pair_place
+from sap_llm.synthetic.pools import pools
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas, Ink
 from sap_llm.synthetic.volume.flowing import set_value, width_of, write_value
@@ -26,24 +29,23 @@ RESERVED = ("below", "stacked_labels", "table_row")
 
 def info_pairs(printer: Printer, *, has_number: bool, has_date: bool) -> list[Pair]:
     """The pairs of the info block in the look's order, without those that have no value on this document."""
-    makers = printer.look.once(f"info/{has_number}/{has_date}", lambda: _makers(printer.look, has_number, has_date))
+    key = ("info", printer.subtype, has_number, has_date)
+    makers = printer.look.once(key, lambda: _makers(printer, has_number=has_number, has_date=has_date))
     return [(word, value) for word, maker in makers if (value := maker(printer))]
 
 
-def _makers(look: Look, has_number: bool, has_date: bool) -> list[tuple[str, Maker]]:
-    style, kind = look.style, look.kind
+def _makers(printer: Printer, *, has_number: bool, has_date: bool) -> list[tuple[str, Maker]]:
+    style, kind = printer.look.style, printer.kind
     found: list[tuple[str, Maker]] = []
     if has_number:
-        found.append((_word(look, "number", kind), _number))
+        found.append((style.word("number", kind), _number))
     if has_date:
-        found.append(
-            (_word(look, "date", kind), lambda printer: printer.date("document_date", printer.facts["document_date"]))
-        )
-    optional = [name for name, share in class_spec(kind).pairs.items() if style.chance(f"info/{name}", share)]
+        found.append((style.word("date", kind), _date))
+    optional = shown_pairs(printer.probe)
     if style.chance("info_shuffled", 0.5):
         style.rng("info_order").shuffle(optional)
-    found += [pair for name in optional for pair in _optional(look, name)]
-    found += _noise(look)
+    found += [pair for name in optional for pair in _optional(printer, name)]
+    found += _noise(printer.look)
     if style.chance("info_number_late", 0.2):
         found = found[1:] + found[:1]
     if style.chance("label_missing", 0.04) and len(found) > 2:
@@ -52,22 +54,25 @@ def _makers(look: Look, has_number: bool, has_date: bool) -> list[tuple[str, Mak
     return found
 
 
+def _date(printer: Printer) -> Value:
+    return printer.date("document_date", printer.facts["document_date"])
+
+
 def _number(printer: Printer) -> Value:
     return printer.plain("document_number", printer.facts["document_number"])
 
 
-def _word(look: Look, concept: str, kind: str = "") -> str:
-    return look.style.word(concept, kind)
-
-
-def _optional(look: Look, name: str) -> list[tuple[str, Maker]]:
+def _optional(printer: Printer, name: str) -> list[tuple[str, Maker]]:
+    style = printer.look.style
+    if name == "order_again":
+        return [(style.word("number", printer.kind), Printer.order_reference)]
+    if name == "total_amount":
+        return [(printer.sum_word("net_amount" if _shows_net_only(printer) else "total_amount"), _total)]
     if name in _SPECIAL:
         concept, maker = _SPECIAL[name]
-        return [(_word(look, concept, look.kind if concept == "number" else ""), maker)]
-    place = pair_place(name, look.kind)
-    if place is None or name not in labels(look.language):
-        return []
-    return [(_word(look, name), _placed(place.key, place.kind, place.field))]
+        return [(printer.word(concept) if name == "currency" else style.word(concept), maker)]
+    place = pair_place(name, printer.kind)
+    return [(style.word(name), _placed(place.key, place.kind, place.field))] if place else []
 
 
 def _placed(key: str, kind: str, field: str) -> Maker:
@@ -93,7 +98,9 @@ def _total(printer: Printer) -> Value:
 
 
 def _shows_net_only(printer: Printer) -> bool:
-    return class_spec(printer.kind).sums == "order" and printer.look.style.chance("net_only", 0.4)
+    sums = printer.spec.sums
+    by_choice = sums == "order" and printer.issuer == "buyer" and printer.look.style.chance("net_only", 0.4)
+    return sums == "net" or by_choice
 
 
 _SPECIAL: dict[str, tuple[str, Maker]] = {
@@ -102,47 +109,53 @@ _SPECIAL: dict[str, tuple[str, Maker]] = {
     "seller_vat_id": ("vat_id", lambda printer: printer.vat(printer.issuer)),
     "currency": ("currency", Printer.currency_word),
     "payment_terms": ("payment_terms", Printer.terms),
-    "total_amount": ("total_amount", _total),
-    "order_again": ("number", Printer.order_reference),
     "iban": ("iban", Printer.iban),
 }
 
 
 def _noise(look: Look) -> list[tuple[str, Maker]]:
-    """Pairs that are no field: references of others, dates of other things, codes, persons."""
+    """Pairs that are no field: references of others, dates of other things, codes, persons (as `blocks_noise`)."""
     style = look.style
     found: list[tuple[str, Maker]] = []
     if style.chance("empty_pair", 0.1):
-        word = _word(look, style.pick("empty_concept", ("buyer_vat_id", "due_date", "order_reference", "contract")))
-        shown = style.pick("empty", ("-", "", "n/a", "---")) or "-"
-        found.append((word, lambda _: ((shown, "", ""),)))
+        concept = style.pick("empty_concept", ("buyer_vat_id", "due_date", "order_reference", "contract"))
+        found.append((style.word(concept), _constant(style.pick("empty", ("-", "", "n/a", "---")) or "-")))
     count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
     names = style.rng("other_date_names").sample(style.synonyms("other_dates"), count)
     found += [(name, _near_day) for name in names]
     found += _codes(look)
-    rng = style.rng("noise_names")
-    for name in rng.sample(style.synonyms("other_pairs"), style.pick("noise_pairs", (0, 0, 0, 1, 1, 2, 3, 5))):
-        found.append((name, _NOISE[rng.randrange(len(_NOISE))](name)))
+    others = [(name, kind) for kind, group in labels(style.language)["other_pairs"].items() for name in group]
+    count = style.pick("noise_pairs", (0, 0, 0, 1, 1, 2, 3, 5))
+    found += [(name, _other(look, name, kind)) for name, kind in style.rng("noise_names").sample(others, count)]
     for concept, share in (("contact", 0.3), ("phone", 0.2), ("email", 0.15)):
         if style.chance(f"info/{concept}", share):
-            found.append((_word(look, concept), _contact(concept)))
+            found.append((style.word(concept), _contact(concept)))
     return found
 
 
 def _near_day(printer: Printer) -> Value:
-    return printer.date("", printer.near_day())
+    return printer.date("", printer.other_day(-60, 90))
+
+
+def _other(look: Look, name: str, kind: str) -> Maker:
+    """A value of the kind that the label names."""
+    rng = look.style.rng(f"noise/{name}")
+    if kind == "person":
+        return _contact("contact")
+    if kind == "reference":
+        return rng.choice(_REFERENCES)(name)
+    return _constant(rng.choice(pools()[look.language]["departments"] if kind == "department" else CODES[kind]))
 
 
 def _contact(concept: str) -> Maker:
     return lambda printer: ((printer.facts[printer.issuer][concept], "", ""),)
 
 
-_NOISE: tuple[Callable[[str], Maker], ...] = (
+_REFERENCES: tuple[Callable[[str], Maker], ...] = (
     lambda _: lambda printer: ((printer.noise_number(), "", ""),),
-    lambda _: lambda printer: ((printer.facts[printer.issuer]["contact"], "", ""),),
     lambda name: lambda printer: ((f"{name[:2].upper()}-{printer.noise_number()}", "", ""),),
-    lambda _: lambda printer: ((f"{printer.noise_day()[:4]}-{printer.facts['document_number']}", "", ""),),
-    lambda _: lambda printer: printer.date("", printer.noise_day()),
+    lambda _: lambda printer: ((f"{printer.facts['document_date'][:4]}-{printer.facts['document_number']}", "", ""),),
+    lambda _: lambda printer: ((f"{printer.noise_number()}/{printer.facts['document_date'][2:4]}", "", ""),),
 )
 
 

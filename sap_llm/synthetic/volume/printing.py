@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from typing import Any
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.amounts import decimals
+from sap_llm.synthetic.classes import Role, class_spec
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.pools import company_name
 from sap_llm.synthetic.style import labels
@@ -39,15 +41,36 @@ class Printer:
     ) -> None:
         self.kind, self.subtype, self.currency = fact["document_type"], fact["document_subtype"], fact["currency"]
         self.facts, self.look, self.rng, self.is_titled = payload, look, rng, is_titled
-        self.issuer = "seller" if payload["seller"]["key"] == fact["issuer"] else "buyer"
-        self.recipient = "buyer" if self.issuer == "seller" else "seller"
+        self.issuer: Role = "seller" if payload["seller"]["key"] == fact["issuer"] else "buyer"
+        self.recipient: Role = "buyer" if self.issuer == "seller" else "seller"
+        self.spec = class_spec(self.kind)
+        self.places = decimals(self.currency)
+        self.money_shape = look.number_shape if self.places == 2 else look.once("language_shape", self._language_shape)
+        self.probe = look.draft(payload, self.currency, self.issuer, subtype=self.subtype)
+        """For the choices that both tiers make by a draft."""
         self.world = fact["world"]
         self.currency_habit: tuple[str, str, bool] = look.once(f"currency/{self.currency}", self._currency_habit)
         """Where amounts have their currency, its symbol, and whether that is glued before the amount."""
 
     def draft(self, name: str) -> Draft:
         """A draft for the blocks that are the same on all documents between the two parties."""
-        return self.look.draft(self.facts, self.currency, name)
+        return self.look.draft(self.facts, self.currency, self.issuer, name=name)
+
+    def word(self, concept: str) -> str:
+        """The word for a concept; only bills use words that speak of invoices."""
+        return self.look.once(("word", concept), lambda: self.probe.word(concept))  # type: ignore[no-any-return]
+
+    def sum_word(self, concept: str) -> str:
+        """The word for `net_amount` or `total_amount` on documents of this class."""
+        return self.look.once(("sum", concept), lambda: self.probe.sum_word(concept))  # type: ignore[no-any-return]
+
+    def can_say(self, template: str) -> bool:
+        """Whether the facts have what a sentence speaks of."""
+        return self.probe.can_say(template)
+
+    def _language_shape(self) -> tuple[str, str]:
+        shape = self.look.style.pick("language_shape", formats.NUMBER_SHAPES[self.look.language])
+        return spaced(shape[0]), shape[1]
 
     def key(self, role: str) -> tuple[str, str]:
         """Names a party for a fragment's key."""
@@ -66,6 +89,11 @@ class Printer:
         look = self.look
         return formats.decimal(value, look.number_shape, places=places, keeps_sign_behind=look.is_sign_behind)
 
+    def price(self, value: str, places: int) -> str:
+        """An amount without its currency."""
+        sign = self.look.is_sign_behind
+        return formats.decimal(value, self.money_shape, places=places, keeps_sign_behind=sign)
+
     def day(self, iso: str) -> str:
         """A date in the issuer's habit."""
         dates: dict[str, str] = self.look.once("dates", dict)
@@ -82,7 +110,7 @@ class Printer:
 
     def money(self, name: str, value: str, *, bare: bool = False) -> Value:
         """An amount with its currency where the issuer puts it."""
-        printed = self.amount(value)
+        printed = self.price(value, self.places)
         where, symbol, is_before = self.currency_habit
         if bare or where == "none":
             return ((printed, name, value),)
@@ -92,7 +120,7 @@ class Printer:
         return (unit, (printed, name, value)) if "before" in where else ((printed, name, value), unit)
 
     def _currency_habit(self) -> tuple[str, str, bool]:
-        where = self.draft("currency").currency_place
+        where = self.probe.currency_place
         return where, formats.SYMBOLS.get(self.currency, self.currency), self.look.style.chance("glued_before", 0.75)
 
     @property
@@ -122,8 +150,8 @@ class Printer:
 
     def order_reference(self) -> Value:
         """The order's number: on an order its own."""
-        own = self.kind == "PURCHASE_ORDER"
-        return self.plain("document_number" if own else "order_reference", self.facts["order_number"])
+        number = self.facts["order_number"]
+        return self.plain("document_number" if number == self.facts["document_number"] else "order_reference", number)
 
     def terms(self) -> Value:
         """The terms of payment in words."""
@@ -147,15 +175,10 @@ class Printer:
         count = 4 + int(rng.random() * 9)
         return str(int((1 + rng.random()) * 10**count))[-count:]
 
-    def noise_day(self) -> str:
-        """A date that means nothing."""
-        rng = self.rng
-        return f"{2012 + int(rng.random() * 15)}-{1 + int(rng.random() * 12):02d}-{1 + int(rng.random() * 28):02d}"
-
-    def near_day(self) -> str:
-        """A date about the document's that means nothing."""
-        day = date.fromisoformat(self.facts["document_date"]) + timedelta(days=int(self.rng.random() * 150) - 60)
-        return day.isoformat()
+    def other_day(self, first: int = -500, last: int = 200) -> str:
+        """A date that means nothing, some days from the document's."""
+        days = first + int(self.rng.random() * (last - first))
+        return (date.fromisoformat(self.facts["document_date"]) + timedelta(days=days)).isoformat()
 
     def placeholder(self, name: str) -> Value:
         """What stands in a sentence for a placeholder (those of `draft.Draft.sentence`)."""
@@ -185,7 +208,7 @@ _PLACEHOLDERS: dict[str, Any] = {
     "iban": Printer.iban,
     "bic": lambda printer: printer.plain("bic", printer.facts["seller"]["bic"]),
     "order_date": lambda printer: printer.date("", printer.facts["order_date"]),
-    "other_date": lambda printer: printer.date("", printer.noise_day()),
+    "other_date": lambda printer: printer.date("", printer.other_day()),
     "discount_date": lambda printer: printer.date("", printer.discount_day()),
     "days": lambda printer: _text(str(printer.facts["terms"]["days"])),
     "discount_days": lambda printer: _text(str(printer.facts["terms"]["discount_days"] or 10)),

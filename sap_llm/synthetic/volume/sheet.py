@@ -83,7 +83,7 @@ class Sheet:
 
     def _head_note(self) -> str:
         style = self.look.style
-        note: str = style.rng("head_note").choice([one for one in style.synonyms("noise") if "{" not in one])
+        note: str = style.rng("head_note").choice([one for one in style.synonyms("noise", "all") if "{" not in one])
         return note
 
     def _page_number(self, canvas: Canvas, number: int) -> None:

@@ -7,8 +7,8 @@ they have in `blocks_totals` and `blocks_taxes`.
 from collections.abc import Callable
 from decimal import Decimal
 
+from sap_llm.synthetic.amounts import canonical
 from sap_llm.synthetic.blocks_totals import has_totals, totals_shape
-from sap_llm.synthetic.classes import class_spec
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas, Ink
 from sap_llm.synthetic.volume.flowing import (
@@ -37,14 +37,12 @@ Set = tuple[Ink, Fitted, Fitted]
 
 def shows_totals(printer: Printer) -> bool:
     """Whether documents of this look show sums."""
-    shown: bool = printer.look.once("has_totals", lambda: has_totals(printer.draft("totals")))
-    return shown
+    return has_totals(printer.probe)
 
 
 def shape_of(printer: Printer) -> str:
     """The arrangement of the totals."""
-    shape: str = printer.look.once("totals_shape", lambda: totals_shape(printer.draft("totals")))
-    return shape
+    return totals_shape(printer.probe)
 
 
 def total_rows(printer: Printer) -> list[Row]:
@@ -53,7 +51,7 @@ def total_rows(printer: Printer) -> list[Row]:
     rows: list[Row] = []
     has_extras = facts["discount_amount"] not in ("0.00", "0") or facts["freight_amount"] not in ("0", "0.00")
     if style.chance("currency_row", 0.1):
-        rows.append((_label(look, style.word("currency")), printer.currency_word()))
+        rows.append((_label(look, printer.word("currency")), printer.currency_word()))
     if has_extras or style.chance("lines_amount", 0.15):
         rows.append((_label(look, style.word("lines_amount")), printer.money("", facts["lines_amount"])))
     if facts["discount_amount"] not in ("0.00", "0"):
@@ -62,19 +60,19 @@ def total_rows(printer: Printer) -> list[Row]:
         rows.append((_label(look, style.word("discount") + percent), amount))
     if facts["freight_amount"] not in ("0", "0.00"):
         rows.append((_label(look, style.word("freight")), printer.money("", facts["freight_amount"])))
-    sums = class_spec(printer.kind).sums
-    net = (_label(look, style.word("net_amount")), printer.money("net_amount", facts["net_amount"]))
-    if sums == "net" or (sums == "order" and style.chance("net_only", 0.4)):
+    sums = printer.spec.sums
+    net = (_label(look, printer.sum_word("net_amount")), printer.money("net_amount", facts["net_amount"]))
+    if sums == "net" or (sums == "order" and printer.issuer == "buyer" and style.chance("net_only", 0.4)):
         return [*rows, net]
     if has_extras or style.chance("net_row", 0.9):
         rows.append(net)
     rows += _tax_rows(printer)
-    rows.append((_label(look, style.word("total_amount")), printer.money("total_amount", facts["total_amount"])))
+    rows.append((_label(look, printer.sum_word("total_amount")), printer.money("total_amount", facts["total_amount"])))
     if facts["prepaid_amount"] not in ("0", "0.00"):
         prepaid = Decimal(facts["prepaid_amount"])
         rows.append((_label(look, style.word("prepaid")), printer.money("", str(-prepaid))))
         rest = Decimal(facts["total_amount"]) - prepaid
-        rows.append((_label(look, style.word("payable")), printer.money("", str(rest))))
+        rows.append((_label(look, style.word("payable")), printer.money("", canonical(rest))))
     if style.chance("totals_reversed", 0.03):
         rows.reverse()
     return rows
@@ -127,7 +125,7 @@ def totals(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -
         printer.must_name_currency and style.chance("currency_needed", 0.75)
     )
     is_above = style.chance("currency_above", 0.5)
-    has_taxes = style.chance("tax_table", 0.3) and class_spec(printer.kind).sums in ("taxed", "order")
+    has_taxes = style.chance("tax_table", 0.3) and printer.spec.sums in ("taxed", "order")
     where = style.pick("tax_table_place", ("beside", "above", "below"))
     if needs_currency and is_above:
         y += currency_note(printer, canvas, x, y, width) + 5
@@ -150,7 +148,7 @@ def totals(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -
 def currency_note(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> float:
     """The line that names the currency; returns the height."""
     look = printer.look
-    word, _ = look.label(look.style.word("currency"), "currency_note")
+    word, _ = look.label(printer.word("currency"), "currency_note")
     value: Value = ((word, "", ""), *printer.currency_word())
     side = look.style.pick("currency_side", ("left", "right"))
     return set_value(canvas, x, y, width, value, look.text, look, side=side)
@@ -331,7 +329,7 @@ def payment(printer: Printer, canvas: Canvas, x: float, y: float, width: float) 
     """Terms, due date and bank, as sentences or pairs; returns the height."""
     look, top = printer.look, y
     style = look.style
-    how = class_spec(printer.kind).payment
+    how = printer.spec.payment
     if how == "none":
         return 0.0
     gap = style.number("payment_gap", 4, 9)

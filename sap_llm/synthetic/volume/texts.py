@@ -5,7 +5,6 @@ Choosing and setting titles, introductions, remarks and prose belongs here; labe
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas, Ink
@@ -87,7 +86,7 @@ def title(printer: Printer, pieces: list[Piece], canvas: Canvas, x: float, y: fl
 def intro(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> float:
     """The sentences before the line items; returns the height."""
     look = printer.look
-    template = look.once("intro", lambda: _intro(printer))
+    template = look.once(("intro", bool(printer.facts["order_number"])), lambda: _intro(printer))
     top = y
     for part in template.split("|") if template else ():
         y += set_words(canvas, x, y, width, sentence(printer, part), look.text, look) + 6
@@ -97,7 +96,7 @@ def intro(printer: Printer, canvas: Canvas, x: float, y: float, width: float) ->
 
 def _intro(printer: Printer) -> str:
     style = printer.look.style
-    choices = labels(style.language)["intro"].get(printer.kind, ())
+    choices = [one for one in labels(style.language)["intro"].get(printer.kind, ()) if printer.can_say(one)]
     if not choices or not style.chance("intro", 0.55):
         return ""
     chosen: str = style.rng(f"intro/{printer.kind}").choice(choices)
@@ -120,6 +119,8 @@ def _prose(printer: Printer, canvas: Canvas, x: float, y: float, width: float, p
 
 def _prose_templates(printer: Printer, place: str) -> list[str]:
     style = printer.look.style
+    if printer.issuer != "seller" or not printer.probe.is_priced:  # it speaks of money that is asked for
+        return []
     if not style.chance("prose", 0.16) or style.pick("prose_place", ("above", "below", "below")) != place:
         return []
     vocabulary = style.synonyms("prose")
@@ -132,11 +133,8 @@ def notes(printer: Printer, canvas: Canvas, x: float, y: float, width: float) ->
     look, top = printer.look, y
     for template in look.once("notes", lambda: _notes(printer)):
         y += set_words(canvas, x, y, width, sentence(printer, template), look.text, look) + 4
-    kind = f"{printer.kind}.{printer.subtype}"
-    named = labels(look.language)["subtypes"].get(kind)
-    if named and not printer.is_titled and printer.rng.random() < 0.6:
-        word = f"{labels(look.language)['subtype_note']}: {look.style.pick(f'subtype/{kind}', named)}"
-        y += set_words(canvas, x, y, width, ((word, "", ""),), look.text, look) + 4
+    for words in _subtype_notes(printer):
+        y += set_words(canvas, x, y, width, ((words, "", ""),), look.text, look) + 4
     for piece in _closing(printer):
         y += set_words(canvas, x, y, width, (piece,), look.text, look) + 4
     if y > top:
@@ -145,17 +143,38 @@ def notes(printer: Printer, canvas: Canvas, x: float, y: float, width: float) ->
     return y - top + (8 + height if height else 0.0)
 
 
+def _subtype_notes(printer: Printer) -> list[str]:
+    """What says the subtype: nearly always where the title does not."""
+    style, name = printer.look.style, f"{printer.kind}.{printer.subtype}"
+    vocabulary = labels(style.language)
+    named, notes = vocabulary["subtypes"].get(name), vocabulary["subtype_notes"].get(name)
+    found = []
+    if notes and printer.rng.random() < (0.6 if named and printer.is_titled else 0.95):
+        found.append(style.pick(f"subtype_note/{name}", notes))
+    if named and not printer.is_titled and printer.rng.random() < 0.6:
+        found.append(f"{vocabulary['subtype_note']}: {style.pick(f'subtype/{name}', named)}")
+    return found
+
+
 def _notes(printer: Printer) -> list[str]:
     style = printer.look.style
     count = style.pick("noise_sentences", (0, 0, 1, 1, 2, 3))
-    return style.rng("noise_text").sample(style.synonyms("noise"), count)
+    is_bill = printer.spec.sums == "taxed" and printer.issuer == "seller"
+    kinds = ["all", printer.issuer] + (["bill"] if is_bill else [])
+    return style.rng("noise_text").sample([one for kind in kinds for one in style.synonyms("noise", kind)], count)
+
+
+def _greeting(printer: Printer) -> str:
+    style = printer.look.style
+    words = style.synonyms("closing") + (style.synonyms("seller_closing") if printer.issuer == "seller" else [])
+    return style.rng("closing").choice(words)
 
 
 def _closing(printer: Printer) -> list[Piece]:
     style = printer.look.style
     if not style.chance("closing", 0.3):
         return []
-    word: Any = printer.look.once("closing", lambda: style.rng("closing").choice(style.synonyms("closing")))
+    word: str = printer.look.once("closing", lambda: _greeting(printer))
     found: list[Piece] = [(word, "", "")]
     if style.chance("closing_name", 0.5):
         party = printer.facts[printer.issuer]

@@ -12,8 +12,10 @@ import numpy.typing as npt
 
 from sap_llm.reading.lines import order_with_margin
 from sap_llm.synthetic.rows import Row
-from sap_llm.synthetic.volume.canvas import Canvas, Mention
+from sap_llm.synthetic.volume.canvas import Canvas
 
+Cells = dict[tuple[int, int], list[int]]
+"""Row and column -> word ids."""
 _MANY = 40  # words from which on numpy is quicker than a loop
 
 
@@ -71,62 +73,70 @@ class ReadPage:
         return ids, " ".join([words[index] for index in ids]), self.box(ids)
 
 
-def _joined(mentions: Sequence[Mention]) -> list[Mention]:
-    """Mentions that a line break had parted, as one."""
-    found: list[Mention] = []
-    stop, name = -1, ""
-    for mention in mentions:
-        if mention[0] == stop and mention[2] == name and mention[3:] == found[-1][3:]:
-            found[-1] = (found[-1][0], mention[1], *mention[2:])
-        else:
-            found.append(mention)
-        stop, name = mention[1], mention[2]
-    return found
-
-
 def truth_of(pages: Sequence[ReadPage], lines: Sequence[dict[str, Any]]) -> dict[str, list[Row]]:
     """The lists of the annotation row: fields, line items, tables and layout blocks."""
     fields: list[Row] = []
     items: dict[int, list[Row]] = {}
     tables: list[Row] = []
-    found: list[Row] = []
+    blocks: list[Row] = []
     for page in pages:
-        number, rank, words, boxes = page.number, page.rank, page.words, page.boxes
-        cells: dict[tuple[int, int], list[int]] = {}
-        for start, stop, name, value, line, row, column in _joined(page.mentions):
-            if stop - start == 1:  # most runs are
-                only = rank[start]
-                ids, printed, box = [only], words[only], boxes[only]
-            else:
-                ids, printed, box = page.run(start, stop)
-            if row >= 0:
-                others = cells.get((row, column))
-                cells[row, column] = ids if others is None else others + ids
-            if name:
-                entry = {
-                    "field": name,
-                    "value": value,
-                    "printed": printed,
-                    "page": number,
-                    "box": box,
-                    "word_ids": ids,
-                    "confidence": 1.0,
-                    "source": "synthetic",
-                }
-                (items.setdefault(line, []) if line >= 0 else fields).append(entry)
+        cells = _read_mentions(page, fields, items)
         for start, stop, kind in page.blocks:
             ids, _, box = page.run(start, stop)
-            found.append({"page": number, "kind": kind, "box": box, "word_ids": ids})
+            blocks.append({"page": page.number, "kind": kind, "box": box, "word_ids": ids})
         if cells:
             table, ids = _table(page, cells)
             tables.append(table)
-            found.append({"page": number, "kind": "table", "box": table["box"], "word_ids": ids})
+            blocks.append({"page": page.number, "kind": "table", "box": table["box"], "word_ids": ids})
     return {
         "fields": fields,
         "line_items": [_item(lines[index]["number"], entries) for index, entries in sorted(items.items())],
         "tables": tables,
-        "layout_blocks": found,
+        "layout_blocks": blocks,
     }
+
+
+def _read_mentions(page: ReadPage, fields: list[Row], items: dict[int, list[Row]]) -> Cells:
+    """Add the entries of a page to those of the document's header and lines; returns the words of the table's cells."""
+    number, rank, words, boxes = page.number, page.rank, page.words, page.boxes
+    cells: Cells = {}
+    for start, stop, name, value, line, row, column in page.mentions:
+        if stop - start == 1:  # most runs are
+            only = rank[start]
+            ids, printed, box = [only], words[only], boxes[only]
+        else:
+            ids, printed, box = page.run(start, stop)
+        others = None
+        if row >= 0:
+            others = cells.get((row, column))
+            cells[row, column] = ids if others is None else others + ids
+        if not name:
+            continue
+        entry = {
+            "field": name,
+            "value": value,
+            "printed": printed,
+            "page": number,
+            "box": box,
+            "word_ids": ids,
+            "confidence": 1.0,
+            "source": "synthetic",
+        }
+        if line < 0:
+            fields.append(entry)
+        elif others is None or not _continues(page, items.get(line, []), entry):
+            items.setdefault(line, []).append(entry)
+    return cells
+
+
+def _continues(page: ReadPage, entries: list[Row], entry: Row) -> bool:
+    """Whether an entry is a further line of one that is there, which then takes its words."""
+    for other in entries:
+        if other["field"] == entry["field"]:
+            ids = sorted(other["word_ids"] + entry["word_ids"])
+            other |= {"word_ids": ids, "box": page.box(ids), "printed": " ".join([page.words[one] for one in ids])}
+            return True
+    return False
 
 
 def _item(number: int, entries: list[Row]) -> Row:
@@ -140,7 +150,7 @@ def _item(number: int, entries: list[Row]) -> Row:
     }
 
 
-def _table(page: ReadPage, cells: dict[tuple[int, int], list[int]]) -> tuple[Row, list[int]]:
+def _table(page: ReadPage, cells: Cells) -> tuple[Row, list[int]]:
     """The row of a table, and all its words."""
     rows = {row: position for position, row in enumerate(sorted({row for row, _ in cells}))}
     words = page.words

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,11 @@ def test_every_entry_spells_what_its_words_say(world: tuple[int, int, int]) -> N
         for cell in table["cells"]:
             assert cell["text"] == " ".join(words[index] for index in cell["word_ids"])
     payload = json.loads(fact["payload"])
+    for item, line in zip(annotation["line_items"], payload["lines"], strict=True):
+        names = [entry["field"] for entry in item["fields"]]
+        assert len(names) == len(set(names))
+        (described,) = (entry for entry in item["fields"] if entry["field"] == "line_description")
+        assert described["printed"].split() == line["description"].split()
     assert [item["line_number"] for item in annotation["line_items"]] == [line["number"] for line in payload["lines"]]
 
 
@@ -162,7 +168,8 @@ def test_fields_have_the_values_of_the_facts(world: tuple[int, int, int]) -> Non
             assert found[name]["value"] == payload[name]
     for name in ("seller_name", "buyer_name"):
         if name in found:
-            assert found[name]["printed"].casefold() == " ".join(payload[name[:-5]]["name"].split()).casefold()
+            expected = " ".join(payload[name[:-5]]["name"].split()).casefold()
+            assert found[name]["printed"].casefold().rstrip(",") == expected  # a comma may be glued to it
     assert any(block["kind"] == "table" for block in rows["annotations"][0]["layout_blocks"])
     assert rows["documents"][0]["event_time"].date() == date.fromisoformat(payload["document_date"])
 
@@ -170,12 +177,11 @@ def test_fields_have_the_values_of_the_facts(world: tuple[int, int, int]) -> Non
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_all_languages_and_many_lines_are_drawn_over_several_pages(language: str) -> None:
     request = Request(facts=facts_of(11, lines=60, chains=8), documents=config(11), languages=(language,))
-    drawn = []
-    for _, fact in zip(range(120), wanted_facts(request), strict=False):
-        if len(json.loads(fact["payload"])["lines"]) > 20 and is_drawn(rows := make_document(fact, config(11))):
-            drawn.append(rows)
-    assert {rows["documents"][0]["language"] for rows in drawn} == {language}
-    assert max(rows["documents"][0]["page_count"] for rows in drawn) > 1
+    long = (fact for fact in wanted_facts(request) if len(json.loads(fact["payload"])["lines"]) > 20)
+    drawn = (rows for rows in (make_document(fact, config(11)) for fact in islice(long, 40)) if is_drawn(rows))
+    rows = next(rows for rows in drawn if len(rows["annotations"][0]["tables"]) > 1)
+    assert rows["documents"][0]["language"] == language
+    assert [table["page"] for table in rows["annotations"][0]["tables"]][:2] == [1, 2]
 
 
 def test_nearly_all_documents_are_drawn_and_the_rest_is_typeset() -> None:
