@@ -133,7 +133,7 @@ def ours(tier: str, documents: int) -> float:
     facts = list(islice(_facts(facts_config, ten_lines=True), documents))
     for fact in facts[:5]:  # fonts and vocabularies are read once a process
         make_document(fact, config)
-    return _rate(lambda: sum(bool(make_document(fact, config)["blobs"]) for fact in facts))
+    return _rate(lambda: sum(bool(make_document(fact, config).get("blobs")) for fact in facts))
 
 
 def image() -> float:

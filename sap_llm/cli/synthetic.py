@@ -1,7 +1,8 @@
 """`sap-llm synthetic`: documents of the simulator as files, as a picture, and in numbers.
 
 Belongs here: options, progress and printing. The documents come from the same functions as those of the stage
-`synthetic_docs`, with the profile's values and the seed that is given; nothing goes into the store.
+`synthetic_docs`, with the profile's values and the seed that is given, but of all classes and subtypes; nothing goes
+into the store.
 """
 
 from collections.abc import Iterator, Sequence
@@ -143,7 +144,9 @@ def _request(
     deployment = Deployment.load()
     given = {"seed": seed, "workers": workers, "tier": tier, "test_layout_share": test_layout_share}
     return Request(
-        facts=deployment.config(BusinessFactsConfig, "business_facts", {"seed": seed}),
+        facts=deployment.config(
+            BusinessFactsConfig, "business_facts", {"seed": seed, "order_subtypes": {}, "invoice_subtypes": {}}
+        ),
         documents=deployment.config(
             SyntheticDocsConfig,
             "synthetic_docs",

@@ -157,10 +157,15 @@ def unit_spellings(rng: random.Random, language: str) -> dict[str, str]:
     }
 
 
+def is_whole(unit: str) -> bool:
+    """Whether only whole numbers of a unit are traded."""
+    return bool(read_data("goods")["units"][unit].get("whole"))
+
+
 def usual_quantity(rng: random.Random, item: Item) -> Decimal:
     """A quantity that such things are ordered in: whole pieces, fractions of what is weighed or measured."""
     quantity = Decimal(rng.choice(_goods()[item.category]["quantities"]))
-    if read_data("goods")["units"][item.unit].get("whole"):
+    if is_whole(item.unit):
         return quantity
     if item.unit in ("hour", "day"):
         return quantity + (rng.choice(_QUARTERS) if rng.random() < 0.3 else 0)

@@ -18,6 +18,7 @@ from sap_llm.synthetic.subtypes import subtype_spec, subtype_weights
 from sap_llm.synthetic.worlds import Organisation, Party, World
 
 Lines = list[Payload]
+_ANSWERED = ("delivery_date", "unpriced", "ship_to")  # what an answer repeats of the order
 
 
 class Procurement(Chain):
@@ -62,7 +63,7 @@ class Procurement(Chain):
         for fact in self._answers(day):
             day = fact.document_date
             yield fact
-        if not self.spec.sets and self.rng.random() < 0.07:
+        if not self.spec.sets and self.rng.random() < 0.1:
             yield from self._together(day)
             return
         deliveries = parted(self, self.lines)

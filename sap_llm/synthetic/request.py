@@ -20,6 +20,7 @@ from sap_llm.synthetic.stage import SyntheticDocsConfig, issuer_style
 FactRow = Mapping[str, Any]
 
 DOCUMENT_TYPES = trade_classes()
+_WORLDS_IN_VAIN = 400
 LANGUAGES = tuple(sorted(set(LANGUAGE_OF.values())))
 
 
@@ -63,8 +64,22 @@ def _known(names: Sequence[str], known: tuple[str, ...], what: str) -> tuple[str
 
 
 def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
-    """The wanted facts of world 0, 1, 2 and so on without end; a world may have none."""
-    return (facts_of_world(request, number) for number in count())
+    """The wanted facts of world 0, 1, 2 and so on without end; a world may have none.
+
+    Raises:
+        ConfigurationError: Many worlds in a row have none: the configured chains do not make such documents.
+    """
+    last = 0
+    for number in count():
+        found = facts_of_world(request, number)
+        last = number if found else last
+        if number - last > _WORLDS_IN_VAIN:
+            raise ConfigurationError(
+                f"no {' or '.join(one.lower() for one in request.document_types)} in {_WORLDS_IN_VAIN} worlds",
+                where="business_facts",
+                remedy="Have its chains made: chains_per_world, sales_per_world and the weights of the subtypes.",
+            )
+        yield found
 
 
 def facts_of_world(request: Request, number: int) -> list[FactRow]:

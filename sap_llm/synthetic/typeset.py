@@ -133,11 +133,13 @@ def _page_objects(compiled: bytes) -> tuple[int, int]:
 
 
 def overprinted(marks: Sequence[Mark], done: Typeset) -> list[str]:
-    """Printed values that cannot be read back from their own words: overprinted, or fallen off the page."""
+    """Values that cannot be read back from their words (overprinted, fallen off the page); words cut by the edge."""
     found: dict[int, str] = {}
     for (key, page), words in sorted(done.words.items()):
         found[key] = found.get(key, "") + "".join(done.pages[page - 1].words[word] for word in words)
-    faults = []
+    faults = [
+        page.words[word] for page in done.pages for word in np.flatnonzero(page.boxes[:, 2] > page.width + 1).tolist()
+    ]
     for index, mark in enumerate(marks):
         expected = "".join(mark.text.split())
         rest = found.get(index, "").replace(expected, "") if expected else ""

@@ -1,29 +1,23 @@
 """The table of line items in the volume tier, over as many pages as it needs.
 
-Cells, columns as wide as their contents, rules, fills, page breaks and carried sums belong here; other sums do not
-(`sums`). Choices have the names that they have in `blocks_lines`.
+Columns as wide as their contents, rules, fills, page breaks and carried sums belong here; cells do not
+(`line_cells`), nor other sums (`sums`). Choices have the names that they have in `blocks_lines`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
-from sap_llm.synthetic import formats
 from sap_llm.synthetic.blocks_lines import columns
-from sap_llm.synthetic.classes import column_place
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas, Ink, wrapped
 from sap_llm.synthetic.volume.flowing import Fitted, fitted, no_room
+from sap_llm.synthetic.volume.line_cells import CellMaker, Line, Names, cell_maker, note
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
-from sap_llm.synthetic.volume.printing import NOTHING, Printer, Value
+from sap_llm.synthetic.volume.printing import Printer, Value
 from sap_llm.synthetic.volume.sheet import Sheet
 
-Line = dict[str, Any]
-Names = tuple[str, ...]
-"""Of the columns."""
-CellMaker = Callable[[Printer, Line], Value]
 _NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
 _LEAST_DESCRIPTION = 62.0  # points
 _CARRIED = 14.0  # points that a carried sum takes
@@ -39,7 +33,7 @@ _HEAD_FILL = {_FILLS[3]: "0.882 g", _FILLS[4]: "0.953 g", _FILLS[5]: "0.859 0.91
 class TableLook:
     """What a look decides about its line table."""
 
-    names: tuple[str, ...]
+    names: Names
     makers: tuple[CellMaker, ...]
     sides: tuple[str, ...]
     headings: tuple[Value, ...]
@@ -67,7 +61,7 @@ def table_look(printer: Printer) -> TableLook:
     return printer.look.once(key, lambda: _table_look(printer, names))  # type: ignore[no-any-return]
 
 
-def _table_look(printer: Printer, names: tuple[str, ...]) -> TableLook:
+def _table_look(printer: Printer, names: Names) -> TableLook:
     look = printer.look
     style = look.style
     size = look.size * style.number("table_size", 0.85, 1.02)
@@ -77,7 +71,7 @@ def _table_look(printer: Printer, names: tuple[str, ...]) -> TableLook:
     is_small = style.chance("small_notes", 0.6)
     return TableLook(
         names=names,
-        makers=tuple(_CELLS.get(name, _additional)(look, name, names) for name in names),
+        makers=tuple(cell_maker(look, name, names) for name in names),
         sides=tuple(_side(look, name) for name in names),
         headings=headings,
         headings_fitted=tuple(fitted(heading, heading_ink) for heading in headings),
@@ -112,133 +106,6 @@ def _heading(printer: Printer, name: str) -> Value:
     before, _, after = shape.partition("{}")
     head: Value = ((word, "", ""),) if not before.strip("([ ") else ((word, "", ""), ("in", "", ""))
     return (*head, (before.replace("in ", "") + code + after, "currency", printer.currency))
-
-
-def _position(look: Look, _name: str, _names: Names) -> CellMaker:
-    shape = look.style.pick("position_shape", ("{}", "{}", "{}", "{}", "{:>05}", "{}."))
-
-    def make(_: Printer, line: Line) -> Value:
-        number = str(line["number"])
-        return ((shape.format(number), "line_number", number),)
-
-    return make
-
-
-def _quantity(look: Look, _name: str, names: Names) -> CellMaker:
-    places = look.style.pick("quantity_places", (0, 0, 0, 0, 2, 2, 1, 4))
-    has_unit = "unit" not in names and look.style.chance("unit_in_quantity", 0.55)
-    shape = look.number_shape if places else ("", look.number_shape[1])  # 1.000 pieces could as well be one
-
-    def make(_: Printer, line: Line) -> Value:
-        value = line["quantity"]
-        shown = (formats.decimal(value, shape, places=places), "line_quantity", value)
-        return (shown, (line["unit"], "line_unit", line["unit"])) if has_unit else (shown,)
-
-    return make
-
-
-def _unit_price(look: Look, _name: str, _names: Names) -> CellMaker:
-    places = look.style.pick("price_places", (2, 2, 2, 2, 2, 2, 4))
-    if look.style.chance("line_currency", 0.3) and places == 2:
-        return lambda printer, line: printer.money("line_unit_price", line["unit_price"])
-
-    def make(printer: Printer, line: Line) -> Value:
-        value = line["unit_price"]
-        printed = printer.price(value, places if printer.places == 2 else printer.places)
-        return ((printed, "line_unit_price", value),)
-
-    return make
-
-
-def _discount(look: Look, _name: str, _names: Names) -> CellMaker:
-    is_blank = look.style.chance("blank_discount", 0.6)
-
-    def make(printer: Printer, line: Line) -> Value:
-        percent = line["discount_percent"]
-        return NOTHING if percent == "0" and is_blank else ((printer.amount(percent, 0) + " %", "", ""),)
-
-    return make
-
-
-def rate(printer: Printer, value: str, sign: str) -> str:
-    """A tax rate as the issuer prints it."""
-    places = printer.look.style.pick("rate_places", (0, 0, 1, 2))
-    return printer.amount(value, places) + sign
-
-
-def _tax_rate(look: Look, _name: str, _names: Names) -> CellMaker:
-    sign = look.style.pick("rate_sign", ("%", " %", ""))
-    return lambda printer, line: ((rate(printer, line["tax_rate"], sign), "", ""),)
-
-
-def _net_amount(look: Look, _name: str, _names: Names) -> CellMaker:
-    is_bare = not look.style.chance("line_currency", 0.3)
-    return lambda printer, line: printer.money("line_net_amount", line["net_amount"], bare=is_bare)
-
-
-def _description(look: Look, _name: str, names: Names) -> CellMaker:
-    """Description; the material number may share the cell."""
-    style = look.style
-    bracket = style.pick("volume/material_bracket", ("[{}]", "{}", "({})"))
-    is_first = style.chance("material_first", 0.6)
-    has_number = "material" not in names
-    has_number = has_number and style.chance("material_in_description", 0.35)
-
-    def make(_: Printer, line: Line) -> Value:
-        text = line["description"]
-        shown = (text, "line_description", text)
-        if not has_number:
-            return (shown,)
-        number = (bracket.format(line["material"]), "line_material_number", line["material"])
-        return (number, shown) if is_first else (shown, number)
-
-    return make
-
-
-def _as_it_is(key: str, field: str) -> Callable[[Look, str, Names], CellMaker]:
-    return lambda _look, _name, _names: (
-        lambda _printer, line: ((line[key], field, line[key]),) if line.get(key) else NOTHING
-    )
-
-
-_CELLS: dict[str, Callable[[Look, str, Names], CellMaker]] = {
-    "position": _position, "material": _as_it_is("material", "line_material_number"), "description": _description,
-    "quantity": _quantity, "unit": _as_it_is("unit", "line_unit"), "unit_price": _unit_price, "discount": _discount,
-    "tax_rate": _tax_rate, "net_amount": _net_amount,
-}  # fmt: skip
-
-
-def _additional(look: Look, name: str, _names: Names) -> CellMaker:
-    place = column_place(name, look.kind)
-    assert place is not None
-    key, kind, field = place.key, place.kind, place.field
-
-    def make(printer: Printer, line: Line) -> Value:
-        value = line.get(key)
-        if not value:
-            return NOTHING
-        printed = (
-            printer.day(value) if kind == "date" else printer.amount(value, 0) if kind == "quantity" else str(value)
-        )
-        return ((printed, field, str(value)),)
-
-    return make
-
-
-def _note(printer: Printer, kind: str, line: Line) -> str:
-    """A note below the description, on half of the lines."""
-    style, rng = printer.look.style, printer.rng
-    if rng.random() > 0.5:
-        return ""
-    if kind == "order":
-        return f"{style.word('order_reference')} {printer.noise_number()} / {line['number']}"
-    if kind == "date":
-        return f"{style.word('delivery_date')}: {printer.day(printer.other_day(-60, 90))}"
-    if kind == "gtin":
-        return f"GTIN {10**12 + int(rng.random() * 9 * 10**12)}"
-    others = labels(style.language)["other_pairs"]["reference"]
-    word = others[int(rng.random() * len(others))]
-    return f"{word}: {printer.noise_number()}" if kind == "noise" else f"* {word} {'ABCDE'[int(rng.random() * 5)]}"
 
 
 class LineTable:
@@ -314,9 +181,9 @@ class LineTable:
         """The lines of a row's description, and of the note below it."""
         look, value = self.look, self.cells[index][self.flexible]
         room = self.widths[self.flexible] - 2 * look.cell_x
-        note = _note(self.printer, look.note, line) if look.note else ""
+        remark = note(self.printer, look.note, line) if look.note else ""
         parts = [value] if value[0] <= room else self._broken(self.values[index][self.flexible], look.ink, room)
-        return parts, self._broken(((note, "", ""),), look.small, room) if note else []
+        return parts, self._broken(((remark, "", ""),), look.small, room) if remark else []
 
     def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
         """Go on on the next page, with the sum carried over and the header; upper edge of the table and of the row."""

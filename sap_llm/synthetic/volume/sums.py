@@ -22,7 +22,7 @@ from sap_llm.synthetic.volume.flowing import (
     width_of,
     write_value,
 )
-from sap_llm.synthetic.volume.line_table import rate
+from sap_llm.synthetic.volume.line_cells import rate
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.pairs import Pair, arrange

@@ -20,10 +20,10 @@ from typer.testing import CliRunner, Result
 from sap_llm.cli import synthetic
 from sap_llm.schema.document import DocumentForm
 from sap_llm.schema.errors import ConfigurationError
-from sap_llm.synthetic.chains import make_chains
 from sap_llm.synthetic.contact_sheet import LEGEND
-from sap_llm.synthetic.request import DOCUMENT_TYPES
-from sap_llm.synthetic.worlds import make_world
+from sap_llm.synthetic.facts import BusinessFactsConfig
+from sap_llm.synthetic.request import Request, wanted_facts
+from sap_llm.synthetic.stage import SyntheticDocsConfig
 
 COMMAND = (sys.executable, "-m", "sap_llm.cli", "--profile", "seconds", "synthetic")
 
@@ -53,9 +53,19 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_generator_knows_the_classes_that_chains_have() -> None:
-    facts = make_chains(make_world(1, 0), seed=1, count=8, lines_max=3)
-    assert {fact.document_type for fact in facts} == set(DOCUMENT_TYPES)
+def test_a_rare_class_is_found(tmp_path: Path) -> None:
+    entries = generate(tmp_path / "out", "--type", "self_billing_invoice", "--count", 2)
+    assert [entry["document_type"] for entry in entries] == ["SELF_BILLING_INVOICE"] * 2
+
+
+def test_a_class_that_no_chain_makes_is_refused_in_the_end() -> None:
+    facts = BusinessFactsConfig(seed=1, chains_per_world=1, sales_per_world=0, lines_max=2)
+    documents = SyntheticDocsConfig(
+        seed=1, workers=1, test_layout_share=0, untitled_share=0, foreign_language_share=0
+    )  # fmt: skip
+    request = Request(facts=facts, documents=documents, document_types=("SALES_ORDER",))
+    with pytest.raises(ConfigurationError, match="no sales_order in"):
+        next(wanted_facts(request))
 
 
 def test_documents_have_their_truth_in_the_form_of_extract(tmp_path: Path) -> None:
@@ -158,7 +168,7 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
     result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     said = " ".join(result.stderr.split())
     assert result.returncode == 1
-    assert "no document type 'payslip'. Choose from purchase_order, sales_order, goods_receipt, supplier_inv" in said
+    assert "no document type 'payslip'. Choose from purchase_requisition, request_f" in said
     assert "Traceback" not in said
     with pytest.raises(ConfigurationError, match=r"no language 'xx'\. Choose from de, en, es, fr"):
         call("diversity", "--language", "xx")

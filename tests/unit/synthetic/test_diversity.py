@@ -79,7 +79,7 @@ def test_layouts_are_not_alike(report: DiversityReport) -> None:
 
 def test_documents_of_one_layout_count_as_alike() -> None:
     twins: dict[tuple[str, ...], list[FactRow]] = {}
-    for fact in islice(wanted_facts(request()), COUNT):
+    for fact in islice(wanted_facts(request()), 4 * COUNT):
         twins.setdefault((fact["world"], fact["issuer"], fact["document_type"]), []).append(fact)
     overlaps, places = [], []
     for facts in [facts for facts in twins.values() if len(facts) > 1][:12]:

@@ -269,7 +269,7 @@ def test_third_parties_look_like_the_others_but_are_no_fields(tmp_path: Path) ->
 
 def test_some_buyers_are_persons_and_some_parties_placeholders() -> None:
     worlds = [make_world(7, number) for number in range(150)]
-    buyers = [party for world in worlds for party in world.buyers]
+    buyers = [party for world in worlds for party in (*world.companies, *world.customers)]
     vendors = [party for world in worlds for party in world.vendors]
     assert 0.04 < sum(bool(party.salutation) for party in buyers) / len(buyers) < 0.18
     assert not any(party.salutation for party in vendors)
