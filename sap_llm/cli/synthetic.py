@@ -8,7 +8,7 @@ into the store.
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -41,8 +41,10 @@ Languages = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="same seed and profile, same bytes", min=0)]
 Tier = Annotated[
-    str | None,
-    typer.Option(help="typeset | volume | mixed; the profile's tier by default", show_default=False),
+    Literal["typeset", "volume", "mixed"] | None,
+    typer.Option(
+        help="by Typst, by direct PDF content, or layouts by each; the profile's by default", show_default=False
+    ),
 ]
 Workers = Annotated[
     int | None, typer.Option(help="processes; the profile's number by default", min=1, show_default=False)
