@@ -31,7 +31,7 @@ FAMILIES: dict[str, tuple[tuple[str, str], str, str]] = {
 COMPLETE = "DejaVu Sans"
 """The family that has every letter of the pools."""
 _LETTERS = {*range(0x20, 0x7F), *range(0xA1, 0x180), *map(ord, "ȘșȚț‐‑–—‘’‚“”„•…‰€№™●")} - {0xAD}
-_REMEMBERED = 20_000  # shaped texts a face; older ones are forgotten all at once
+_REMEMBERED = 2_000  # shaped texts a face; older ones are forgotten all at once
 _TOP_SHARE = 64  # PDFium lifts the upper bound of a glyph by this part of it
 
 
@@ -113,10 +113,15 @@ class Face:
         try:
             for letter in word:
                 advance, glyph_left, glyph_bottom, glyph_right, glyph_top = glyphs[letter]
-                left = min(left, pen + glyph_left)
-                right = max(right, pen + glyph_right)
-                top = max(top, glyph_top)
-                bottom = min(bottom, glyph_bottom)
+                # Calls of min and max would take most of the time here.
+                if pen + glyph_left < left:  # noqa: PLR1730
+                    left = pen + glyph_left
+                if pen + glyph_right > right:  # noqa: PLR1730
+                    right = pen + glyph_right
+                if glyph_top > top:  # noqa: PLR1730
+                    top = glyph_top
+                if glyph_bottom < bottom:  # noqa: PLR1730
+                    bottom = glyph_bottom
                 pen += advance + tracking
         except KeyError as error:
             raise UndrawableTextError(

@@ -155,7 +155,7 @@ def spaced(text: str) -> str:
     return text.replace("\u00a0", " ").replace("\u202f", " ")
 
 
-@lru_cache(maxsize=512)
+@lru_cache(maxsize=128)
 def look_of(seed: str, language: str, country: str, is_test: bool, kind: str, scale: float, family: str) -> Look:
     """The look of a style; the last ones are kept."""
     return Look(Style(seed=seed, language=language, country=country, is_test=is_test), kind, scale, family)
