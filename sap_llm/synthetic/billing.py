@@ -114,7 +114,7 @@ class Billing:
             {
                 "number": number, "material": "", "description": words, "unit": chain.seller.units["lump"],
                 "unit_price": canonical(max(amount, rounded(Decimal(1), chain.currency))), "discount_percent": "0",
-                "tax_rate": lines[0]["tax_rate"],
+                "tax_rate": lines[0]["tax_rate"], "tax_code": lines[0]["tax_code"],
             },
             Decimal(1),
         )  # fmt: skip
@@ -160,7 +160,7 @@ class Billing:
         yield self._invoice(subtype, chain.later(day, 3, 20), lines, extra | _about(first))
 
     def _reverse_charge(self, subtype: str, day: date, lines: Lines, extra: Payload) -> Iterator[Fact]:
-        untaxed = [line | {"tax_rate": "0"} for line in lines]
+        untaxed = [line | {"tax_rate": "0", "tax_code": line["tax_code"][0] + "0"} for line in lines]
         yield self._invoice(subtype, day, untaxed, extra | {"tax_exemption": "reverse_charge"})
 
     def _periodic(self, subtype: str, day: date, lines: Lines, extra: Payload) -> Iterator[Fact]:

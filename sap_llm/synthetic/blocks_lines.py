@@ -66,7 +66,7 @@ def _added(draft: Draft) -> list[str]:
     """Additional columns that this layout has, as far as lines have values for them."""
     style, spec, table = draft.style, draft.spec, class_table().columns
     wanted = list(draft.subtype_spec.columns) + (["order_number"] if draft.facts.get("orders") else [])
-    if style.pick("family", ("",)) == "sidebar":  # its table is narrow
+    if draft.family == "sidebar":  # its table is narrow
         return [name for name in wanted if draft.has_key(table[name].key)]
     by_chance = [name for name, probability in spec.columns.items() if style.chance(f"added/{name}", probability)]
     found = dict.fromkeys([*wanted, *by_chance[: max(0, _MOST_ADDED - len(wanted))]])

@@ -23,7 +23,7 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
     if has_number:
         found.append(Pair(style.word("number", kind), draft.plain("document_number", facts["document_number"])))
     is_in_title = not has_number and style.pick("title", ("",)) == "number date" and style.chance("date_once", 0.3)
-    is_in_letter = style.pick("family", ("",)) == "letter" and style.chance("place_date", 0.15)
+    is_in_letter = draft.family == "letter" and style.chance("place_date", 0.15)
     if not (is_in_title or is_in_letter):
         found.append(
             Pair(

@@ -286,7 +286,7 @@ def other_parties(draft: Draft) -> list[str]:
     count = style.pick("other_parties", (1, 1, 1, 1, 2, 2, 3))
     words = style.rng("other_party_words").sample(style.synonyms("other_party"), count)
     name = "party" if style.chance("others_alike", 0.7) else "other"
-    is_form = style.chance("others_as_form", 0.5) and style.pick("family", ("",)) == "form"
+    is_form = style.chance("others_as_form", 0.5) and draft.family == "form"
     return [
         party_form(draft, f"other-{index}", heading=word)
         if is_form

@@ -77,7 +77,7 @@ def _second_currency(draft: Draft) -> list[Pair]:
 
 def _tax_rows(draft: Draft) -> list[Pair]:
     style, facts = draft.style, draft.facts
-    taxes, word = facts["taxes"], style.word("tax_amount")
+    taxes, word = facts["taxes"], style.word(draft.tax_concept)
     if facts["tax_amount"] == _NOTHING and style.chance("hide_zero_tax", 0.4):
         return []
     if len(taxes) == 1:
@@ -88,7 +88,7 @@ def _tax_rows(draft: Draft) -> list[Pair]:
     if not rows or style.chance("tax_sum", 0.6):
         rows.append(
             Pair(
-                style.word("tax_amount") if not rows else style.pick("tax_sum_word", style.synonyms("tax_amount")),
+                word if not rows else style.pick("tax_sum_word", style.synonyms(draft.tax_concept)),
                 draft.money("tax_amount", facts["tax_amount"]),
             )
         )

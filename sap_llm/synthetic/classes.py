@@ -38,6 +38,7 @@ class ClassSpec(BaseModel):
     columns: dict[str, float]
     headings: dict[Role, str] = {}
     marks: tuple[str, ...] = ()
+    is_internal: bool = False
 
 
 class Classes(BaseModel):

@@ -17,6 +17,11 @@ from sap_llm.synthetic.pools import company_name, countries
 from sap_llm.synthetic.style import Style, labels
 from sap_llm.synthetic.subtypes import SubtypeSpec, subtype_spec
 
+_TEST_FAMILIES = ("sidebar", "sums_first", "two_up")
+_FAMILIES = (
+    "letter", "letter", "letter", "modern", "modern", "form", "form", "boxed", "boxed", "plain", "compact", "compact",
+)  # fmt: skip
+
 
 @dataclass
 class Draft:
@@ -43,6 +48,14 @@ class Draft:
     def subtype_spec(self) -> SubtypeSpec:
         """What the subtype adds."""
         return subtype_spec(self.kind, self.subtype)
+
+    @property
+    def family(self) -> str:
+        """The family of layouts; papers that stay in the house are no letters."""
+        if self.spec.is_internal:
+            inside = [name for name in _FAMILIES if name != "letter"]
+            return self.style.pick("family/inside", inside, test_only=_TEST_FAMILIES)
+        return self.style.pick("family", _FAMILIES, test_only=_TEST_FAMILIES)
 
     @property
     def is_by_seller(self) -> bool:
@@ -94,6 +107,11 @@ class Draft:
         if self.spec.sums == "taxed":
             return self.style.word(concept)
         return self.style.word({"net_amount": "order_net", "total_amount": "order_total"}[concept])
+
+    @property
+    def tax_concept(self) -> str:
+        """The concept that names the tax: value added tax, or sales tax where the seller's country has that."""
+        return "sales_tax" if self.facts["seller"]["country"] == "US" else "tax_amount"
 
     def name(self, role: str) -> str:
         """The marked name of the seller or buyer."""

@@ -25,29 +25,13 @@ from sap_llm.synthetic.style import FONTS, labels
 
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0))
 _LETTER = (612.0, 792.0)  # paper of North America
-FAMILIES = (
-    "letter",
-    "letter",
-    "letter",
-    "modern",
-    "modern",
-    "form",
-    "form",
-    "boxed",
-    "boxed",
-    "plain",
-    "compact",
-    "compact",
-)
 _WIDE = ("wide", "table_row", "boxed_above")  # arrangements that need the page's whole width
-TEST_FAMILIES = ("sidebar", "sums_first", "two_up")
 
 
 def compose(draft: Draft) -> str:
     """Typst source of the document; marks are collected in `draft.sheet`."""
     style = draft.style
-    family = style.pick("family", FAMILIES, test_only=TEST_FAMILIES)
-    body = _FAMILIES[family](draft)
+    body = _FAMILIES[draft.family](draft)
     width, height = _LETTER if style.country in ("US", "MX") else style.pick("size", _SIZES)
     scale = draft.scale
     foot = footer(draft)

@@ -137,17 +137,23 @@ class Chain:
         rng = self.rng
         quantity = usual_quantity(rng, item)
         percent = Decimal(rng.choice((2, 3, 5, 10, 15, 20))) if rng.random() < 0.1 else Decimal(0)
-        rates = countries()[seller.country]["rates"]
+        rank = -1 if self.exemption else int(item.is_reduced_tax)
         self.items[item.number] = item
         return self.priced(
             {
                 "number": number, "material": item.number, "description": item.description(self.house.language),
                 "unit": self.house.units[item.unit], "unit_price": canonical(item.price_for(quantity)),
                 "discount_percent": str(percent),
-                "tax_rate": "0" if self.exemption else rates[1 if item.is_reduced_tax else 0],
+                "tax_rate": "0" if rank < 0 else countries()[seller.country]["rates"][rank],
+                "tax_code": self._tax_code(rank),
             },
             quantity,
         )  # fmt: skip
+
+    def _tax_code(self, rank: int) -> str:
+        """SAP's tax code of the house: input or output tax, of the standard rate, the reduced one (1), or none (-1)."""
+        procedure = "IO" if self.house.country == "US" else "VA"
+        return f"{procedure[self.house is self.seller]}{rank + 1 if rank >= 0 else 0}"
 
     def priced(self, line: Payload, quantity: Decimal) -> Payload:
         """The line with another quantity."""

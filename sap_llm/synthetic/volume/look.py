@@ -12,7 +12,6 @@ from typing import Any
 
 from sap_llm.synthetic.classes import Role
 from sap_llm.synthetic.draft import Draft
-from sap_llm.synthetic.layouts import FAMILIES, TEST_FAMILIES
 from sap_llm.synthetic.markup import Mark
 from sap_llm.synthetic.style import Style
 from sap_llm.synthetic.volume.canvas import BLACK, Canvas, Fragment, Ink, NoRoomError, drawn
@@ -60,11 +59,11 @@ class Look:
         self.left = number("margin_x", 34, 72) * scale
         self.top, self.bottom = number("margin_top", 28, 70), number("margin_bottom", 62, 90)
         self.inner = self.width - 2 * self.left
-        self.family = pick("family", FAMILIES, test_only=TEST_FAMILIES)
         thousands, point = self.style.number_shape
         self.number_shape = (spaced(thousands), point)
         self.is_sign_behind = self.style.chance("trailing_minus", 0.04)
         self._rng = random.Random(0)  # of drafts that draw nothing
+        self.family = self.draft({}, "EUR", "seller").family
         self._inks: dict[tuple[bool, float, str], Ink] = {}
         self._fragments: dict[Any, Fragment] = {}
         self.text = self.ink()

@@ -84,7 +84,8 @@ def _label(look: Look, word: str) -> Value:
 
 def _tax_rows(printer: Printer) -> list[Row]:
     style, facts, look = printer.look.style, printer.facts, printer.look
-    taxes, word = facts["taxes"], style.word("tax_amount")
+    concept = printer.probe.tax_concept
+    taxes, word = facts["taxes"], style.word(concept)
     if facts["tax_amount"] == "0.00" and style.chance("hide_zero_tax", 0.4):
         return []
     if len(taxes) == 1:
@@ -94,7 +95,7 @@ def _tax_rows(printer: Printer) -> list[Row]:
     if style.chance("taxes_itemised", 0.6):
         rows = [(_rate_label(printer, word, tax, is_field=False), printer.money("", tax["amount"])) for tax in taxes]
     if not rows or style.chance("tax_sum", 0.6):
-        word = word if not rows else style.pick("tax_sum_word", style.synonyms("tax_amount"))
+        word = word if not rows else style.pick("tax_sum_word", style.synonyms(concept))
         rows.append((_label(look, word), printer.money("tax_amount", facts["tax_amount"])))
     return rows
 
