@@ -182,7 +182,8 @@ def letter(page: Composition) -> None:
         y = page.below(page.place_date(y))
     if not is_title_first and page.title:
         y = page.below(page.put_title(x, y, width))
-    page.tail(page.others(0.08, x, y, width * 0.6) + 2)
+    lower = page.others(0.08, x, y, width * 0.6)
+    page.tail(page.below(lower) if lower > y else y)
 
 
 def _aligned_head(draft: Draft, side: str) -> str:
