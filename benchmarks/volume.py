@@ -22,10 +22,11 @@ from benchmarks.synthetic import ROOT, rival, rival_python
 from sap_llm.schema.errors import MissingToolError
 
 RUNS = 3
-DOCUMENTS = 1500
+DOCUMENTS = 4000  # of one world: some thirty a layout
+WALL_DOCUMENTS = 1500
 TYPESET_DOCUMENTS, SKIA_DOCUMENTS, IMAGE_DOCUMENTS, RIVAL_IMAGES = 60, 400, 60, 6
 FEW, MANY = 2_000, 20_000  # documents between which memory must not grow
-CHAINS = 1500  # of a world: some forty documents of ten lines a layout
+CHAINS = 6000  # of a world
 DOTS_PER_INCH = 150
 EXTRA_PACKAGES = ("skia-python>=138", "numpy", "pypdfium2>=5")
 OURS = ("volume", "typeset", "image", f"memory-{FEW}", f"memory-{MANY}", "workers-1", "workers-2")
@@ -128,11 +129,14 @@ def ours(tier: str, documents: int) -> float:
     from itertools import islice
 
     from sap_llm.synthetic.stage import make_document
+    from sap_llm.synthetic.volume.fonts import FAMILIES, face
 
     facts_config, config = _config(tier)
     facts = list(islice(_facts(facts_config, ten_lines=True), documents))
-    for fact in facts[:5]:  # fonts and vocabularies are read once a process
-        make_document(fact, config)
+    for family in FAMILIES:  # fonts are read once a process, as those of skia-python
+        for is_bold in (False, True):
+            face(family, is_bold=is_bold)
+    make_document(facts[0], config)
     return _rate(lambda: sum(bool(make_document(fact, config).get("blobs")) for fact in facts))
 
 
@@ -179,7 +183,7 @@ def wall(workers: int) -> float:
     from sap_llm.synthetic.workers import in_order
 
     facts_config, config = _config("volume")
-    facts = list(islice(_facts(facts_config, ten_lines=False), DOCUMENTS))
+    facts = list(islice(_facts(facts_config, ten_lines=False), WALL_DOCUMENTS))
     parts = [(index, facts[start : start + 64]) for index, start in enumerate(range(0, len(facts), 64))]
     with tempfile.TemporaryDirectory() as folder:
         work = partial(typeset_part, config=config, folder=Path(folder))
