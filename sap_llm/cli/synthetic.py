@@ -7,7 +7,7 @@ into the store.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
@@ -38,6 +38,12 @@ Languages = Annotated[
     typer.Option("--language", help="de | en | es | fr; may be repeated; all by default", show_default=False),
 ]
 Seed = Annotated[int, typer.Option(help="same seed and profile, same bytes", min=0)]
+Tier = Annotated[
+    Literal["typeset", "volume", "mixed"] | None,
+    typer.Option(
+        help="by Typst, by direct PDF content, or layouts by each; the profile's by default", show_default=False
+    ),
+]
 Workers = Annotated[
     int | None, typer.Option(help="processes; the profile's number by default", min=1, show_default=False)
 ]
@@ -55,6 +61,7 @@ def generate(
     types: Types = None,
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
+    tier: Tier = None,
     workers: Workers = None,
     test_layouts: Annotated[
         bool, typer.Option("--test-layouts", help="only layouts that no training set has; else none of them")
@@ -63,7 +70,7 @@ def generate(
     """Write documents as PDF with their truth as annotation JSON, and index.jsonl; run again to continue."""
     from sap_llm.synthetic.folder import INDEX, write_documents
 
-    request = _request(types, languages, seed, workers, test_layout_share=1.0 if test_layouts else 0.0)
+    request = _request(types, languages, seed, workers, tier, test_layout_share=1.0 if test_layouts else 0.0)
     with progress_bar() as progress:
         written = write_documents(out, request, count=count, progress=progress)
     console.print(f"{count} documents, {written.made} made now, {written.kept} kept", highlight=False)
@@ -79,6 +86,7 @@ def preview(
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
     count: Annotated[int, typer.Option(help="number of documents", min=1, max=60)] = 12,
+    tier: Tier = None,
     damage: Annotated[
         str | None,
         typer.Option(help="preset of `sap-llm augment` that happens to the pages", show_default=False),
@@ -90,7 +98,7 @@ def preview(
     from sap_llm.augmentation.config import load_preset
     from sap_llm.synthetic.contact_sheet import contact_sheet
 
-    request = _request(types, languages, seed, workers)
+    request = _request(types, languages, seed, workers, tier)
     config = load_preset(damage, severity) if damage else None
     scratch = out.with_name(f"{out.name}.partial")
     try:
@@ -110,13 +118,14 @@ def diversity(
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
     count: Annotated[int, typer.Option(help="number of documents", min=2)] = 400,
+    tier: Tier = None,
     workers: Workers = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON instead of tables")] = False,
 ) -> None:
     """Measure how different layouts, label words and places are, against sameness."""
     from sap_llm.synthetic.diversity import measure_diversity
 
-    request = _request(types, languages, seed, workers)
+    request = _request(types, languages, seed, workers, tier)
     with progress_bar() as progress:
         report = measure_diversity(request, count=count, progress=progress)
     if as_json:
@@ -130,6 +139,7 @@ def _request(
     languages: Sequence[str] | None,
     seed: int,
     workers: int | None,
+    tier: str | None,
     *,
     test_layout_share: float | None = None,
 ) -> "Request":
@@ -139,7 +149,7 @@ def _request(
 
     document_types, spoken = known_types(types or ()), known_languages(languages or ())
     deployment = Deployment.load()
-    given = {"seed": seed, "workers": workers, "test_layout_share": test_layout_share}
+    given = {"seed": seed, "workers": workers, "tier": tier, "test_layout_share": test_layout_share}
     return Request(
         facts=deployment.config(
             BusinessFactsConfig, "business_facts", {"seed": seed, "order_subtypes": {}, "invoice_subtypes": {}}

@@ -58,12 +58,17 @@ def _one_of(draft: Draft, name: str, options: Sequence[str]) -> str:
     return draft.style.rng(f"noise/{name}").choice(options)
 
 
+CODES: dict[str, tuple[str, ...]] = {
+    "type": ("NB", "ZNB", "TA", "OR", "ZOR", "KB", "Z01", "FO"),
+    "shipping": ("DHL", "UPS", "DPD", "GLS", "FedEx", "TNT"),
+}
+"""What pairs of a kind have for values."""
 _VALUES: dict[str, Callable[[Draft, str], str]] = {
     "reference": _reference,
     "person": lambda draft, _name: str(draft.issuer["contact"]),
     "department": lambda draft, name: _one_of(draft, name, pools()[draft.style.language]["departments"]),
-    "type": lambda draft, name: _one_of(draft, name, ("NB", "ZNB", "TA", "OR", "ZOR", "KB", "Z01", "FO")),
-    "shipping": lambda draft, name: _one_of(draft, name, ("DHL", "UPS", "DPD", "GLS", "FedEx", "TNT")),
+    "type": lambda draft, name: _one_of(draft, name, CODES["type"]),
+    "shipping": lambda draft, name: _one_of(draft, name, CODES["shipping"]),
 }
 
 

@@ -31,7 +31,7 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
                 draft.date("document_date", facts["document_date"], with_time=style.chance("time", 0.06)),
             )
         )
-    optional = _shown(draft)
+    optional = shown_pairs(draft)
     if style.chance("info_shuffled", 0.5):
         style.rng("info_order").shuffle(optional)
     for name in optional:
@@ -45,7 +45,7 @@ def info_pairs(draft: Draft, *, has_number: bool = True) -> list[Pair]:
     return found
 
 
-def _shown(draft: Draft) -> list[str]:
+def shown_pairs(draft: Draft) -> list[str]:
     """Names of the pairs that this layout has: by chance, as marks of the class, and for the subtype."""
     style, spec = draft.style, draft.spec
     found = [name for name, probability in spec.pairs.items() if style.chance(f"info/{name}", probability)]

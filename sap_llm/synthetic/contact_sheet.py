@@ -24,7 +24,7 @@ from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.synthetic.request import FactRow, Request, facts_of_worlds
 from sap_llm.synthetic.rows import Row
-from sap_llm.synthetic.stage import typeset_fact
+from sap_llm.synthetic.stage import make_document
 from sap_llm.synthetic.workers import in_order
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def contact_sheet(request: Request, *, count: int, damage: DamageConfig | None =
 
 
 def _pages(request: Request, count: int, damage: DamageConfig | None) -> Iterator[tuple[str, "Image"]]:
-    work = partial(typeset_fact, config=request.documents)
+    work = partial(make_document, config=request.documents)
     with closing(in_order(work, _one_a_world(request), workers=request.documents.workers)) as documents:
         for rows in islice((rows for rows in documents if "pages" in rows), count):
             yield _caption(rows), _first_page(rows, request, damage)

@@ -22,7 +22,7 @@ from pydantic import BaseModel
 from sap_llm.storage.build import Progress, silent
 from sap_llm.synthetic.request import FactRow, Request, wanted_facts
 from sap_llm.synthetic.rows import Row
-from sap_llm.synthetic.stage import make_draft, typeset_fact
+from sap_llm.synthetic.stage import make_document, make_draft
 from sap_llm.synthetic.style import Style, labels
 from sap_llm.synthetic.workers import in_order
 
@@ -141,7 +141,7 @@ def _layouts(facts: Sequence[FactRow], request: Request, progress: Progress) -> 
 
 def _look(fact: FactRow, *, request: Request) -> _Layout | None:
     """What the layout of a fact looks like (runs in a worker process)."""
-    rows = typeset_fact(fact, request.documents)
+    rows = make_document(fact, request.documents)
     if rows.get("quarantine"):
         return None
     language = rows["documents"][0]["language"]

@@ -22,7 +22,7 @@ from sap_llm.synthetic import facts as facts_stage
 from sap_llm.synthetic import stage as documents_stage
 from sap_llm.synthetic.request import FactRow, Request, wanted_facts
 from sap_llm.synthetic.rows import Row
-from sap_llm.synthetic.stage import SyntheticDocsConfig, typeset_fact
+from sap_llm.synthetic.stage import SyntheticDocsConfig, make_document
 from sap_llm.synthetic.whole_files import claim, writable, write_whole
 from sap_llm.synthetic.workers import in_order
 
@@ -98,7 +98,7 @@ def _document(fact: FactRow, *, config: SyntheticDocsConfig, folder: Path) -> _D
     form = _kept(folder, fact["document_id"])
     if form is not None:
         return _Document(form=form, content=None)
-    rows = typeset_fact(fact, config)
+    rows = make_document(fact, config)
     if rows.get("quarantine"):
         return None
     return _Document(form=truth_form(rows), content=rows["blobs"][0]["content"])

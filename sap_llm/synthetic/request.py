@@ -73,11 +73,9 @@ def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
     Raises:
         ConfigurationError: Many worlds in a row have none: the configured chains do not make such documents.
     """
-    papers = {kind: 1.0 for kind in PAPER_TYPES if kind in request.document_types}
-    config = request.facts.model_copy(update={"papers": papers})
     last = 0
     for number in count():
-        found: list[FactRow] = [fact for fact in fact_rows(number, config) if _is_wanted(fact, request)]
+        found = facts_of_world(request, number)
         last = number if found else last
         if number - last > _WORLDS_IN_VAIN:
             raise ConfigurationError(
@@ -86,6 +84,13 @@ def facts_of_worlds(request: Request) -> Iterator[list[FactRow]]:
                 remedy="Have its chains made: chains_per_world, sales_per_world and the weights of the subtypes.",
             )
         yield found
+
+
+def facts_of_world(request: Request, number: int) -> list[FactRow]:
+    """The wanted facts of one world, in the order of chains."""
+    papers = {kind: 1.0 for kind in PAPER_TYPES if kind in request.document_types}
+    config = request.facts.model_copy(update={"papers": papers})
+    return [fact for fact in fact_rows(number, config) if _is_wanted(fact, request)]
 
 
 def wanted_facts(request: Request) -> Iterator[FactRow]:

@@ -1,6 +1,7 @@
-"""Rows of the corpus tables for one typeset document.
+"""Rows of the corpus tables for one generated document.
 
-Turning marks and words into annotations belongs here; typesetting does not (`typeset`), nor writing datasets (`stage`).
+What the rows of both tiers share, and turning marks and words of the typeset tier into annotations, belongs here;
+typesetting does not (`typeset`), nor the truth of the volume tier (`volume.truth`), nor writing datasets (`stage`).
 """
 
 import hashlib
@@ -29,14 +30,35 @@ def corpus_rows(
     Every printed mention of a field is one entry of `fields`; the first entry of a field is its main mention.
     """
     sha256 = hashlib.sha256(done.content).hexdigest()
-    document = {
+    mentions = _mentions(marks, done)
+    return tables_of(
+        fact,
+        document=document_row(
+            fact, layout=layout, is_test=is_test, language=language, page_count=len(done.pages), sha256=sha256
+        ),
+        pages=[page.to_row(fact["document_id"]) for page in done.pages],
+        truth={
+            "fields": _header_fields(mentions),
+            "line_items": _line_items(mentions, lines, done),
+            "tables": _tables(mentions, done),
+            "layout_blocks": _blocks(mentions, done),
+        },
+        content=done.content,
+    )
+
+
+def document_row(
+    fact: Mapping[str, Any], *, layout: str, is_test: bool, language: str, page_count: int, sha256: str
+) -> Row:
+    """The row of `documents` of a generated document, of whichever tier."""
+    return {
         "document_id": fact["document_id"],
         "source": "synthetic",
         "role": "train",
         "document_type": fact["document_type"],
         "document_subtype": fact["document_subtype"],
         "language": language,
-        "page_count": len(done.pages),
+        "page_count": page_count,
         "quality": 1.0,
         "sha256": sha256,
         "media_type": "application/pdf",
@@ -50,7 +72,12 @@ def corpus_rows(
         "event_time": fact["event_time"],
         "ingest_time": None,
     }
-    mentions = _mentions(marks, done)
+
+
+def tables_of(
+    fact: Mapping[str, Any], *, document: Row, pages: list[Row], truth: Mapping[str, list[Row]], content: bytes
+) -> dict[str, list[Row]]:
+    """All rows of one document; `truth` has the lists of its annotation."""
     annotation = {
         "document_id": fact["document_id"],
         "annotator": "truth",
@@ -60,16 +87,13 @@ def corpus_rows(
         "document_type": fact["document_type"],
         "document_subtype": fact["document_subtype"],
         "type_confidence": 1.0,
-        "fields": _header_fields(mentions),
-        "line_items": _line_items(mentions, lines, done),
-        "tables": _tables(mentions, done),
-        "layout_blocks": _blocks(mentions, done),
+        **truth,
     }
     return {
         "documents": [document],
-        "pages": [page.to_row(fact["document_id"]) for page in done.pages],
+        "pages": pages,
         "annotations": [annotation],
-        "blobs": [{"sha256": sha256, "media_type": "application/pdf", "content": done.content}],
+        "blobs": [{"sha256": document["sha256"], "media_type": "application/pdf", "content": content}],
         "quarantine": [],
     }
 

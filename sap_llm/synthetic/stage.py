@@ -1,7 +1,8 @@
-"""The stage `synthetic_docs`: business facts to typeset documents as corpus tables.
+"""The stage `synthetic_docs`: business facts to documents as corpus tables, by one of two tiers.
 
-Configuration, the worker processes and the build function belong here; composing and typesetting do not (`layouts`,
-`typeset`). The result does not depend on the number of workers.
+Configuration, the choice of the tier, the worker processes and the build function belong here; composing and
+typesetting do not (`layouts`, `typeset`), nor writing PDF content directly (`volume`). The result does not depend on
+the number of workers.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 from pyarrow import feather
@@ -21,6 +22,7 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
+from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.composition import composed, known_names
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.layouts import compose
@@ -29,9 +31,10 @@ from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
+from sap_llm.synthetic.volume.document import draw_fact
 from sap_llm.synthetic.workers import in_order
 
-STAGE_VERSION = "4"
+STAGE_VERSION = "5"
 _DOCUMENTS_A_PART = 64
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
@@ -45,6 +48,10 @@ class SyntheticDocsConfig(StageConfig):
     """Share of documents whose title is missing or misleading."""
     foreign_language_share: float = Field(ge=0, le=1)
     """Share of layouts that speak English although the issuer's language is another."""
+    tier: Literal["typeset", "volume", "mixed"] = "typeset"
+    """Typst for real typesetting, direct PDF content for volume, or a share of layouts by each."""
+    volume_share: float = Field(default=0.5, ge=0, le=1)
+    """Share of layouts that the volume tier sets where the tier is `mixed`."""
     documents_per_world: dict[str, float] = Field(default_factory=dict)
     """Documents a world by class or `CLASS.SUBTYPE`, of the facts that there are; empty: all of them."""
 
@@ -67,7 +74,9 @@ def build_synthetic_docs(
     """Build `synthetic_docs/<seed_range>`: the corpus tables of all documents in `facts`."""
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
+        order = [(name, "ascending") for name in ("world_number", "issuer", "document_type", "document_id")]
         rows = composed(context.store.open(facts).table("facts"), config.documents_per_world)
+        rows = rows.sort_by(order)  # documents of a layout are near each other
         parts = [rows.slice(start, _DOCUMENTS_A_PART) for start in range(0, rows.num_rows, _DOCUMENTS_A_PART)]
         with tempfile.TemporaryDirectory(prefix="sap_llm_typeset_") as folder:
             for done in _run(parts, config, Path(folder)):
@@ -125,12 +134,33 @@ def typeset_part(part: tuple[int, list[dict[str, Any]]], *, config: SyntheticDoc
     index, facts = part
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in CORPUS}
     for fact in facts:
-        for name, rows in typeset_fact(fact, config).items():
+        for name, rows in make_document(fact, config).items():
             tables[name].extend(rows)
     for name, schema in CORPUS.items():
         feather.write_feather(
             conform(tables[name], schema), folder / f"{index:07d}.{name}.arrow", compression="uncompressed"
         )
+
+
+def make_document(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]]:
+    """Corpus rows of one fact by the tier of its layout; a document that cannot be made becomes a quarantine row.
+
+    What the volume tier cannot draw (special papers, values without room in the layout) is typeset.
+    """
+    if config.tier != "typeset" and fact["document_type"] in trade_classes():
+        payload = json.loads(fact["payload"])
+        style = issuer_style(fact, payload, config)
+        if config.tier == "volume" or _is_volume(config.seed, style.seed, config.volume_share):
+            drawn = draw_fact(fact, payload, style, seed=config.seed, untitled_share=config.untitled_share)
+            if drawn is not None:
+                return drawn
+    return typeset_fact(fact, config)
+
+
+@lru_cache(maxsize=4096)
+def _is_volume(seed: int, layout: str, share: float) -> bool:
+    """Whether the volume tier sets a layout: all its documents come by one tier."""
+    return random.Random(f"tier/{seed}/{layout}").random() < share
 
 
 def typeset_fact(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]]:
@@ -177,21 +207,24 @@ def make_draft(fact: Mapping[str, Any], config: SyntheticDocsConfig, *, scale: f
 
 def issuer_style(fact: Mapping[str, Any], payload: Mapping[str, Any], config: SyntheticDocsConfig) -> Style:
     """The style of the party that wrote the document; its kinds of document come from different systems."""
-    key = f"{config.seed}/{fact['world']}/{fact['issuer']}/{fact['document_type']}"
-    rng = random.Random(f"issuer/{key}")
-    is_test = is_test_world(fact["world_number"], config.test_layout_share)
-    language = fact["language"]
-    if rng.random() < config.foreign_language_share:
-        language = "en"
     roles = ("seller", "buyer", *([payload["issuer_role"]] if "issuer_role" in payload else []))
     party = next(party for role in roles if (party := payload[role])["key"] == fact["issuer"])
-    seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
-    return _style(seed, language, party["country"], is_test, fact["document_type"])
+    return _style(
+        f"{config.seed}/{fact['world']}/{fact['issuer']}/{fact['document_type']}",
+        fact["language"],
+        party["country"],
+        is_test_world(fact["world_number"], config.test_layout_share),
+        config.foreign_language_share,
+    )
 
 
-@lru_cache(maxsize=512)
-def _style(seed: str, language: str, country: str, is_test: bool, _document_type: str) -> Style:
+@lru_cache(maxsize=1024)
+def _style(key: str, language: str, country: str, is_test: bool, foreign_language_share: float) -> Style:
     """One for each class: a choice may have other options there, and must not depend on which class asked first."""
+    rng = random.Random(f"issuer/{key}")
+    if rng.random() < foreign_language_share:
+        language = "en"
+    seed = rng.choice(TEST_STYLES) if is_test else f"train-{key}"
     return Style(seed=seed, language=language, country=country, is_test=is_test)
 
 

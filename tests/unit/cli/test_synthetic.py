@@ -102,6 +102,14 @@ def test_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path: Path) -> 
     assert not set(files(tmp_path / "one")) & {name for name in files(tmp_path / "other") if name.startswith("doc-")}
 
 
+def test_the_volume_tier_writes_other_files_of_the_same_facts(tmp_path: Path) -> None:
+    typeset, drawn = (generate(tmp_path / tier, "--count", 8, "--tier", tier) for tier in ("typeset", "volume"))
+    assert [entry["document_id"] for entry in typeset] == [entry["document_id"] for entry in drawn]
+    same = {entry["sha256"] for entry in typeset} & {entry["sha256"] for entry in drawn}
+    assert len(same) <= 2  # what the volume tier has no room for is typeset
+    assert {entry["layout"] for entry in typeset} == {entry["layout"] for entry in drawn}
+
+
 def test_what_is_missing_or_damaged_is_made_again(tmp_path: Path) -> None:
     entries = generate(tmp_path / "out", "--count", 5)
     before = files(tmp_path / "out")
@@ -183,6 +191,7 @@ def test_unknown_names_are_refused_with_the_known_ones(tmp_path: Path) -> None:
         ("generate", "--count", "1"),
         ("generate", "--count", "1", "--out", "x", "--seed", "-1"),
         ("generate", "--count", "1", "--out", "x", "--workers", "0"),
+        ("generate", "--count", "1", "--out", "x", "--tier", "printed"),
         ("preview",),
         ("preview", "--out", "x", "--count", "1000"),
         ("diversity", "--count", "1"),

@@ -26,7 +26,13 @@ def request(*, workers: int = 1, untitled_share: float = 0.25) -> Request:
     return Request(
         facts=BusinessFactsConfig(seed=3, chains_per_world=2, lines_max=6),
         documents=SyntheticDocsConfig(
-            seed=3, workers=workers, test_layout_share=0.3, untitled_share=untitled_share, foreign_language_share=0.1
+            seed=3,
+            workers=workers,
+            test_layout_share=0.3,
+            untitled_share=untitled_share,
+            foreign_language_share=0.1,
+            tier="typeset",
+            volume_share=0.0,
         ),
     )
 

@@ -32,7 +32,8 @@ OUTSIDE = {ANY_INK: 1.45, HALF_COVERED: 0.95}  # least darkness of a pixel -> ho
 TOO_WIDE = np.array([1.5, 2.25, 1.5, 1.5])  # left, upper, right and lower edge
 FACTS = BusinessFactsConfig(seed=5, chains_per_world=2, lines_max=8)
 CONFIG = SyntheticDocsConfig(
-    seed=5, workers=1, test_layout_share=0.3, untitled_share=0.2, foreign_language_share=0.0
+    seed=5, workers=1, test_layout_share=0.3, untitled_share=0.2, foreign_language_share=0.0,
+    tier="typeset", volume_share=0.0
 )  # fmt: skip
 
 Boxes = npt.NDArray[np.float64]

@@ -35,7 +35,15 @@ from sap_llm.synthetic.style import TEST_STYLES, Style, labels
 from sap_llm.synthetic.typeset import compile_source, erase_marks, locate_marks, typeset
 from sap_llm.synthetic.worlds import make_world
 
-CONFIG = SyntheticDocsConfig(seed=7, workers=1, test_layout_share=0.25, untitled_share=0.2, foreign_language_share=0.1)
+CONFIG = SyntheticDocsConfig(
+    seed=7,
+    workers=1,
+    test_layout_share=0.25,
+    untitled_share=0.2,
+    foreign_language_share=0.1,
+    tier="typeset",
+    volume_share=0.0,
+)
 FACTS_CONFIG = BusinessFactsConfig(seed=7, chains_per_world=2, sales_per_world=1, lines_max=10)
 SEED_RANGE = "0000-0007"
 

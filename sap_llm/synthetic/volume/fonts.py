@@ -1,0 +1,262 @@
+"""Typefaces of the volume tier: glyph widths and bounds, and the font objects of a PDF file.
+
+Loading and subsetting font files, measuring words and serialising fonts belong here; placing text does not (`canvas`).
+A face is cut down once a process to the letters that the pools and labels are made of; glyph bounds are those that
+PDFium computes, so that a box made here and a box that the reader finds are the same.
+"""
+
+import io
+import re
+import zlib
+from array import array
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sap_llm.schema.errors import MissingToolError, SapLlmError
+
+_MATPLOTLIB = ("matplotlib", "mpl-data/fonts/ttf")
+_GROTESK = ("great_expectations", "render/view/static/fonts/HKGrotesk")
+FAMILIES: dict[str, tuple[tuple[str, str], str, str]] = {
+    "DejaVu Sans": (_MATPLOTLIB, "DejaVuSans.ttf", "DejaVuSans-Bold.ttf"),
+    "DejaVu Serif": (_MATPLOTLIB, "DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf"),
+    "DejaVu Sans Mono": (_MATPLOTLIB, "DejaVuSansMono.ttf", "DejaVuSansMono-Bold.ttf"),
+    "STIXGeneral": (_MATPLOTLIB, "STIXGeneral.ttf", "STIXGeneralBol.ttf"),
+    "HK Grotesk": (_GROTESK, "HKGrotesk-Regular.otf", "HKGrotesk-Bold.otf"),
+    "HK Grotesk Medium": (_GROTESK, "HKGrotesk-Medium.otf", "HKGrotesk-SemiBold.otf"),
+}
+"""Family -> package and folder of its files, the regular and the bold one."""
+COMPLETE = "DejaVu Sans"
+"""The family that has every letter of the pools."""
+_LETTERS = {*range(0x20, 0x7F), *range(0xA1, 0x180), *map(ord, "ȘșȚț‐‑–—‘’‚“”„•…‰€№™●")} - {0xAD}
+_REMEMBERED = 2_000  # shaped texts a face; older ones are forgotten all at once
+_TOP_SHARE = 64  # PDFium lifts the upper bound of a glyph by this part of it
+
+
+class UndrawableTextError(SapLlmError):
+    """A face has no glyph for a letter."""
+
+
+class Shaped(NamedTuple):
+    """A text set in one face: advance and word bounds in thousandths of the font size."""
+
+    code: str
+    """Glyph numbers in hexadecimal, as a PDF string holds them."""
+    advance: float
+    words: list[str]
+    number: int
+    """Of words."""
+    edges: "array[float]"
+    """Left, top, right, bottom and baseline of each word, relative to the origin, y downwards."""
+
+
+class Face:
+    """One font file, cut down to its Latin letters.
+
+    Args:
+        path: A TrueType or OpenType font file.
+        tracking: Space that is added after each letter, in thousandths of the font size.
+    """
+
+    def __init__(self, path: Path, tracking: int = 0) -> None:
+        self.tracking = tracking
+        self.name = path.stem.replace("-", "")
+        self._file = _subset(path)
+        self._measures = {
+            chr(letter): (glyph.advance, glyph.left, glyph.bottom, glyph.right, glyph.top)
+            for letter, glyph in self._file.glyphs.items()
+        }
+        self._codes = {letter: f"{glyph.number:04X}" for letter, glyph in self._file.glyphs.items()}
+        missing = "".join(map(chr, sorted(_LETTERS - self._file.glyphs.keys())))
+        self._missing = re.compile(f"[{re.escape(missing)}]") if missing else None
+        self._shaped: dict[str, Shaped] = {}
+        self._words: dict[str, tuple[float, float, float, float, float]] = {}
+
+    def shape(self, text: str) -> Shaped:
+        """Set a text whose words stand one space apart.
+
+        Raises:
+            UndrawableTextError: The face lacks a letter of the text.
+        """
+        found = self._shaped.get(text)
+        if found is None:
+            if len(self._shaped) >= _REMEMBERED:
+                self._shaped.clear()
+                self._words.clear()
+            found = self._shaped[text] = self._shape(text)
+        return found
+
+    def _shape(self, text: str) -> Shaped:
+        words: list[str] = []
+        edges: list[float] = []
+        pen = 0.0
+        space = self._file.glyphs[32].advance + self.tracking
+        known = self._words
+        for word in text.split(" "):
+            if word:
+                bounds = known.get(word)
+                if bounds is None:
+                    bounds = known[word] = self._bounds(word)
+                advance, left, top, right, bottom = bounds
+                words.append(word)
+                edges += (pen + left, top, pen + right, bottom, 0.0)
+                pen += advance
+            pen += space
+        return Shaped(text.translate(self._codes), pen - space, words, len(words), array("d", edges))
+
+    def _bounds(self, word: str) -> tuple[float, float, float, float, float]:
+        """Advance, left, top, right and bottom of a word (a loop of its own: most words of a document are new)."""
+        pen, left, top, right, bottom = 0, 100_000, -100_000, -100_000, 100_000
+        glyphs, tracking = self._measures, self.tracking
+        try:
+            for letter in word:
+                advance, glyph_left, glyph_bottom, glyph_right, glyph_top = glyphs[letter]
+                # Calls of min and max would take most of the time here.
+                if pen + glyph_left < left:  # noqa: PLR1730
+                    left = pen + glyph_left
+                if pen + glyph_right > right:  # noqa: PLR1730
+                    right = pen + glyph_right
+                if glyph_top > top:  # noqa: PLR1730
+                    top = glyph_top
+                if glyph_bottom < bottom:  # noqa: PLR1730
+                    bottom = glyph_bottom
+                pen += advance + tracking
+        except KeyError as error:
+            raise UndrawableTextError(
+                f"{self.name} has no {error}", where=word, remedy=f"{COMPLETE} has every letter of the pools."
+            ) from error
+        return pen, left, -top, right, -bottom
+
+    def lacks(self, text: str) -> bool:
+        """Whether the face lacks a Latin letter of a text; a quick look before a long document."""
+        return self._missing is not None and self._missing.search(text) is not None
+
+    def objects(self, first: int) -> list[bytes]:
+        """The five objects of the font in a PDF file, numbered from `first`; the first is the font itself."""
+        return self._file.objects(first, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Glyph:
+    """Number in the subset, and integer measures in thousandths of the font size, y upwards."""
+
+    number: int
+    advance: int
+    left: int
+    bottom: int
+    right: int
+    top: int
+
+
+@dataclass(frozen=True)
+class _Subset:
+    glyphs: dict[int, _Glyph]
+    """By letter."""
+    content: bytes
+    is_cff: bool
+    bounds: tuple[int, int, int, int]
+    advances: tuple[int, ...]
+    """Of all glyphs, in their order."""
+
+    def objects(self, first: int, name: str) -> list[bytes]:
+        """See `Face.objects`."""
+        base = f"SAPLLM+{name}"
+        kind, stream = ("CIDFontType0", "/Subtype/CIDFontType0C") if self.is_cff else ("CIDFontType2", "")
+        file = zlib.compress(self.content, 9)
+        pairs = [f"<{glyph.number:04X}><{letter:04X}>" for letter, glyph in sorted(self.glyphs.items())]
+        chunks = [pairs[start : start + 100] for start in range(0, len(pairs), 100)]
+        mapping = "\n".join(
+            ["/CIDInit/ProcSet findresource begin 12 dict begin begincmap/CMapName/U def/CMapType 2 def",
+             "1 begincodespacerange<0000><FFFF>endcodespacerange"]
+            + [f"{len(chunk)} beginbfchar\n" + "\n".join(chunk) + "\nendbfchar" for chunk in chunks]
+            + ["endcmap CMapName currentdict/CMap defineresource pop end end"]
+        ).encode()  # fmt: skip
+        cmap = zlib.compress(mapping, 9)
+        widths = " ".join(map(str, self.advances))
+        box = " ".join(map(str, self.bounds))
+        file_key = "FontFile3" if self.is_cff else "FontFile2"
+        to_gid = "" if self.is_cff else "/CIDToGIDMap/Identity"
+        length = "" if self.is_cff else f"/Length1 {len(self.content)}"
+        return [
+            f"<</Type/Font/Subtype/Type0/BaseFont/{base}/Encoding/Identity-H/DescendantFonts[{first + 1} 0 R]"
+            f"/ToUnicode {first + 4} 0 R>>".encode(),
+            f"<</Type/Font/Subtype/{kind}/BaseFont/{base}/CIDSystemInfo<</Registry(Adobe)/Ordering(Identity)"
+            f"/Supplement 0>>/FontDescriptor {first + 2} 0 R/DW 0/W[0[{widths}]]{to_gid}>>".encode(),
+            f"<</Type/FontDescriptor/FontName/{base}/Flags 4/FontBBox[{box}]/ItalicAngle 0/Ascent {self.bounds[3]}"
+            f"/Descent {self.bounds[1]}/CapHeight 720/StemV 80/{file_key} {first + 3} 0 R>>".encode(),
+            f"<</Length {len(file)}/Filter/FlateDecode{length}{stream}>>stream\n".encode() + file + b"\nendstream",
+            f"<</Length {len(cmap)}/Filter/FlateDecode>>stream\n".encode() + cmap + b"\nendstream",
+        ]  # fmt: skip
+
+
+@cache
+def face(family: str, *, is_bold: bool = False, tracking: int = 0) -> Face:
+    """The regular or bold face of a family.
+
+    Raises:
+        MissingToolError: The package that brings the font file is not installed.
+    """
+    (package, folder), *files = FAMILIES[family]
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        raise MissingToolError(
+            f"the font {family} comes with {package}, which is not installed", where="volume tier",
+            remedy="Install the project with its dependencies.",
+        )  # fmt: skip
+    return Face(Path(found.origin).parent / folder / files[is_bold], tracking)
+
+
+@cache
+def _subset(path: Path) -> _Subset:
+    from fontTools import subset
+
+    options = subset.Options(
+        hinting=False, layout_features=[], notdef_outline=True, name_IDs=[], desubroutinize=True,
+        drop_tables=["GSUB", "GPOS", "GDEF", "kern", "FFTM", "DSIG", "gasp", "PCLT", "TeX ", "STAT", "meta"],
+        recalc_timestamp=False,
+    )  # fmt: skip
+    font = subset.load_font(str(path), options)
+    cutter = subset.Subsetter(options)
+    cutter.populate(unicodes=_LETTERS)
+    cutter.subset(font)
+    is_cff = "CFF " in font
+    per_em = font["head"].unitsPerEm
+    outlines, widths = font.getGlyphSet(), font["hmtx"].metrics
+    order: list[str] = font.getGlyphOrder()
+    numbers = {name: number for number, name in enumerate(order)}
+    advances = tuple(_thousandths(widths[name][0], per_em) for name in order)
+    glyphs = {
+        letter: _Glyph(numbers[name], advances[numbers[name]], *_bounds(outlines, name, per_em))
+        for letter, name in font.getBestCmap().items()
+        if letter in _LETTERS
+    }
+    head = font["head"]
+    bounds = tuple(_thousandths(edge, per_em) for edge in (head.xMin, head.yMin, head.xMax, head.yMax))
+    content = font.getTableData("CFF ") if is_cff else _truetype(font)
+    return _Subset(glyphs=glyphs, content=content, is_cff=is_cff, bounds=bounds, advances=advances)  # type: ignore[arg-type]
+
+
+def _truetype(font: Any) -> bytes:
+    """The tables that a PDF viewer needs of a TrueType font."""
+    for table in ("cmap", "post", "name", "OS/2", "cvt ", "fpgm", "prep"):
+        if table in font:
+            del font[table]
+    stream = io.BytesIO()
+    font.save(stream, reorderTables=False)
+    return stream.getvalue()
+
+
+def _bounds(outlines: Any, name: str, per_em: int) -> tuple[int, int, int, int]:
+    """Left, bottom, right and top of a glyph as PDFium has them."""
+    from fontTools.pens.boundsPen import ControlBoundsPen
+
+    pen = ControlBoundsPen(outlines)
+    outlines[name].draw(pen)
+    left, bottom, right, top = (_thousandths(edge, per_em) for edge in pen.bounds or (0, 0, 0, 0))
+    return left, bottom, right, top + int(top / _TOP_SHARE)
+
+
+def _thousandths(value: float, per_em: int) -> int:
+    return int(value * 1000 / per_em + (0.5 if value >= 0 else -0.5))
