@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measure import Measure, higher_is_better, lower_is_better
-from benchmarks.synthetic import ROOT, rival, rival_python
-from sap_llm.schema.errors import MissingToolError
+from benchmarks.rivals import rival_python
+from benchmarks.synthetic import RIVAL_PACKAGES, ROOT, rival
 
 RUNS = 3
 DOCUMENTS = 4000  # of one world: some thirty a layout
@@ -79,16 +79,14 @@ def run() -> dict[str, Measure]:
 
 
 def _rival_python() -> str:
-    python = str(rival_python())
-    if subprocess.run([python, "-c", "import skia, numpy, pypdfium2"], capture_output=True, check=False).returncode:
-        command = ["uv", "pip", "install", "--quiet", "--python", python, *EXTRA_PACKAGES]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise MissingToolError(
-                f"skia-python cannot be installed: {done.stderr.strip()[-300:]}", where="benchmark volume",
-                remedy="It needs a package index.",
-            )  # fmt: skip
-    return python
+    return str(
+        rival_python(
+            "volume",
+            (*RIVAL_PACKAGES, *EXTRA_PACKAGES),
+            check="import skia, numpy, pypdfium2, weasyprint",
+            hint=" and the system libraries of Pango (apt: libpango-1.0-0)",
+        )
+    )
 
 
 def _child(command: list[str]) -> float:
