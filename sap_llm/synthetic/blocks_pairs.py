@@ -125,7 +125,7 @@ def label(draft: Draft, word: str, *, name: str) -> str:
     """A label with the style's punctuation."""
     if not word:
         return '""'
-    ending = draft.style.pick(f"colon/{name}", (":", ":", ":", "", "", " :", "."))
+    ending = draft.style.pick(f"colon/{name}", (*":::::", *([""] * 4), " :", " :", "."))
     ending = "" if word.endswith((".", ":")) and ending == "." else ending
     shown = text(word + ending)
     if draft.style.chance(f"label_bold/{name}", 0.25):

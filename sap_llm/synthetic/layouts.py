@@ -171,7 +171,14 @@ def _tail(draft: Draft) -> list[str]:
 
 def _paragraphs(parts: list[str]) -> str:
     """Blocks one after the other with the style's spacing."""
-    return "\n".join(f"block({part})" if not part.startswith("v(") else part for part in parts if part and part != '""')
+    return "\n".join(_paragraph(part) for part in parts if part and part != '""')
+
+
+def _paragraph(part: str) -> str:
+    """A block; only one as wide as the page can be aligned on it."""
+    if part.startswith("v("):
+        return part
+    return f"block({part},width:100%)" if part.startswith("align(") else f"block({part})"
 
 
 def _letter(draft: Draft) -> str:

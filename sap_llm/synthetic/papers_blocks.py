@@ -36,7 +36,7 @@ def word_of(draft: PaperDraft, name: str) -> str:
     """The label of a header value."""
     if name in ("document_number", "document_date"):
         return draft.style.word(name.removeprefix("document_"), draft.kind)
-    return draft.style.word(name)
+    return draft.style.word("vessel" if (name, draft.kind) == ("vehicle_id", "BILL_OF_LADING") else name)
 
 
 def value_pair(draft: PaperDraft, name: str) -> Pair:

@@ -17,7 +17,7 @@ _PORTS = (
     "Houston", "Shanghai", "Singapore", "Santos", "Bremerhaven", "Algeciras", "Marseille-Fos",
 )  # fmt: skip
 _INCOTERMS = ("EXW", "FCA", "CPT", "CIP", "DAP", "DDP", "FOB", "CIF", "CFR", "DPU")
-_PACKING = ("pallet", "pallet", "carton", "case", "drum", "bag", "bundle", "container")
+_PACKING = ("pallet", "pallet", "carton", "case", "drum", "bag", "bundle")
 _SHIPS = ("MV", "MS", "M/V")
 _CHAMBERS = {
     "de": "Industrie- und Handelskammer {city}", "en": "{city} Chamber of Commerce",

@@ -17,7 +17,14 @@ from sap_llm.synthetic.goods import Item, categories, unit_spellings
 _LANGUAGES = ("de", "en", "fr", "es")
 _PERSONS = {"company": 0.1, "customer": 0.15, "vendor": 0.0}  # sole traders and consumers
 _SERVICE_VENDORS = 0.25
-_PLACEHOLDER_PARTIES = 0.03  # of sample documents: SELLER_NAME, BUYER_ADDR_1
+_PLACEHOLDER_PARTIES = 0.015  # of sample documents: SELLER_NAME, BUYER_ADDR_1
+_MAILBOXES = {
+    "all": ("info", "office", "contact"),
+    "de": ("buchhaltung", "einkauf", "vertrieb", "rechnung"),
+    "en": ("sales", "billing", "accounts", "purchasing"),
+    "fr": ("achats", "comptabilite", "ventes", "facturation"),
+    "es": ("compras", "ventas", "facturacion", "administracion"),
+}
 _NEIGHBOURS = ("DE", "AT", "CH", "FR", "LU", "BE", "ES", "GB", "US", "NL", "IT", "PL", "SE", "HU")
 _PRINTED = (
     "key name salutation address vat_id tax_number registry iban bic bank phone email web contact gln language country"
@@ -185,7 +192,7 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
         bic=identifiers.bic(rng, country, bank),
         bank=rng.choice(local["banks"]).replace("{city}", city),
         phone=identifiers.fill(rng, rng.choice(local["phones"])),
-        email=f"{rng.choice(('info', 'sales', 'office', 'contact', 'billing', 'buchhaltung', 'compras'))}@{domain}",
+        email=f"{rng.choice(_MAILBOXES['all'] + _MAILBOXES[language])}@{domain}",
         web=rng.choice(("www.", "https://www.", "http://")) + domain,
         contact=contact,
         gln=identifiers.gln(rng),
@@ -201,8 +208,9 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
 
 def _domain(rng: random.Random, name: str, country: str) -> str:
     plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss").replace(" ", "-"))
-    domain = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
-    return (domain.strip("-")[:24].strip("-") or "firm") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
+    kept = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
+    domain = "-".join(part for part in kept.split("-") if part)
+    return (domain[:24].strip("-") or "firm") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
 
 
 def _organisation(rng: random.Random, party: Party) -> Organisation:
