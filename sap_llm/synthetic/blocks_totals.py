@@ -114,7 +114,7 @@ def _rate_label(draft: Draft, word: str, tax: dict[str, str], *, is_field: bool)
         return "=" + join(
             text(word + " "),
             shown,
-            text(f" {draft.style.pick('tax_on', ('auf', 'on', 'sur', 'de', '/'))} "),
+            text(f" {draft.style.word('tax_on')} "),
             draft.money("", tax["base"], bare=True),
         )
     return "=" + join(text(word + " "), shown)

@@ -14,12 +14,14 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sap_llm.synthetic import identifiers
+from sap_llm.synthetic.goods import Item
 from sap_llm.synthetic.records import Fact
 from sap_llm.synthetic.worlds import Party, World, make_party
 
 Row = dict[str, Any]
 ZERO = Decimal("0.00")
 _CLAIMS = ("SUPPLIER_INVOICE", "CUSTOMER_INVOICE", "CREDIT_NOTE")
+_CUSTOMS_UNION = ("DE", "AT", "FR", "LU", "BE", "ES", "NL", "IT", "PL", "SE", "HU")
 _ORDERS = ("PURCHASE_ORDER", "SALES_ORDER")
 _NUMBERS = (
     "{y}-#### 10######## {yy}##### ######## @@-##### {y}/##### ###-###-### @@@{yy}#### #####.{yy} {y}{m}#### "
@@ -108,6 +110,26 @@ class Ground:
         """What was ordered."""
         found: list[Row] = self.order.payload["lines"]
         return found
+
+    @property
+    def goods(self) -> list[Row]:
+        """What was ordered and is no work."""
+        return [line for line in self.lines if (thing := self.thing_of(line)) and not thing.is_service]
+
+    @property
+    def is_abroad(self) -> bool:
+        """Whether seller and buyer are in different countries."""
+        return bool(self.seller["country"] != self.buyer["country"])
+
+    @property
+    def passes_customs(self) -> bool:
+        """Whether goods leave or enter the customs union."""
+        inside = [party["country"] in _CUSTOMS_UNION for party in (self.seller, self.buyer)]
+        return self.is_abroad and not all(inside)
+
+    def thing_of(self, line: Row) -> Item | None:
+        """What a line is about; None for charges and the like."""
+        return self.world.things.get(line["description"])
 
     @property
     def delivered(self) -> date:

@@ -29,19 +29,22 @@ def _goods(ground: Ground) -> list[Row]:
     """Lines of the delivered goods with packages, weights and tariff numbers."""
     rng = ground.rng
     rows = []
-    for position, line in enumerate(ground.lines[:12], start=1):
-        packages = rng.choice((1, 1, 2, 3, 4, 6, 8, 10, 12, 20, 24))
-        net = Decimal(packages * rng.randint(20, 6000)) / 10
-        gross = net + Decimal(packages * rng.randint(2, 250)) / 10
+    for position, line in enumerate(ground.goods[:12], start=1):
+        thing = ground.thing_of(line)
+        net = _tenths(abs(Decimal(line["quantity"])) * (thing.weight if thing else 1))
+        packages = min(rng.choice((1, 1, 2, 3, 4, 6, 8, 10, 12, 20, 24)), max(1, int(net // 4)))
+        gross = _tenths(net * rng.randint(102, 118) / 100 + packages * Decimal(rng.randint(1, 30)) / 10)
         rows.append(
             {
                 "number": position, "material": line["material"], "description": line["description"],
                 "quantity": line["quantity"], "unit": line["unit"], "packages": str(packages),
                 "packing": rng.choice(_PACKING), "gross": short(gross), "net": short(net),
-                "volume": short(Decimal(packages * rng.randint(2, 18)) / 10),
+                "volume": short(_tenths(gross / rng.randint(120, 450))),
                 "marks": ground.filled(rng.choice(("@@-###/##", "########", "@@@ #-##", "SSCC ##########")),
                 ground.delivered),
-                "tariff": ground.filled(rng.choice(("########", "#### ####", "#### ## ##")), ground.delivered),
+                "tariff": ground.filled(
+                    (thing.tariff if thing else "#### ##") + rng.choice((" ##", "##")), ground.delivered
+                ),
                 "origin": ground.seller["country"], "amount": text(abs(Decimal(line["net_amount"]))),
                 "batch": ground.filled(rng.choice(("######", "@######", "##-####", "{yy}###@")), ground.delivered),
                 "made": (ground.delivered - timedelta(days=rng.randint(5, 300))).isoformat(),
@@ -49,6 +52,11 @@ def _goods(ground: Ground) -> list[Row]:
             }
         )  # fmt: skip
     return rows
+
+
+def _tenths(value: Decimal) -> Decimal:
+    """Rounded to one place, but never to nothing."""
+    return max(Decimal("0.1"), value.quantize(Decimal("0.1")))
 
 
 def _cargo(ground: Ground, rows: Sequence[Row]) -> dict[str, str]:
@@ -196,8 +204,16 @@ def _quality(ground: Ground) -> Paper | None:
     return Paper(**{**vars(paper), "tables": {"tests": tests}})
 
 
+_SUBSTANCES = ("chemicals", "building", "rolls", "sheets", "scrap", "electrical")
+"""Categories of which some things have safety data sheets."""
+
+
 def _safety(ground: Ground) -> Paper | None:
-    rng, line = ground.rng, ground.rng.choice(ground.lines)
+    rng = ground.rng
+    sheeted = [line for line in ground.goods if (thing := ground.thing_of(line)) and thing.category in _SUBSTANCES]
+    if not sheeted:
+        return None
+    line = rng.choice(sheeted)
     day = ground.order.document_date - timedelta(days=rng.randint(10, 900))
     values = {
         "product": line["description"], "product_code": line["material"],
@@ -307,15 +323,30 @@ def _maintenance(ground: Ground) -> Paper | None:
     return Paper(**{**vars(paper), "tables": {"parts": parts} if parts else {}})
 
 
+def _of_goods(
+    make: Callable[[Ground], Paper | None], where: Callable[[Ground], bool] = lambda _ground: True
+) -> Callable[[Ground], Paper | None]:
+    """The maker for chains that move goods, and where it must be over a border."""
+    return lambda ground: make(ground) if ground.goods and where(ground) else None
+
+
+def _is_abroad(ground: Ground) -> bool:
+    return ground.is_abroad
+
+
+def _passes_customs(ground: Ground) -> bool:
+    return ground.passes_customs
+
+
 MAKERS: dict[str, Callable[[Ground], Paper | None]] = {
     "COMPLAINT": _complaint,
-    "BILL_OF_LADING": _bill_of_lading,
-    "WAYBILL": _waybill,
-    "FREIGHT_ORDER": _freight_order,
-    "CUSTOMS_DECLARATION": _customs,
-    "CERTIFICATE_OF_ORIGIN": _origin,
+    "BILL_OF_LADING": _of_goods(_bill_of_lading, _is_abroad),
+    "WAYBILL": _of_goods(_waybill),
+    "FREIGHT_ORDER": _of_goods(_freight_order),
+    "CUSTOMS_DECLARATION": _of_goods(_customs, _passes_customs),
+    "CERTIFICATE_OF_ORIGIN": _of_goods(_origin, _is_abroad),
     "SAFETY_DATA_SHEET": _safety,
     "PRODUCTION_ORDER": _production,
     "MAINTENANCE_ORDER": _maintenance,
-    "QUALITY_CERTIFICATE": _quality,
+    "QUALITY_CERTIFICATE": _of_goods(_quality),
 }

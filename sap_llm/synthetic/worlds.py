@@ -128,6 +128,14 @@ class World:
         stem, form = self.companies[0].name.split()[0], rng.choice(pools.countries()[made.country]["legal_forms"])
         return replace(made, name=f"{stem} {made.address['city'].split(',')[0]} {form}".strip())
 
+    @cached_property
+    def things(self) -> dict[str, Item]:
+        """All that its parties sell, by what it is called in any language."""
+        sellers = (*self.companies, *self.vendors, self.affiliate)
+        return {
+            item.description(language): item for party in sellers for item in party.items for language in _LANGUAGES
+        }
+
     @property
     def name(self) -> str:
         """Identifier of the world, which is also its split group."""
