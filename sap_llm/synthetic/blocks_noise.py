@@ -31,6 +31,8 @@ def noise_pairs(draft: Draft) -> list[Pair]:
         concept = style.pick("empty_concept", ("buyer_vat_id", "due_date", "order_reference", "contract"))
         found.append(Pair(style.word(concept), text(style.pick("empty", ("-", "", "n/a", "---")))))
     found += _other_dates(draft) + _codes(draft)
+    if "document_type_code" in draft.sheet.printed and style.chance("guideline", 0.5):
+        found.append(Pair(style.word("guideline"), text(style.pick("guideline_urn", _GUIDELINES))))
     names = [(name, kind) for kind, group in labels(style.language)["other_pairs"].items() for name in group]
     for name, kind in rng.sample(names, min(count, len(names))):
         found.append(Pair(name, text(_VALUES[kind](draft, name))))
@@ -63,6 +65,10 @@ CODES: dict[str, tuple[str, ...]] = {
     "shipping": ("DHL", "UPS", "DPD", "GLS", "FedEx", "TNT"),
 }
 """What pairs of a kind have for values."""
+_GUIDELINES = (
+    "urn:cen.eu:en16931:2017", "urn:cen.eu:en16931:2017", "urn:factur-x.eu:1p0:basic", "urn:factur-x.eu:1p0:minimum",
+    "urn:cen.eu:en16931:2017#conformant",
+)  # fmt: skip
 _VALUES: dict[str, Callable[[Draft, str], str]] = {
     "reference": _reference,
     "person": lambda draft, _name: str(draft.issuer["contact"]),
