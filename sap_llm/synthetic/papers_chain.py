@@ -114,7 +114,7 @@ class Ground:
     @property
     def goods(self) -> list[Row]:
         """What was ordered and is no work."""
-        return [line for line in self.lines if (thing := self.thing_of(line)) and not thing.is_service]
+        return self._goods_of(self.lines)
 
     @property
     def is_abroad(self) -> bool:
@@ -167,11 +167,12 @@ class Ground:
         return value.quantize(_smallest(self.currency), rounding=ROUND_HALF_UP)
 
     def thing(self) -> Row:
-        """A line of any document of the world: something that its companies deal in."""
-        line: Row = self.rng.choice(
-            self.rng.choice([fact for fact in self.others if fact.payload["lines"]]).payload["lines"]
-        )
-        return line
+        """A line of any document of the world: something that its companies deal in, no work if there is other."""
+        lines: list[Row] = self.rng.choice([fact for fact in self.others if fact.payload["lines"]]).payload["lines"]
+        return self.rng.choice(self._goods_of(lines) or lines)
+
+    def _goods_of(self, lines: list[Row]) -> list[Row]:
+        return [line for line in lines if (thing := self.thing_of(line)) and not thing.is_service]
 
     def claims(self, *, extra: int = 0) -> list[Claim]:
         """Claims of the chain's invoices and of others of the same parties in the year before, in order of time.

@@ -262,7 +262,7 @@ _UPKEEP = ("lubricate", "replace", "check", "clean", "adjust", "test_run", "meas
 
 
 def _production(ground: Ground) -> Paper | None:
-    rng, line = ground.rng, ground.rng.choice(ground.lines)
+    rng, line = ground.rng, ground.rng.choice(ground.goods)
     start = ground.order.document_date + timedelta(days=rng.randint(0, 6))
     quantity = Decimal(line["quantity"])
     rows = [
@@ -346,7 +346,7 @@ MAKERS: dict[str, Callable[[Ground], Paper | None]] = {
     "CUSTOMS_DECLARATION": _of_goods(_customs, _passes_customs),
     "CERTIFICATE_OF_ORIGIN": _of_goods(_origin, _is_abroad),
     "SAFETY_DATA_SHEET": _safety,
-    "PRODUCTION_ORDER": _production,
+    "PRODUCTION_ORDER": _of_goods(_production),
     "MAINTENANCE_ORDER": _maintenance,
     "QUALITY_CERTIFICATE": _of_goods(_quality),
 }

@@ -305,7 +305,9 @@ def _receipt(ground: Ground) -> Paper | None:
     """A small cash purchase at the seller: some goods of the chain, in small quantities, prices with tax."""
     rng, seller = ground.rng, ground.seller
     count = rng.choice((1, 1, 2, 2, 3, 4, 5, 7, 9))
-    priced = [line for line in ground.lines if 0 < Decimal(line["unit_price"]) < 300] or ground.lines
+    priced = [line for line in ground.goods if 0 < Decimal(line["unit_price"]) < 300] or ground.goods
+    if not priced:
+        return None
     rows = []
     for position, line in enumerate(rng.choices(priced, k=count), start=1):
         quantity = rng.choice((1, 1, 1, 1, 2, 2, 3, 5))
