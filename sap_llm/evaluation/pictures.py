@@ -65,7 +65,7 @@ def draw_page(
     return content
 
 
-def paint(page: Page, boxes: Boxes, scale: float, below: bytes | None) -> "Image":
+def paint(page: Page, boxes: Boxes, scale: float, below: bytes | None, *, pale: float = _PALE) -> "Image":
     """One page as a picture: its words, or the page itself grown pale, and named boxes in their colours over it.
 
     Args:
@@ -73,6 +73,7 @@ def paint(page: Page, boxes: Boxes, scale: float, below: bytes | None) -> "Image
         boxes: Name (may be empty), edges in points, colour.
         scale: Pixels per point.
         below: A picture of the page, or None.
+        pale: Share of white laid over that picture.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -85,7 +86,7 @@ def paint(page: Page, boxes: Boxes, scale: float, below: bytes | None) -> "Image
             draw.text((box[0] * scale, box[1] * scale), word, fill=_INK, font=font)
     else:
         image = Image.open(io.BytesIO(below)).convert("L").convert("RGB").resize(size)
-        image = Image.blend(image, Image.new("RGB", size, "white"), _PALE)
+        image = Image.blend(image, Image.new("RGB", size, "white"), pale)
         draw = ImageDraw.Draw(image)
     label = ImageFont.load_default(max(6.0, 7.5 * scale))
     for name, box, colour in boxes:

@@ -85,7 +85,7 @@ def letterhead(draft: Draft) -> str:
     size = points(style.number("logo_size", 12, 24))
     shape = style.pick("letterhead", ("logo", "name", "name_address", "line", "one_line", "logo_address", "none"))
     short = name.split()[0] if len(name.split()) > 1 else name[:6]
-    if draft.issuer["salutation"]:  # a person's name is not cut
+    if draft.issuer["salutation"] or len(short) < 3:  # nobody cuts a person's name, or goes by "Au"
         short = name
     if shape == "none":
         return ""

@@ -43,6 +43,8 @@ _SCALE = 1.0  # pixels per point of a page 595 points wide; other sizes are show
 _DAMAGED_SCALE = 150 / 72  # noise and dots are those of a scan only at its resolution; the sheet shows it smaller
 _WIDTH_POINTS = 595.28
 _HEIGHT_POINTS = 841.89
+_PALE = 0.25  # share of white over pages, which shall be judged by their look
+_WORLDS_IN_VAIN = 8  # that are passed over in search of a class that the sheet lacks
 _QUALITY = 50  # of JPEG
 _GAP, _LINE = 14, 20  # pixels between pages, and of a line of text
 
@@ -99,11 +101,15 @@ def _pages(
 def one_a_world(request: Request) -> Iterator[FactRow]:
     """One wanted fact of each world, of a class that was not there before where the world has one."""
     shown: set[str] = set()
+    vain = 0
     for number, facts in enumerate(facts_of_worlds(request)):
-        if facts:
-            new = [fact for fact in facts if fact["document_type"] not in shown]
+        new = [fact for fact in facts if fact["document_type"] not in shown]
+        if not new and len(shown) < len(request.document_types) and vain < _WORLDS_IN_VAIN:
+            vain += 1
+        elif facts:
             chosen = random.Random(f"preview/{request.documents.seed}/{number}").choice(new or facts)
             shown.add(chosen["document_type"])
+            vain = 0
             yield chosen
 
 
@@ -128,7 +134,7 @@ def _first_page(rows: dict[str, list[Row]], request: Request, damage: DamageConf
         return _damaged_page(page, content, places, damage, f"{request.documents.seed}/{annotation['document_id']}")
     scale = _SCALE * _WIDTH_POINTS / page.width
     fields = [("", box, colour) for box, colour in places]
-    return paint(page, fields, scale, render_page(content, scale=scale))
+    return paint(page, fields, scale, render_page(content, scale=scale), pale=_PALE)
 
 
 def _damaged_page(

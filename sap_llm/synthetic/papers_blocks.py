@@ -145,7 +145,7 @@ def paper_tail(draft: PaperDraft) -> list[str]:
         if style.chance(f"party/{role}", 0.85)
     ]
     main = paper_table(draft)
-    parts = [*boxes, headed(draft, "lines", main) if len(facts["lines"]) < 12 else main]
+    parts = [*boxes, headed(draft, "lines", main) if len(facts["lines"]) < 12 and draft.is_by_trader else main]
     for name in spec.get("more", ()):
         if facts["tables"].get(name):
             heading = bold(text(style.word("table_headings", name)))

@@ -16,7 +16,7 @@ from typing import Any
 from sap_llm.synthetic import identifiers
 from sap_llm.synthetic.goods import Item
 from sap_llm.synthetic.records import Fact
-from sap_llm.synthetic.worlds import Party, World, make_party
+from sap_llm.synthetic.worlds import Party, World, domain_of, make_party
 
 Row = dict[str, Any]
 ZERO = Decimal("0.00")
@@ -143,10 +143,16 @@ class Ground:
         notes = [note for fact in self.documents if (note := fact.payload.get("delivery_note_number"))]
         return notes[-1] if notes else ""
 
-    def third_party(self, role: str, country: str, *, name: str = "") -> Row:
+    def third_party(self, role: str, country: str, *, name: str = "", near: Row | None = None) -> Row:
         """A party beside seller and buyer that the world always has: its bank, its carrier."""
         party = _third_party(self.seed, self.world.number, role, country)
-        return (replace(party, name=name) if name else party).printed
+        if name:
+            domain = domain_of(random.Random(f"{name}/{role}"), name, country)
+            party = replace(party, name=name, email=f"info@{domain}", web=f"www.{domain}")
+        if near is not None:
+            place = {part: near["address"][part] for part in ("city", "postcode")}
+            party = replace(party, address=party.address | place)
+        return party.printed
 
     def number(self, issuer_key: str, day: date, *, kind: str = "") -> str:
         """A number of the paper, in the form that its issuer has for the class."""
@@ -173,6 +179,14 @@ class Ground:
 
     def _goods_of(self, lines: list[Row]) -> list[Row]:
         return [line for line in lines if (thing := self.thing_of(line)) and not thing.is_service]
+
+    def made_up(self, categories: Sequence[str], index: int) -> Item:
+        """A thing of one of the categories that none of the documents tells of."""
+        seed = f"{self.seed}/{self.order.chain}/{self.kind}/{categories[0]}/{index}"
+        return Item(
+            seed=seed, category=self.rng.choice(categories), currency=self.currency,
+            country=self.buyer["country"], number_shape="######-##",
+        )  # fmt: skip
 
     def claims(self, *, extra: int = 0) -> list[Claim]:
         """Claims of the chain's invoices and of others of the same parties in the year before, in order of time.

@@ -165,7 +165,7 @@ def _origin(ground: Ground) -> Paper | None:
     rows = _goods(ground)
     country = ground.seller["country"]
     name = _CHAMBERS[pools.LANGUAGE_OF[country]].format(city=ground.seller["address"]["city"])
-    chamber = ground.third_party("chamber", country, name=name)
+    chamber = ground.third_party("chamber", country, name=name, near=ground.seller)
     values = _cargo(ground, rows) | {"country_of_origin": country, "transport_means": "@by_road"}
     return _paper(
         ground, ground.delivered, values, rows, issuer="chamber", recipient="seller", parties={"chamber": chamber},
@@ -185,13 +185,32 @@ _TESTS = (
 )  # fmt: skip
 
 
+_TESTED = {
+    "liquid": ("appearance", "ph", "density", "viscosity", "moisture", "purity", "ash"),
+    "metal": ("appearance", "tensile", "hardness", "elongation", "diameter", "roughness"),
+    "other": ("appearance", "moisture", "tensile", "elongation", "density", "roughness"),
+}
+_KINDS = {
+    **dict.fromkeys(("chemicals", "groceries", "beverages"), "liquid"),
+    **dict.fromkeys(("fasteners", "fittings", "bearings", "bars", "sheets", "tools", "machines"), "metal"),
+}
+
+
+def _tests(ground: Ground) -> list[tuple[str, str, str, str, str]]:
+    """Tests that such goods go through."""
+    thing = ground.thing_of(ground.goods[0])
+    fitting = _TESTED[_KINDS.get(thing.category if thing else "", "other")]
+    known = [test for test in _TESTS if test[0] in fitting]
+    return ground.rng.sample(known, k=ground.rng.randint(4, len(known)))
+
+
 def _quality(ground: Ground) -> Paper | None:
     rng = ground.rng
     rows = _goods(ground)[: rng.choice((1, 1, 1, 2, 3))]
     tests = [
         {"test": test, "unit": unit, "low": low, "high": high, "result": result,
-         "method": rng.choice(("DIN", "ISO", "EN", "ASTM", "")) + ground.filled(" ####", ground.delivered)}
-        for test, unit, low, high, result in rng.sample(_TESTS, k=rng.randint(4, len(_TESTS)))
+         "method": rng.choice(("DIN", "ISO", "EN", "ASTM")) + ground.filled(" ####", ground.delivered)}
+        for test, unit, low, high, result in _tests(ground)
     ]  # fmt: skip
     cargo = _cargo(ground, rows)
     values = {name: cargo[name] for name in ("delivery_note_number", "order_reference", "shipping_date")} | {
@@ -233,7 +252,7 @@ def _complaint(ground: Ground) -> Paper | None:
     day = ground.delivered + timedelta(days=rng.randint(1, 20))
     rows = []
     for position, line in enumerate(
-        rng.sample(ground.lines, k=min(len(ground.lines), rng.choice((1, 1, 2, 3)))), start=1
+        rng.sample(ground.goods, k=min(len(ground.goods), rng.choice((1, 1, 2, 3)))), start=1
     ):
         bad = max(Decimal(1), (Decimal(line["quantity"]) / rng.choice((1, 2, 4, 10))).to_integral_value())
         rows.append(
@@ -258,6 +277,7 @@ def _complaint(ground: Ground) -> Paper | None:
 
 _OPERATIONS = ("set_up", "cutting", "turning", "milling", "drilling", "welding", "grinding", "coating", "assembly",
                "inspection", "packaging_step")  # fmt: skip
+_PARTS = ("fittings", "bearings", "electrical", "fasteners")
 _UPKEEP = ("lubricate", "replace", "check", "clean", "adjust", "test_run", "measure", "tighten")
 
 
@@ -304,12 +324,13 @@ def _maintenance(ground: Ground) -> Paper | None:
         for number, task in enumerate(rng.sample(_UPKEEP, k=rng.randint(2, len(_UPKEEP))), start=1)
     ]  # fmt: skip
     parts = [
-        {"part": part["description"], "part_number": part["material"], "count": str(rng.randint(1, 8))}
-        for _ in range(rng.choice((0, 1, 2, 3)))
-        if (part := ground.thing())
+        {"part": part.description(ground.buyer["language"]), "part_number": part.number,
+         "count": str(rng.randint(1, 8))}
+        for part in [ground.made_up(_PARTS, index) for index in range(rng.choice((0, 1, 2, 3)))]
     ]  # fmt: skip
     values = {
-        "equipment_number": ground.filled("1#######", start), "equipment_name": ground.thing()["description"],
+        "equipment_number": ground.filled("1#######", start),
+        "equipment_name": ground.made_up(("machines",), 0).description(ground.buyer["language"]),
         "functional_location": ground.filled("@@##-@@-###", start), "order_start_date": start.isoformat(),
         "order_finish_date": (start + timedelta(days=rng.randint(0, 9))).isoformat(),
         "plant": f"{rng.randint(1000, 3900)}",
@@ -339,7 +360,7 @@ def _passes_customs(ground: Ground) -> bool:
 
 
 MAKERS: dict[str, Callable[[Ground], Paper | None]] = {
-    "COMPLAINT": _complaint,
+    "COMPLAINT": _of_goods(_complaint),
     "BILL_OF_LADING": _of_goods(_bill_of_lading, _is_abroad),
     "WAYBILL": _of_goods(_waybill),
     "FREIGHT_ORDER": _of_goods(_freight_order),

@@ -187,7 +187,7 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
         name, contact = f"{role}_NAME", f"{role}_CONTACT_NAME"
         place = pools.placeholder_address(rng, country, role)
     city = place["city"].split(",")[0]
-    domain = _domain(rng, name, country)
+    domain = domain_of(rng, name, country)
     party = Party(
         key=key,
         name=name,
@@ -214,7 +214,8 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
     return replace(party, organisation=_organisation(rng, party)) if kind == "company" else party
 
 
-def _domain(rng: random.Random, name: str, country: str) -> str:
+def domain_of(rng: random.Random, name: str, country: str) -> str:
+    """A domain of the net that belongs to the name."""
     plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss").replace(" ", "-"))
     kept = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
     domain = "-".join(part for part in kept.split("-") if part)
