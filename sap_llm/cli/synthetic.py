@@ -29,7 +29,7 @@ Types = Annotated[
     list[str] | None,
     typer.Option(
         "--type",
-        help="a class of the taxonomy that the simulator makes, e.g. purchase_order; may be repeated; all by default",
+        help="a class that the simulator makes, e.g. purchase_order, may be repeated; all; trade documents by default",
         show_default=False,
     ),
 ]
@@ -81,7 +81,7 @@ def generate(
 
 @commands.command()
 def preview(
-    out: Annotated[Path, typer.Option(help="PNG file to write")],
+    out: Annotated[Path, typer.Option(help="file to write: PNG, or JPEG where its name ends in .jpg")],
     types: Types = None,
     languages: Languages = None,
     seed: Seed = DEFAULT_SEED,
@@ -92,6 +92,8 @@ def preview(
         typer.Option(help="preset of `sap-llm augment` that happens to the pages", show_default=False),
     ] = None,
     severity: Annotated[int, typer.Option(help="of the damage", min=1, max=5)] = 3,
+    every: Annotated[int, typer.Option(help="damage only each n-th page", min=1)] = 1,
+    width: Annotated[int | None, typer.Option(help="of the picture in pixels", min=100, show_default=False)] = None,
     workers: Workers = None,
 ) -> None:
     """Draw first pages with the true boxes of their fields on one sheet."""
@@ -103,7 +105,9 @@ def preview(
     scratch = out.with_name(f"{out.name}.partial")
     try:
         scratch.touch()  # before the work: a wrong path should fail at once
-        scratch.write_bytes(contact_sheet(request, count=count, damage=config))
+        form: Literal["JPEG", "PNG"] = "JPEG" if out.suffix.lower() in (".jpg", ".jpeg") else "PNG"
+        sheet = contact_sheet(request, count=count, damage=config, every=every, width=width, form=form)
+        scratch.write_bytes(sheet)
         scratch.replace(out)
     except OSError as error:
         raise ConfigurationError(

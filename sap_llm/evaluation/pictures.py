@@ -1,10 +1,12 @@
 """Pages with the boxes of a prediction, as small PNG pictures.
 
-Belongs here: drawing with Pillow, imported by functions only. Which pages are drawn is `report`.
+Belongs here: drawing with Pillow, imported by functions only. Which pages are drawn is for reports to say (`report`,
+the card of a public corpus, that of synthetic documents).
 """
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sap_llm.evaluation.fields import Outcome
@@ -13,9 +15,16 @@ from sap_llm.schema.page import Page
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+Colour = tuple[int, int, int]
+Boxes = Sequence[tuple[str, Sequence[float], Colour]]
+"""Name (may be empty), edges in points, colour."""
+
 MOST_BYTES = 30_000
 _SCALES = (1.3, 1.1, 0.9, 0.75, 0.6, 0.45)  # pixels per point, tried until the file is small enough
 _HIT, _INVENTED, _MISSED, _INK = (0, 128, 64), (204, 0, 51), (230, 145, 0), (70, 70, 70)
+TRUTH = _HIT
+"""Colour of what is known to be right."""
+_LEVELS = 16  # colours of a sheet: small enough to stand inside the UI's report
 _PALE = 0.55  # share of white laid over the page, so that the boxes stand out
 
 
@@ -56,9 +65,7 @@ def draw_page(
     return content
 
 
-def paint(
-    page: Page, boxes: Sequence[tuple[str, Sequence[float], tuple[int, int, int]]], scale: float, below: bytes | None
-) -> "Image":
+def paint(page: Page, boxes: Boxes, scale: float, below: bytes | None, *, pale: float = _PALE) -> "Image":
     """One page as a picture: its words, or the page itself grown pale, and named boxes in their colours over it.
 
     Args:
@@ -66,6 +73,7 @@ def paint(
         boxes: Name (may be empty), edges in points, colour.
         scale: Pixels per point.
         below: A picture of the page, or None.
+        pale: Share of white laid over that picture.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -78,7 +86,7 @@ def paint(
             draw.text((box[0] * scale, box[1] * scale), word, fill=_INK, font=font)
     else:
         image = Image.open(io.BytesIO(below)).convert("L").convert("RGB").resize(size)
-        image = Image.blend(image, Image.new("RGB", size, "white"), _PALE)
+        image = Image.blend(image, Image.new("RGB", size, "white"), pale)
         draw = ImageDraw.Draw(image)
     label = ImageFont.load_default(max(6.0, 7.5 * scale))
     for name, box, colour in boxes:
@@ -86,6 +94,37 @@ def paint(
         draw.rectangle((x0 - 1, y0 - 1, x1 + 1, y1 + 1), outline=colour, width=max(1, round(scale)))
         draw.text((x0, y0 - 9 * scale), name, fill=colour, font=label)
     return image
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A page of a sheet: its words, boxes over them, and how to render it (without: its words are written)."""
+
+    page: Page
+    boxes: Boxes
+    background: Callable[[float], bytes | None] | None = None
+
+
+def page_sheet(pages: Sequence[Shown], *, across: int, cell: tuple[int, int]) -> bytes:
+    """A PNG of small pages in rows.
+
+    Args:
+        pages: In order of reading.
+        across: Pages in a row.
+        cell: Width and height of one place in pixels.
+    """
+    from PIL import Image
+
+    rows = -(-len(pages) // across)
+    sheet = Image.new("RGB", (cell[0] * across, cell[1] * rows), (225, 225, 225))
+    for index, shown in enumerate(pages):
+        scale = min((cell[0] - 6) / shown.page.width, (cell[1] - 6) / shown.page.height)
+        below = shown.background(scale) if shown.background else None
+        place = (index % across * cell[0] + 3, index // across * cell[1] + 3)
+        sheet.paste(paint(shown.page, shown.boxes, scale, below), place)
+    stream = io.BytesIO()
+    sheet.quantize(_LEVELS).save(stream, format="PNG", optimize=True)
+    return stream.getvalue()
 
 
 def _encode(image: "Image") -> bytes:

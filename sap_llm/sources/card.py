@@ -4,11 +4,11 @@ Belongs here: counting documents for people and writing Markdown. The numbers th
 card is shown is `resources.results`.
 """
 
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from sap_llm.evaluation.pictures import paint
+from sap_llm.evaluation.pictures import TRUTH, Shown, page_sheet
+from sap_llm.schema.markdown import table
 from sap_llm.sources.catalogue import CorpusFacts
 from sap_llm.sources.corpus import UNPRINTED, Fault, SourceDocument
 
@@ -17,8 +17,6 @@ PICTURE_HEADING = "## Pages as they were read"
 _MOST_LISTED = 40
 _MOST_PAGES, _ACROSS = 6, 3
 _CELL = (210, 280)  # pixels of one page on the sheet
-_TRUTH = (0, 128, 64)
-_LEVELS = 8  # grays of the sheet: small enough to stand inside the UI's report
 _QUALITY_STEPS = (0.0, 0.5, 0.8, 0.95, 1.0)
 
 
@@ -43,11 +41,11 @@ def card(
     parts = [
         f"# {name}\n\n{facts.title}.",
         f"Licence: **{facts.licence}** ({facts.terms}). Role: **{facts.role}**. Origin: {facts.origin}.",
-        _table(("measure", "value"), {**_counts(documents, faults), **_groups(documents, near_duplicates)}.items()),
+        table(("measure", "value"), {**_counts(documents, faults), **_groups(documents, near_duplicates)}.items()),
         "## Classes and languages\n\n"
-        + _table(("class", "documents"), _by(doc.truth.document_type for doc in documents)),
-        _table(("language", "documents"), _by(doc.language or "unknown" for doc in documents)),
-        _table(("reading quality", "documents"), _qualities(shown).items()) if shown else "",
+        + table(("class", "documents"), _by(doc.truth.document_type for doc in documents)),
+        table(("language", "documents"), _by(doc.language or "unknown" for doc in documents)),
+        table(("reading quality", "documents"), _qualities(shown).items()) if shown else "",
         _fields(documents),
         _unprinted(shown),
         _refused(faults),
@@ -58,29 +56,19 @@ def card(
 
 def picture(documents: Sequence[SourceDocument]) -> bytes | None:
     """Up to six first pages as they were read, the words that show true values framed; None without any page."""
-    from PIL import Image
-
     shown = [document for document in documents if document.pages]
     if not shown:
         return None
     chosen = [
         shown[index * len(shown) // min(_MOST_PAGES, len(shown))] for index in range(min(_MOST_PAGES, len(shown)))
     ]
-    rows = -(-len(chosen) // _ACROSS)
-    sheet = Image.new("RGB", (_CELL[0] * _ACROSS, _CELL[1] * rows), (225, 225, 225))
-    for index, document in enumerate(chosen):
-        page = document.pages[0]
-        scale = min((_CELL[0] - 6) / page.width, (_CELL[1] - 6) / page.height)
-        fields = [
-            *document.aligned.fields,
-            *(field for item in document.aligned.line_items for field in item["fields"]),
-        ]
-        boxes = [("", field["box"], _TRUTH) for field in fields if field["page"] == page.page_number]
-        place = (index % _ACROSS * _CELL[0] + 3, index // _ACROSS * _CELL[1] + 3)
-        sheet.paste(paint(page, boxes, scale, None), place)
-    stream = io.BytesIO()
-    sheet.quantize(2 * _LEVELS).save(stream, format="PNG", optimize=True)
-    return stream.getvalue()
+    return page_sheet([_shown(document) for document in chosen], across=_ACROSS, cell=_CELL)
+
+
+def _shown(document: SourceDocument) -> Shown:
+    page = document.pages[0]
+    fields = [*document.aligned.fields, *(field for item in document.aligned.line_items for field in item["fields"])]
+    return Shown(page, [("", field["box"], TRUTH) for field in fields if field["page"] == page.page_number])
 
 
 def _counts(documents: Sequence[SourceDocument], faults: Sequence[Fault]) -> dict[str, object]:
@@ -135,7 +123,7 @@ def _fields(documents: Sequence[SourceDocument]) -> str:
         (name, count, f"{printed[name]} of {on_pages[name]}" if on_pages[name] else "no page")
         for name, count in sorted(stated.items(), key=lambda entry: (-entry[1], entry[0]))
     ]
-    return "## Fields\n\n" + _table(("field", "stated", "printed"), rows) if rows else ""
+    return "## Fields\n\n" + table(("field", "stated", "printed"), rows) if rows else ""
 
 
 def _unprinted(documents: Sequence[SourceDocument]) -> str:
@@ -149,9 +137,9 @@ def _unprinted(documents: Sequence[SourceDocument]) -> str:
     )
     return (
         "## True values that no words show\n\n"
-        + _table(("reason", "values"), _by(entry.reason for _, entry in entries))
+        + table(("reason", "values"), _by(entry.reason for _, entry in entries))
         + "\n\n"
-        + _table(("document", "line", "field", "value", "reason"), rows[:_MOST_LISTED])
+        + table(("document", "line", "field", "value", "reason"), rows[:_MOST_LISTED])
         + note
     )
 
@@ -164,13 +152,4 @@ def _refused(faults: Sequence[Fault]) -> str:
         (reason, count, f"{example[reason].source}: {example[reason].detail}")
         for reason, count in _by(fault.reason for fault in faults)
     ]
-    return "## Refused\n\n" + _table(("reason", "records", "for example"), rows)
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join([*lines, *("| " + " | ".join(_cell(value) for value in row) + " |" for row in rows)])
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).replace("|", "\\|").split())
+    return "## Refused\n\n" + table(("reason", "records", "for example"), rows)

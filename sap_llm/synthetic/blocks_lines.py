@@ -212,7 +212,7 @@ def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
     if not style.chance("line_notes", 0.25) or rng.random() > 0.5 or draft.spec.prices == "list":
         return ""
     kind = style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
-    day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=rng.randint(-20, 40))
+    day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=rng.randint(1, 40))
     others = labels(style.language)["other_pairs"]
     words = {
         "order": f"{style.word('order_reference')} {draft.noise_number()} / {line['number']}",

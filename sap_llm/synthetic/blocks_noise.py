@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import text
 from sap_llm.synthetic.pools import pools
-from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.style import Style, labels
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ def noise_pairs(draft: Draft) -> list[Pair]:
         concept = style.pick("empty_concept", ("buyer_vat_id", "due_date", "order_reference", "contract"))
         found.append(Pair(style.word(concept), text(style.pick("empty", ("-", "", "n/a", "---")))))
     found += _other_dates(draft) + _codes(draft)
+    if "document_type_code" in draft.sheet.printed and style.chance("guideline", 0.5):
+        found.append(Pair(style.word("guideline"), text(style.pick("guideline_urn", _GUIDELINES))))
     names = [(name, kind) for kind, group in labels(style.language)["other_pairs"].items() for name in group]
     for name, kind in rng.sample(names, min(count, len(names))):
         found.append(Pair(name, text(_VALUES[kind](draft, name))))
@@ -63,6 +65,10 @@ CODES: dict[str, tuple[str, ...]] = {
     "shipping": ("DHL", "UPS", "DPD", "GLS", "FedEx", "TNT"),
 }
 """What pairs of a kind have for values."""
+_GUIDELINES = (
+    "urn:cen.eu:en16931:2017", "urn:cen.eu:en16931:2017", "urn:factur-x.eu:1p0:basic", "urn:factur-x.eu:1p0:minimum",
+    "urn:cen.eu:en16931:2017#conformant",
+)  # fmt: skip
 _VALUES: dict[str, Callable[[Draft, str], str]] = {
     "reference": _reference,
     "person": lambda draft, _name: str(draft.issuer["contact"]),
@@ -78,12 +84,19 @@ def _other_dates(draft: Draft) -> list[Pair]:
     count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
     found = []
     for index, name in enumerate(style.rng("other_date_names").sample(style.synonyms("other_dates"), count)):
-        day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=draft.rng.randint(-60, 90))
+        day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=draft.rng.randint(*_days(name, style)))
         value = text(style.date(day))
-        if style.chance(f"other_date_range/{index}", 0.15):
+        if name in style.synonyms("periods") and style.chance(f"other_date_range/{index}", 0.8):
             value = text(f"{style.date(day)} - {style.date(day + timedelta(days=30))}")
         found.append(Pair(name, value))
     return found
+
+
+def _days(name: str, style: Style) -> tuple[int, int]:
+    """Between which days after the document a date of that name lies: nothing is printed after tomorrow."""
+    if name in style.synonyms("past_dates"):
+        return -60, 0
+    return (1, 90) if name in style.synonyms("coming_dates") else (-60, 90)
 
 
 def _codes(draft: Draft) -> list[Pair]:

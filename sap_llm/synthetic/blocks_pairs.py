@@ -13,6 +13,7 @@ from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
 from sap_llm.synthetic.style import labels
 
+_TYPE_CODES = 0.07  # share of layouts that print the code of their class, as those made from e-invoices do
 _TEXT = re.compile(r'(?:^|,)"((?:[^"\\]|\\.)*)"')  # what an expression prints
 
 
@@ -51,6 +52,8 @@ def shown_pairs(draft: Draft) -> list[str]:
     found = [name for name, probability in spec.pairs.items() if style.chance(f"info/{name}", probability)]
     if spec.marks and style.chance("marks", 0.9):
         found += style.rng("mark_names").sample(spec.marks, 2)
+    if draft.facts.get("document_type_code") and style.chance("type_code", _TYPE_CODES):
+        found.append("invoice_type_code" if spec.sums == "taxed" else "document_type_code")
     if draft.subtype == "PRO_FORMA" and "due_date" in found:
         found.remove("due_date")
     return list(dict.fromkeys([*found, *draft.subtype_spec.shows]))
@@ -125,7 +128,7 @@ def label(draft: Draft, word: str, *, name: str) -> str:
     """A label with the style's punctuation."""
     if not word:
         return '""'
-    ending = draft.style.pick(f"colon/{name}", (":", ":", ":", "", "", " :", "."))
+    ending = draft.style.pick(f"colon/{name}", (*":::::", *([""] * 4), " :", " :", "."))
     ending = "" if word.endswith((".", ":")) and ending == "." else ending
     shown = text(word + ending)
     if draft.style.chance(f"label_bold/{name}", 0.25):

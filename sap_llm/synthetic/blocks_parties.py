@@ -85,6 +85,8 @@ def letterhead(draft: Draft) -> str:
     size = points(style.number("logo_size", 12, 24))
     shape = style.pick("letterhead", ("logo", "name", "name_address", "line", "one_line", "logo_address", "none"))
     short = name.split()[0] if len(name.split()) > 1 else name[:6]
+    if draft.issuer["salutation"] or len(short) < 3:  # nobody cuts a person's name, or goes by "Au"
+        short = name
     if shape == "none":
         return ""
     if shape == "logo":
@@ -149,7 +151,7 @@ def contact_section(draft: Draft, role: str, *, name: str) -> list[str]:
     """The person to ask at a party, under a heading of its own: a name that is no party's."""
     style, party = draft.style, party_of(draft, role)
     person = party["contact"]
-    word = style.pick(f"contact_name_word/{name}", ("", *style.synonyms("name_word")))
+    word = style.pick(f"contact_name_word/{name}", ("", *style.synonyms("person_word")))
     if style.chance(f"department/{name}", 0.3):
         word = f"{word}, {style.word('department_word')}" if word else word
         person = f"{person}, {style.rng('department').choice(pools()[style.language]['departments'])}"
@@ -329,7 +331,7 @@ def footer(draft: Draft) -> str:
     if shape == "line":
         return styled(call("block", join(*_joined([part for group in groups for part in group], separator))), size=size)
     rows = [call("align", "center", join(*_joined(group, separator))) for group in groups]
-    return styled(stack(rows, spacing=2.5), size=size)
+    return styled(call("block", stack(rows, spacing=2.5), width="100%"), size=size)
 
 
 def _footer_groups(draft: Draft) -> list[list[str]]:

@@ -70,7 +70,8 @@ def due_table(draft: Draft) -> str:
     """A table of terms and due date, as XML viewers print it."""
     style = draft.style
     heads = [text(head) for head in labels(style.language)["due_table"]]
-    sentence = draft.sentence(style.rng("due_sentence").choice(labels(style.language)["due_sentence"]))
+    sayable = [one for one in labels(style.language)["due_sentence"] if draft.can_say(one)]
+    sentence = draft.sentence(style.rng("due_sentence").choice(sayable))
     due = draft.date("due_date", draft.facts["due_date"]) if style.chance("due_in_table", 0.4) else '""'
     fill = "(_,y)=>if y==0{luma(225)}"
     return call("table", *heads, sentence, due, '""', columns="(1fr,auto,auto)", stroke="none", inset="3pt", fill=fill)

@@ -114,7 +114,7 @@ def _rate_label(draft: Draft, word: str, tax: dict[str, str], *, is_field: bool)
         return "=" + join(
             text(word + " "),
             shown,
-            text(f" {draft.style.pick('tax_on', ('auf', 'on', 'sur', 'de', '/'))} "),
+            text(f" {draft.style.word('tax_on')} "),
             draft.money("", tax["base"], bare=True),
         )
     return "=" + join(text(word + " "), shown)
@@ -293,7 +293,8 @@ def payment(draft: Draft) -> str:
     if is_claim and style.chance("due_table", 0.1):
         rows.append(due_table(draft))
     elif is_claim and style.chance("due_sentence", 0.45):
-        rows.append(draft.sentence(style.rng("due_sentence").choice(vocabulary["due_sentence"])))
+        sayable = [one for one in vocabulary["due_sentence"] if draft.can_say(one)]
+        rows.append(draft.sentence(style.rng("due_sentence").choice(sayable)))
     elif style.chance("terms_line", 0.45) and draft.spec.payment != "none" and not draft.facts.get("unpriced"):
         rows.append(join(label(draft, style.word("payment_terms"), name="terms"), text(" "), terms(draft)))
     if is_claim:

@@ -39,6 +39,7 @@ class ClassSpec(BaseModel):
     headings: dict[Role, str] = {}
     marks: tuple[str, ...] = ()
     is_internal: bool = False
+    type_code: str = ""
 
 
 class Classes(BaseModel):

@@ -1,8 +1,8 @@
 """A contact sheet: first pages of generated documents in one picture, with the true boxes of their fields.
 
 Choosing the pages and laying out the sheet belongs here; drawing one page does not (`evaluation.pictures`), nor making
-it (`stage`) or damaging it (`augmentation`). Every document comes from a world of its own, so that a small sheet shows
-many layouts.
+it (`stage`) or damaging it (`augmentation`). Every document comes from a world of its own and is of a class that the
+sheet lacks while there are any, so that a small sheet shows many layouts and classes.
 """
 
 import io
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -43,20 +43,29 @@ _SCALE = 1.0  # pixels per point of a page 595 points wide; other sizes are show
 _DAMAGED_SCALE = 150 / 72  # noise and dots are those of a scan only at its resolution; the sheet shows it smaller
 _WIDTH_POINTS = 595.28
 _HEIGHT_POINTS = 841.89
+_PALE = 0.25  # share of white over pages, which shall be judged by their look
+_WORLDS_IN_VAIN = 8  # that are passed over in search of a class that the sheet lacks
+_QUALITY = 50  # of JPEG
 _GAP, _LINE = 14, 20  # pixels between pages, and of a line of text
 
 
-def contact_sheet(request: Request, *, count: int, damage: DamageConfig | None = None) -> bytes:
-    """A PNG with the first pages of `count` documents, four in a row, under a legend of the colours.
+def contact_sheet(
+    request: Request, *, count: int, damage: DamageConfig | None = None, every: int = 1, width: int | None = None,
+    form: Literal["PNG", "JPEG"] = "PNG",
+) -> bytes:  # fmt: skip
+    """A picture of the first pages of `count` documents, four in a row, under a legend of the colours.
 
     Args:
         request: Which documents.
         count: How many.
         damage: What happens to the pages; None shows them as they are typeset, grown pale under their boxes.
+        every: Only each n-th page is damaged.
+        width: Of the picture in pixels, where that is smaller than the sheet.
+        form: Of the file.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    pages = list(_pages(request, count, damage))
+    pages = list(_pages(request, count, damage, every))
     across = min(_ACROSS, count)
     cell = (round(_WIDTH_POINTS * _SCALE) + _GAP, round(_HEIGHT_POINTS * _SCALE) + _LINE + _GAP)
     rows = -(-count // across)
@@ -73,22 +82,35 @@ def contact_sheet(request: Request, *, count: int, damage: DamageConfig | None =
         draw.text((left, top), caption, fill="black", font=font)
         picture.thumbnail((cell[0] - _GAP, cell[1] - _GAP - _LINE))
         sheet.paste(picture, (left, top + _LINE))
+    if width is not None:
+        sheet.thumbnail((width, sheet.height))
     stream = io.BytesIO()
-    sheet.save(stream, format="PNG", optimize=True)
+    sheet.save(stream, format=form, optimize=True, **({"quality": _QUALITY} if form == "JPEG" else {}))
     return stream.getvalue()
 
 
-def _pages(request: Request, count: int, damage: DamageConfig | None) -> Iterator[tuple[str, "Image"]]:
+def _pages(
+    request: Request, count: int, damage: DamageConfig | None, every: int
+) -> Iterator[tuple[str, "Image"]]:  # fmt: skip
     work = partial(make_document, config=request.documents)
-    with closing(in_order(work, _one_a_world(request), workers=request.documents.workers)) as documents:
-        for rows in islice((rows for rows in documents if "pages" in rows), count):
-            yield _caption(rows), _first_page(rows, request, damage)
+    with closing(in_order(work, one_a_world(request), workers=request.documents.workers)) as documents:
+        for index, rows in enumerate(islice((rows for rows in documents if "pages" in rows), count), start=1):
+            yield _caption(rows), _first_page(rows, request, damage if index % every == 0 else None)
 
 
-def _one_a_world(request: Request) -> Iterator[FactRow]:
+def one_a_world(request: Request) -> Iterator[FactRow]:
+    """One wanted fact of each world, of a class that was not there before where the world has one."""
+    shown: set[str] = set()
+    vain = 0
     for number, facts in enumerate(facts_of_worlds(request)):
-        if facts:
-            yield random.Random(f"preview/{request.documents.seed}/{number}").choice(facts)
+        new = [fact for fact in facts if fact["document_type"] not in shown]
+        if not new and len(shown) < len(request.document_types) and vain < _WORLDS_IN_VAIN:
+            vain += 1
+        elif facts:
+            chosen = random.Random(f"preview/{request.documents.seed}/{number}").choice(new or facts)
+            shown.add(chosen["document_type"])
+            vain = 0
+            yield chosen
 
 
 def _caption(rows: dict[str, list[Row]]) -> str:
@@ -112,7 +134,7 @@ def _first_page(rows: dict[str, list[Row]], request: Request, damage: DamageConf
         return _damaged_page(page, content, places, damage, f"{request.documents.seed}/{annotation['document_id']}")
     scale = _SCALE * _WIDTH_POINTS / page.width
     fields = [("", box, colour) for box, colour in places]
-    return paint(page, fields, scale, render_page(content, scale=scale))
+    return paint(page, fields, scale, render_page(content, scale=scale), pale=_PALE)
 
 
 def _damaged_page(

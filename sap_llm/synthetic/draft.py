@@ -226,7 +226,10 @@ class Draft:
     def can_say(self, template: str) -> bool:
         """Whether the facts have what a sentence speaks of."""
         speaks_of_order = "{order_reference}" in template or "{order_date}" in template
-        return bool(self.facts["order_number"]) or not speaks_of_order
+        speaks_of_discount = "{discount_" in template or "{percent}" in template
+        return (bool(self.facts["order_number"]) or not speaks_of_order) and (
+            self.facts["terms"]["discount_days"] > 0 or not speaks_of_discount
+        )
 
     def _placeholder(self, name: str) -> str:
         facts = self.facts

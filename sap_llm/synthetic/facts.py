@@ -19,13 +19,14 @@ from sap_llm.schema.tables import TIMESTAMP, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 from sap_llm.synthetic.chains import make_chains
+from sap_llm.synthetic.classes import class_spec, trade_classes
 from sap_llm.synthetic.papers import papers_of
 from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.records import Fact
-from sap_llm.synthetic.subtypes import subtype_weights
+from sap_llm.synthetic.subtypes import subtype_spec, subtype_weights
 from sap_llm.synthetic.worlds import make_world
 
-STAGE_VERSION = "3"
+STAGE_VERSION = "4"
 _WORLDS_A_BATCH = 20
 _MILL = Decimal("0.001")
 
@@ -157,5 +158,14 @@ def _row(fact: Fact, number: int) -> dict[str, Any]:
         "event_time": datetime.combine(fact.document_date, time(), tzinfo=UTC),
         "document_number": fact.payload["document_number"],
         "total_amount": Decimal(fact.payload["total_amount"]).quantize(_MILL),
-        "payload": json.dumps(fact.payload, ensure_ascii=False, sort_keys=True),
+        "payload": json.dumps(
+            fact.payload | {"document_type_code": _type_code(fact)}, ensure_ascii=False, sort_keys=True
+        ),
     }
+
+
+def _type_code(fact: Fact) -> str:
+    """Code of the document in UNTDID 1001: that of its subtype or its class; empty where the list has none."""
+    if fact.document_type not in trade_classes():
+        return ""
+    return subtype_spec(fact.document_type, fact.document_subtype).type_code or class_spec(fact.document_type).type_code

@@ -5,6 +5,7 @@ documents (`records`).
 """
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache, cached_property
@@ -47,7 +48,7 @@ class Item:
     def _drawn(self) -> _Drawn:
         rng, spec = random.Random(self.seed), _goods()[self.category]
         number, words = identifiers.fill(rng, self.number_shape), tuple(_words(rng, self.category))
-        low, high = spec["price"]
+        low, high = _own(words).get("price", spec["price"])
         price = _price(rng, low * (high / low) ** rng.random(), self.currency)
         return _Drawn(
             number=number,
@@ -121,6 +122,12 @@ class Item:
 @cache
 def _goods() -> dict[str, Any]:
     found: dict[str, Any] = read_data("goods")["goods"]
+    return found
+
+
+def _own(words: Sequence[Words]) -> dict[str, Any]:
+    """What a thing has unlike its category, by its English name."""
+    found: dict[str, Any] = read_data("goods")["own"].get(words[0][_LANGUAGES.index("en")], {})
     return found
 
 
@@ -214,7 +221,7 @@ def _words(rng: random.Random, category: str) -> list[Words]:
     parts = [_by_language(rng.choice(data["names"][category]))]
     if _qualities(category) and rng.random() < 0.4:
         parts.append(_by_language(rng.choice(_qualities(category))))
-    shapes = data["shapes"][category]
+    shapes = _own(parts).get("shapes", data["shapes"][category])
     if shapes and rng.random() < 0.6:
         word = rng.choice(shapes).format(
             a=rng.choice((10, 12, 16, 20, 25, 32, 40, 50, 63, 80)),

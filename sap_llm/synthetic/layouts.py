@@ -5,6 +5,7 @@ Page set-up, titles, texts and the order of blocks belong here; the blocks do no
 
 from collections.abc import Callable
 
+from sap_llm.synthetic.blocks_art import logo, stamp, terms_page
 from sap_llm.synthetic.blocks_lines import columns, line_table
 from sap_llm.synthetic.blocks_noise import Pair
 from sap_llm.synthetic.blocks_pairs import ARRANGEMENTS, arrange, info_pairs, label
@@ -36,6 +37,8 @@ def compose(draft: Draft) -> str:
     """Typst source of the document; marks are collected in `draft.sheet`."""
     style = draft.style
     body = _body(draft)
+    if not isinstance(draft, PaperDraft):
+        body = "\n".join(part for part in (body, stamp(draft), terms_page(draft)) if part)
     width, height = _LETTER if style.country in ("US", "MX") else style.pick("size", _SIZES)
     scale = draft.scale
     foot = "" if isinstance(draft, PaperDraft) and not has_footer(draft) else footer(draft)
@@ -171,12 +174,19 @@ def _tail(draft: Draft) -> list[str]:
 
 def _paragraphs(parts: list[str]) -> str:
     """Blocks one after the other with the style's spacing."""
-    return "\n".join(f"block({part})" if not part.startswith("v(") else part for part in parts if part and part != '""')
+    return "\n".join(_paragraph(part) for part in parts if part and part != '""')
+
+
+def _paragraph(part: str) -> str:
+    """A block; only one as wide as the page can be aligned on it."""
+    if part.startswith("v("):
+        return part
+    return f"block({part},width:100%)" if part.startswith("align(") else f"block({part})"
 
 
 def _letter(draft: Draft) -> str:
     style = draft.style
-    head = draft.sheet.block("header", letterhead(draft))
+    head = draft.sheet.block("header", logo(draft, letterhead(draft)))
     title, has_number = _title(draft)
     window = draft.sheet.block("address", address_window(draft))
     info = _info(draft, has_number, is_narrow=not style.chance("info_below", 0.22))
@@ -204,7 +214,7 @@ def _letter(draft: Draft) -> str:
 def _modern(draft: Draft) -> str:
     style = draft.style
     title, has_number = _title(draft)
-    head = draft.sheet.block("header", letterhead(draft))
+    head = draft.sheet.block("header", logo(draft, letterhead(draft)))
     top = (
         [head, aligned("right", title)]
         if style.chance("title_right", 0.6)
@@ -279,7 +289,7 @@ def _boxed(draft: Draft) -> str:
     if style.chance("boxes_loose", 0.4):
         framed = [call("rect", box, width="100%", inset=inset, stroke="0.5pt") for box in boxes]
         table = grid("(1fr,1fr)", framed, gutter="8pt")
-    head = draft.sheet.block("header", letterhead(draft)) if style.chance("boxed_head", 0.5) else ""
+    head = draft.sheet.block("header", logo(draft, letterhead(draft))) if style.chance("boxed_head", 0.5) else ""
     return _paragraphs([head, title, table, intro(draft), *_tail(draft)])
 
 

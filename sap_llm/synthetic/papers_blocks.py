@@ -36,7 +36,7 @@ def word_of(draft: PaperDraft, name: str) -> str:
     """The label of a header value."""
     if name in ("document_number", "document_date"):
         return draft.style.word(name.removeprefix("document_"), draft.kind)
-    return draft.style.word(name)
+    return draft.style.word("vessel" if (name, draft.kind) == ("vehicle_id", "BILL_OF_LADING") else name)
 
 
 def value_pair(draft: PaperDraft, name: str) -> Pair:
@@ -145,7 +145,7 @@ def paper_tail(draft: PaperDraft) -> list[str]:
         if style.chance(f"party/{role}", 0.85)
     ]
     main = paper_table(draft)
-    parts = [*boxes, headed(draft, "lines", main) if len(facts["lines"]) < 12 else main]
+    parts = [*boxes, headed(draft, "lines", main) if len(facts["lines"]) < 12 and draft.is_by_trader else main]
     for name in spec.get("more", ()):
         if facts["tables"].get(name):
             heading = bold(text(style.word("table_headings", name)))

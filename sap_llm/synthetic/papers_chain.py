@@ -14,12 +14,14 @@ from functools import cache, lru_cache
 from typing import Any
 
 from sap_llm.synthetic import identifiers
+from sap_llm.synthetic.goods import Item
 from sap_llm.synthetic.records import Fact
-from sap_llm.synthetic.worlds import Party, World, make_party
+from sap_llm.synthetic.worlds import Party, World, domain_of, make_party
 
 Row = dict[str, Any]
 ZERO = Decimal("0.00")
 _CLAIMS = ("SUPPLIER_INVOICE", "CUSTOMER_INVOICE", "CREDIT_NOTE")
+_CUSTOMS_UNION = ("DE", "AT", "FR", "LU", "BE", "ES", "NL", "IT", "PL", "SE", "HU")
 _ORDERS = ("PURCHASE_ORDER", "SALES_ORDER")
 _NUMBERS = (
     "{y}-#### 10######## {yy}##### ######## @@-##### {y}/##### ###-###-### @@@{yy}#### #####.{yy} {y}{m}#### "
@@ -110,6 +112,26 @@ class Ground:
         return found
 
     @property
+    def goods(self) -> list[Row]:
+        """What was ordered and is no work."""
+        return self._goods_of(self.lines)
+
+    @property
+    def is_abroad(self) -> bool:
+        """Whether seller and buyer are in different countries."""
+        return bool(self.seller["country"] != self.buyer["country"])
+
+    @property
+    def passes_customs(self) -> bool:
+        """Whether goods leave or enter the customs union."""
+        inside = [party["country"] in _CUSTOMS_UNION for party in (self.seller, self.buyer)]
+        return self.is_abroad and not all(inside)
+
+    def thing_of(self, line: Row) -> Item | None:
+        """What a line is about; None for charges and the like."""
+        return self.world.things.get(line["description"])
+
+    @property
     def delivered(self) -> date:
         """The last day of delivery, about a week after the order where nothing was delivered."""
         days = [day for fact in self.documents if (day := fact.payload.get("delivery_note_date"))]
@@ -121,10 +143,16 @@ class Ground:
         notes = [note for fact in self.documents if (note := fact.payload.get("delivery_note_number"))]
         return notes[-1] if notes else ""
 
-    def third_party(self, role: str, country: str, *, name: str = "") -> Row:
+    def third_party(self, role: str, country: str, *, name: str = "", near: Row | None = None) -> Row:
         """A party beside seller and buyer that the world always has: its bank, its carrier."""
         party = _third_party(self.seed, self.world.number, role, country)
-        return (replace(party, name=name) if name else party).printed
+        if name:
+            domain = domain_of(random.Random(f"{name}/{role}"), name, country)
+            party = replace(party, name=name, email=f"info@{domain}", web=f"www.{domain}")
+        if near is not None:
+            place = {part: near["address"][part] for part in ("city", "postcode")}
+            party = replace(party, address=party.address | place)
+        return party.printed
 
     def number(self, issuer_key: str, day: date, *, kind: str = "") -> str:
         """A number of the paper, in the form that its issuer has for the class."""
@@ -145,11 +173,20 @@ class Ground:
         return value.quantize(_smallest(self.currency), rounding=ROUND_HALF_UP)
 
     def thing(self) -> Row:
-        """A line of any document of the world: something that its companies deal in."""
-        line: Row = self.rng.choice(
-            self.rng.choice([fact for fact in self.others if fact.payload["lines"]]).payload["lines"]
-        )
-        return line
+        """A line of any document of the world: something that its companies deal in, no work if there is other."""
+        lines: list[Row] = self.rng.choice([fact for fact in self.others if fact.payload["lines"]]).payload["lines"]
+        return self.rng.choice(self._goods_of(lines) or lines)
+
+    def _goods_of(self, lines: list[Row]) -> list[Row]:
+        return [line for line in lines if (thing := self.thing_of(line)) and not thing.is_service]
+
+    def made_up(self, categories: Sequence[str], index: int) -> Item:
+        """A thing of one of the categories that none of the documents tells of."""
+        seed = f"{self.seed}/{self.order.chain}/{self.kind}/{categories[0]}/{index}"
+        return Item(
+            seed=seed, category=self.rng.choice(categories), currency=self.currency,
+            country=self.buyer["country"], number_shape="######-##",
+        )  # fmt: skip
 
     def claims(self, *, extra: int = 0) -> list[Claim]:
         """Claims of the chain's invoices and of others of the same parties in the year before, in order of time.

@@ -17,7 +17,7 @@ _PORTS = (
     "Houston", "Shanghai", "Singapore", "Santos", "Bremerhaven", "Algeciras", "Marseille-Fos",
 )  # fmt: skip
 _INCOTERMS = ("EXW", "FCA", "CPT", "CIP", "DAP", "DDP", "FOB", "CIF", "CFR", "DPU")
-_PACKING = ("pallet", "pallet", "carton", "case", "drum", "bag", "bundle", "container")
+_PACKING = ("pallet", "pallet", "carton", "case", "drum", "bag", "bundle")
 _SHIPS = ("MV", "MS", "M/V")
 _CHAMBERS = {
     "de": "Industrie- und Handelskammer {city}", "en": "{city} Chamber of Commerce",
@@ -29,19 +29,22 @@ def _goods(ground: Ground) -> list[Row]:
     """Lines of the delivered goods with packages, weights and tariff numbers."""
     rng = ground.rng
     rows = []
-    for position, line in enumerate(ground.lines[:12], start=1):
-        packages = rng.choice((1, 1, 2, 3, 4, 6, 8, 10, 12, 20, 24))
-        net = Decimal(packages * rng.randint(20, 6000)) / 10
-        gross = net + Decimal(packages * rng.randint(2, 250)) / 10
+    for position, line in enumerate(ground.goods[:12], start=1):
+        thing = ground.thing_of(line)
+        net = _tenths(abs(Decimal(line["quantity"])) * (thing.weight if thing else 1))
+        packages = min(rng.choice((1, 1, 2, 3, 4, 6, 8, 10, 12, 20, 24)), max(1, int(net // 4)))
+        gross = _tenths(net * rng.randint(102, 118) / 100 + packages * Decimal(rng.randint(1, 30)) / 10)
         rows.append(
             {
                 "number": position, "material": line["material"], "description": line["description"],
                 "quantity": line["quantity"], "unit": line["unit"], "packages": str(packages),
                 "packing": rng.choice(_PACKING), "gross": short(gross), "net": short(net),
-                "volume": short(Decimal(packages * rng.randint(2, 18)) / 10),
+                "volume": short(_tenths(gross / rng.randint(120, 450))),
                 "marks": ground.filled(rng.choice(("@@-###/##", "########", "@@@ #-##", "SSCC ##########")),
                 ground.delivered),
-                "tariff": ground.filled(rng.choice(("########", "#### ####", "#### ## ##")), ground.delivered),
+                "tariff": ground.filled(
+                    (thing.tariff if thing else "#### ##") + rng.choice((" ##", "##")), ground.delivered
+                ),
                 "origin": ground.seller["country"], "amount": text(abs(Decimal(line["net_amount"]))),
                 "batch": ground.filled(rng.choice(("######", "@######", "##-####", "{yy}###@")), ground.delivered),
                 "made": (ground.delivered - timedelta(days=rng.randint(5, 300))).isoformat(),
@@ -49,6 +52,11 @@ def _goods(ground: Ground) -> list[Row]:
             }
         )  # fmt: skip
     return rows
+
+
+def _tenths(value: Decimal) -> Decimal:
+    """Rounded to one place, but never to nothing."""
+    return max(Decimal("0.1"), value.quantize(Decimal("0.1")))
 
 
 def _cargo(ground: Ground, rows: Sequence[Row]) -> dict[str, str]:
@@ -157,7 +165,7 @@ def _origin(ground: Ground) -> Paper | None:
     rows = _goods(ground)
     country = ground.seller["country"]
     name = _CHAMBERS[pools.LANGUAGE_OF[country]].format(city=ground.seller["address"]["city"])
-    chamber = ground.third_party("chamber", country, name=name)
+    chamber = ground.third_party("chamber", country, name=name, near=ground.seller)
     values = _cargo(ground, rows) | {"country_of_origin": country, "transport_means": "@by_road"}
     return _paper(
         ground, ground.delivered, values, rows, issuer="chamber", recipient="seller", parties={"chamber": chamber},
@@ -177,13 +185,32 @@ _TESTS = (
 )  # fmt: skip
 
 
+_TESTED = {
+    "liquid": ("appearance", "ph", "density", "viscosity", "moisture", "purity", "ash"),
+    "metal": ("appearance", "tensile", "hardness", "elongation", "diameter", "roughness"),
+    "other": ("appearance", "moisture", "tensile", "elongation", "density", "roughness"),
+}
+_KINDS = {
+    **dict.fromkeys(("chemicals", "groceries", "beverages"), "liquid"),
+    **dict.fromkeys(("fasteners", "fittings", "bearings", "bars", "sheets", "tools", "machines"), "metal"),
+}
+
+
+def _tests(ground: Ground) -> list[tuple[str, str, str, str, str]]:
+    """Tests that such goods go through."""
+    thing = ground.thing_of(ground.goods[0])
+    fitting = _TESTED[_KINDS.get(thing.category if thing else "", "other")]
+    known = [test for test in _TESTS if test[0] in fitting]
+    return ground.rng.sample(known, k=ground.rng.randint(4, len(known)))
+
+
 def _quality(ground: Ground) -> Paper | None:
     rng = ground.rng
     rows = _goods(ground)[: rng.choice((1, 1, 1, 2, 3))]
     tests = [
         {"test": test, "unit": unit, "low": low, "high": high, "result": result,
-         "method": rng.choice(("DIN", "ISO", "EN", "ASTM", "")) + ground.filled(" ####", ground.delivered)}
-        for test, unit, low, high, result in rng.sample(_TESTS, k=rng.randint(4, len(_TESTS)))
+         "method": rng.choice(("DIN", "ISO", "EN", "ASTM")) + ground.filled(" ####", ground.delivered)}
+        for test, unit, low, high, result in _tests(ground)
     ]  # fmt: skip
     cargo = _cargo(ground, rows)
     values = {name: cargo[name] for name in ("delivery_note_number", "order_reference", "shipping_date")} | {
@@ -196,8 +223,16 @@ def _quality(ground: Ground) -> Paper | None:
     return Paper(**{**vars(paper), "tables": {"tests": tests}})
 
 
+_SUBSTANCES = ("chemicals", "building", "rolls", "sheets", "scrap", "electrical")
+"""Categories of which some things have safety data sheets."""
+
+
 def _safety(ground: Ground) -> Paper | None:
-    rng, line = ground.rng, ground.rng.choice(ground.lines)
+    rng = ground.rng
+    sheeted = [line for line in ground.goods if (thing := ground.thing_of(line)) and thing.category in _SUBSTANCES]
+    if not sheeted:
+        return None
+    line = rng.choice(sheeted)
     day = ground.order.document_date - timedelta(days=rng.randint(10, 900))
     values = {
         "product": line["description"], "product_code": line["material"],
@@ -217,7 +252,7 @@ def _complaint(ground: Ground) -> Paper | None:
     day = ground.delivered + timedelta(days=rng.randint(1, 20))
     rows = []
     for position, line in enumerate(
-        rng.sample(ground.lines, k=min(len(ground.lines), rng.choice((1, 1, 2, 3)))), start=1
+        rng.sample(ground.goods, k=min(len(ground.goods), rng.choice((1, 1, 2, 3)))), start=1
     ):
         bad = max(Decimal(1), (Decimal(line["quantity"]) / rng.choice((1, 2, 4, 10))).to_integral_value())
         rows.append(
@@ -242,11 +277,12 @@ def _complaint(ground: Ground) -> Paper | None:
 
 _OPERATIONS = ("set_up", "cutting", "turning", "milling", "drilling", "welding", "grinding", "coating", "assembly",
                "inspection", "packaging_step")  # fmt: skip
+_PARTS = ("fittings", "bearings", "electrical", "fasteners")
 _UPKEEP = ("lubricate", "replace", "check", "clean", "adjust", "test_run", "measure", "tighten")
 
 
 def _production(ground: Ground) -> Paper | None:
-    rng, line = ground.rng, ground.rng.choice(ground.lines)
+    rng, line = ground.rng, ground.rng.choice(ground.goods)
     start = ground.order.document_date + timedelta(days=rng.randint(0, 6))
     quantity = Decimal(line["quantity"])
     rows = [
@@ -288,12 +324,13 @@ def _maintenance(ground: Ground) -> Paper | None:
         for number, task in enumerate(rng.sample(_UPKEEP, k=rng.randint(2, len(_UPKEEP))), start=1)
     ]  # fmt: skip
     parts = [
-        {"part": part["description"], "part_number": part["material"], "count": str(rng.randint(1, 8))}
-        for _ in range(rng.choice((0, 1, 2, 3)))
-        if (part := ground.thing())
+        {"part": part.description(ground.buyer["language"]), "part_number": part.number,
+         "count": str(rng.randint(1, 8))}
+        for part in [ground.made_up(_PARTS, index) for index in range(rng.choice((0, 1, 2, 3)))]
     ]  # fmt: skip
     values = {
-        "equipment_number": ground.filled("1#######", start), "equipment_name": ground.thing()["description"],
+        "equipment_number": ground.filled("1#######", start),
+        "equipment_name": ground.made_up(("machines",), 0).description(ground.buyer["language"]),
         "functional_location": ground.filled("@@##-@@-###", start), "order_start_date": start.isoformat(),
         "order_finish_date": (start + timedelta(days=rng.randint(0, 9))).isoformat(),
         "plant": f"{rng.randint(1000, 3900)}",
@@ -307,15 +344,30 @@ def _maintenance(ground: Ground) -> Paper | None:
     return Paper(**{**vars(paper), "tables": {"parts": parts} if parts else {}})
 
 
+def _of_goods(
+    make: Callable[[Ground], Paper | None], where: Callable[[Ground], bool] = lambda _ground: True
+) -> Callable[[Ground], Paper | None]:
+    """The maker for chains that move goods, and where it must be over a border."""
+    return lambda ground: make(ground) if ground.goods and where(ground) else None
+
+
+def _is_abroad(ground: Ground) -> bool:
+    return ground.is_abroad
+
+
+def _passes_customs(ground: Ground) -> bool:
+    return ground.passes_customs
+
+
 MAKERS: dict[str, Callable[[Ground], Paper | None]] = {
-    "COMPLAINT": _complaint,
-    "BILL_OF_LADING": _bill_of_lading,
-    "WAYBILL": _waybill,
-    "FREIGHT_ORDER": _freight_order,
-    "CUSTOMS_DECLARATION": _customs,
-    "CERTIFICATE_OF_ORIGIN": _origin,
+    "COMPLAINT": _of_goods(_complaint),
+    "BILL_OF_LADING": _of_goods(_bill_of_lading, _is_abroad),
+    "WAYBILL": _of_goods(_waybill),
+    "FREIGHT_ORDER": _of_goods(_freight_order),
+    "CUSTOMS_DECLARATION": _of_goods(_customs, _passes_customs),
+    "CERTIFICATE_OF_ORIGIN": _of_goods(_origin, _is_abroad),
     "SAFETY_DATA_SHEET": _safety,
-    "PRODUCTION_ORDER": _production,
+    "PRODUCTION_ORDER": _of_goods(_production),
     "MAINTENANCE_ORDER": _maintenance,
-    "QUALITY_CERTIFICATE": _quality,
+    "QUALITY_CERTIFICATE": _of_goods(_quality),
 }

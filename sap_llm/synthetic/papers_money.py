@@ -207,7 +207,7 @@ def _payment_order(ground: Ground) -> Paper | None:
     paid = total_of(rows, "open")
     day = max(claim.day for claim in claims) + timedelta(days=rng.randint(1, 30))
     number = ground.number(buyer["key"], day)
-    bank = ground.third_party("bank", buyer["country"], name=buyer["bank"])
+    bank = ground.third_party("bank", buyer["country"], name=buyer["bank"], near=buyer)
     values = {
         "document_number": number, "document_date": day.isoformat(), "payment_date": day.isoformat(),
         "payee_name": seller["name"], "iban": seller["iban"], "bic": seller["bic"], "bank_name": seller["bank"],
@@ -252,7 +252,7 @@ def _bank_statement(ground: Ground) -> Paper | None:
         ground.rounded(Decimal(rng.randint(-300_000, 6_000_000)) / 100),
         tuple(sorted(entries, key=lambda entry: entry.day)),
     )
-    bank = ground.third_party("bank", buyer["country"], name=buyer["bank"])
+    bank = ground.third_party("bank", buyer["country"], name=buyer["bank"], near=buyer)
     number = str(rng.randint(1, 99))
     values = {
         "statement_number": f"{number}/{end.year}" if rng.random() < 0.4 else number,
@@ -305,7 +305,9 @@ def _receipt(ground: Ground) -> Paper | None:
     """A small cash purchase at the seller: some goods of the chain, in small quantities, prices with tax."""
     rng, seller = ground.rng, ground.seller
     count = rng.choice((1, 1, 2, 2, 3, 4, 5, 7, 9))
-    priced = [line for line in ground.lines if 0 < Decimal(line["unit_price"]) < 300] or ground.lines
+    priced = [line for line in ground.goods if 0 < Decimal(line["unit_price"]) < 300] or ground.goods
+    if not priced:
+        return None
     rows = []
     for position, line in enumerate(rng.choices(priced, k=count), start=1):
         quantity = rng.choice((1, 1, 1, 1, 2, 2, 3, 5))

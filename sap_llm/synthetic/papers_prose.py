@@ -35,8 +35,9 @@ def _sentences(draft: PaperDraft, options: Sequence[str], low: int, high: int) -
 
 
 def _paragraphs(draft: PaperDraft, options: Sequence[str], count: int) -> list[str]:
-    """So many paragraphs of one to three sentences; no sentence twice."""
+    """So many paragraphs of one to three sentences; no sentence twice. After a greeting German goes on in small."""
     rest = draft.rng.sample(options, len(options))
+    rest = rest[:1] + [f"{one[0].upper()}{one[1:]}" for one in rest[1:]]
     found = []
     for _ in range(count):
         taken, rest = rest[: (size := draft.rng.randint(1, 3))], rest[size:]

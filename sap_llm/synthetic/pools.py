@@ -100,7 +100,7 @@ def company_name(rng: random.Random, country: str) -> str:
         name = f"{word.lower()}{rng.choice(('.', '-', ''))}{rng.choice(('io', 'net', 'group', 'works'))} {form}".strip()
     if rng.random() < 0.04:
         name = f"{first_name(rng, language)} {one}"
-    elif rng.random() < 0.05:
+    elif rng.random() < 0.03:
         name = rng.choice(pool["placeholder_names"]) + (f" {rng.choice('ABC123')}" if rng.random() < 0.3 else "")
     elif rng.random() < 0.3:
         name = house_name(rng, country) + (f" {form}" if form and rng.random() < 0.25 else "")
@@ -114,7 +114,7 @@ def house_name(rng: random.Random, country: str) -> str:
     words = {
         "noun": rng.choice(pool["nouns"]), "noun2": rng.choice(pool["nouns"]), "adj": rng.choice(pool["adjectives"]),
         "surname": surname(rng, language), "surname2": surname(rng, language), "first": first_name(rng, language),
-        "city": rng.choice(countries()[country]["cities"])[1], "word": invented_word(rng),
+        "city": rng.choice(countries()[country]["cities"])[1].split(",")[0], "word": invented_word(rng),
         "trade": rng.choice(pool["trades"]), "number": str(rng.randint(2, 2400)),
     }  # fmt: skip
     words |= {name.upper(): word.upper() for name, word in words.items()}

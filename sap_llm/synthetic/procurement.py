@@ -240,16 +240,17 @@ class Procurement(Chain):
         arrived = self._arrived(lines)
         if differences := _differences(lines, arrived):
             extra["differences"] = differences
-        if rng.random() < 0.9:
+        goods = self.carried(arrived)  # work is accepted by a service entry sheet
+        if rng.random() < 0.9 and goods:
             posted = self.inside | extra | {
                 "delivery_date": received.isoformat(), "posting_date": received.isoformat(), "movement_type": "101",
                 "goods_recipient": self.buyer.contact,
             }  # fmt: skip
-            receipt = self.issue("GOODS_RECEIPT", received, arrived, self.buyer, posted)
+            receipt = self.issue("GOODS_RECEIPT", received, goods, self.buyer, posted)
             extra["goods_receipt"] = receipt.payload["document_number"]
             yield receipt
         if carried and rng.random() < 0.12:
-            yield self._return(received, self.carried(arrived), extra)
+            yield self._return(received, goods, extra)
         return received, extra
 
     def _arrived(self, lines: Lines) -> Lines:

@@ -253,7 +253,10 @@ def _terms(rng: random.Random) -> Payload:
         "days": rng.choice((7, 10, 14, 14, 20, 30, 30, 30, 45, 60, 90)), "discount_days": 0, "discount_percent": "0",
     }  # fmt: skip
     if terms["days"] >= 14 and rng.random() < 0.35:
-        terms |= {"discount_days": rng.choice((7, 8, 10, 14)), "discount_percent": rng.choice(("2", "3", "1.5", "2.5"))}
+        terms |= {
+            "discount_days": rng.choice((7, 8, 10, 14) if terms["days"] > 14 else (7, 8, 10)),
+            "discount_percent": rng.choice(("2", "3", "1.5", "2.5")),
+        }
     return terms
 
 

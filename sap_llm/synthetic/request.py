@@ -38,12 +38,15 @@ class Request(BaseModel):
 
 
 def known_types(names: Sequence[str]) -> tuple[str, ...]:
-    """Document classes by their names in any case; the trade documents when none is named.
+    """Document classes by their names in any case, or `all`; the trade documents when none is named.
 
     Raises:
         ConfigurationError: A name is none of them.
     """
-    return _known([name.upper() for name in names], (*DOCUMENT_TYPES, *PAPER_TYPES), "document type", DOCUMENT_TYPES)
+    every = (*DOCUMENT_TYPES, *PAPER_TYPES)
+    if [name.lower() for name in names] == ["all"]:
+        return every
+    return _known([name.upper() for name in names], every, "document type", DOCUMENT_TYPES)
 
 
 def known_languages(names: Sequence[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ the number of workers.
 import json
 import random
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from functools import lru_cache, partial
@@ -22,6 +23,7 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import CORPUS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
+from sap_llm.synthetic.card import PAGES, REPORT, card, picture
 from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.composition import composed, known_names
 from sap_llm.synthetic.draft import Draft
@@ -34,8 +36,9 @@ from sap_llm.synthetic.typeset import overprinted, typeset
 from sap_llm.synthetic.volume.document import draw_fact
 from sap_llm.synthetic.workers import in_order
 
-STAGE_VERSION = "5"
+STAGE_VERSION = "6"
 _DOCUMENTS_A_PART = 64
+_TIERS = "tiers.json"  # of a part: its documents by tier
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
 
 
@@ -87,6 +90,7 @@ def build_synthetic_docs(
                 name: writer.write_table(name, _read(Path(folder), name), schema) for name, schema in CORPUS.items()
             }
             documents = pa.concat_tables([*_read(Path(folder), "documents")])
+            _describe(writer, f"synthetic_docs/{seed_range}", documents, Path(folder))
         return _metrics(documents, counts)
 
     return build(
@@ -97,6 +101,19 @@ def build_synthetic_docs(
         inputs={"facts": facts},
         produce=produce,
     )
+
+
+def _describe(writer: DatasetWriter, name: str, documents: pa.Table, folder: Path) -> None:
+    """The card of the dataset and its picture."""
+    reasons: Counter[str] = Counter()
+    for part in _read(folder, "quarantine"):
+        reasons.update(part.column("reason").to_pylist())
+    tiers: Counter[str] = Counter()
+    for path in folder.glob(f"*.{_TIERS}"):
+        tiers.update(json.loads(path.read_text(encoding="utf-8")))
+    writer.path(REPORT).write_text(card(name, documents, reasons, tiers), encoding="utf-8")
+    if sheet := picture(documents, partial(_read, folder)):
+        writer.path(PAGES).write_bytes(sheet)
 
 
 def _metrics(documents: pa.Table, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -133,9 +150,14 @@ def typeset_part(part: tuple[int, list[dict[str, Any]]], *, config: SyntheticDoc
     """Typeset the facts of a numbered part into one file a table (runs in a worker process)."""
     index, facts = part
     tables: dict[str, list[dict[str, Any]]] = {name: [] for name in CORPUS}
+    tiers: Counter[str] = Counter()
     for fact in facts:
-        for name, rows in make_document(fact, config).items():
+        drawn = _drawn(fact, config)
+        made = drawn or typeset_fact(fact, config)
+        tiers["volume" if drawn else "typeset"] += len(made.get("documents", ()))
+        for name, rows in made.items():
             tables[name].extend(rows)
+    (folder / f"{index:07d}.{_TIERS}").write_text(json.dumps(tiers), encoding="utf-8")
     for name, schema in CORPUS.items():
         feather.write_feather(
             conform(tables[name], schema), folder / f"{index:07d}.{name}.arrow", compression="uncompressed"
@@ -147,14 +169,17 @@ def make_document(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[
 
     What the volume tier cannot draw (special papers, values without room in the layout) is typeset.
     """
+    return _drawn(fact, config) or typeset_fact(fact, config)
+
+
+def _drawn(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]] | None:
+    """The document by the volume tier, where that is its layout's and can draw it."""
     if config.tier != "typeset" and fact["document_type"] in trade_classes():
         payload = json.loads(fact["payload"])
         style = issuer_style(fact, payload, config)
         if config.tier == "volume" or _is_volume(config.seed, style.seed, config.volume_share):
-            drawn = draw_fact(fact, payload, style, seed=config.seed, untitled_share=config.untitled_share)
-            if drawn is not None:
-                return drawn
-    return typeset_fact(fact, config)
+            return draw_fact(fact, payload, style, seed=config.seed, untitled_share=config.untitled_share)
+    return None
 
 
 @lru_cache(maxsize=4096)

@@ -25,6 +25,8 @@ FONTS: tuple[str, ...] = (
     "STIXGeneral", "HK Grotesk", "HK Grotesk", "HK Grotesk",
 )  # fmt: skip
 
+_SLIPS, _CAPITALS = 0.008, 0.02  # shares of words; capitals are mostly the habit of a whole layout
+
 
 @cache
 def labels(language: str) -> dict[str, Any]:
@@ -90,9 +92,9 @@ class Style:
             reserved = reserved.get(kind, ()) if isinstance(reserved, dict) else reserved
             chosen = self.pick(f"raw/{name}", self.synonyms(concept, kind), test_only=reserved)
             rng = self.rng(f"slip/{name}")
-            if rng.random() < 0.03:
+            if rng.random() < _SLIPS:
                 chosen = formats.misspell(rng, chosen)
-            elif rng.random() < 0.08:
+            elif rng.random() < _CAPITALS or self.chance("capitals", 0.06):
                 chosen = chosen.upper()
             self._choices[name] = chosen
         word: str = self._choices[name]

@@ -25,6 +25,7 @@ class SubtypeSpec(BaseModel):
     seller: Literal["vendor", "plant", "affiliate", "abroad"] = "vendor"
     days: tuple[int, int] = (5, 45)
     invoice: str = ""
+    type_code: str = ""
 
 
 _PLAIN = SubtypeSpec()

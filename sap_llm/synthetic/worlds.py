@@ -17,7 +17,14 @@ from sap_llm.synthetic.goods import Item, categories, unit_spellings
 _LANGUAGES = ("de", "en", "fr", "es")
 _PERSONS = {"company": 0.1, "customer": 0.15, "vendor": 0.0}  # sole traders and consumers
 _SERVICE_VENDORS = 0.25
-_PLACEHOLDER_PARTIES = 0.03  # of sample documents: SELLER_NAME, BUYER_ADDR_1
+_PLACEHOLDER_PARTIES = 0.015  # of sample documents: SELLER_NAME, BUYER_ADDR_1
+_MAILBOXES = {
+    "all": ("info", "office", "contact"),
+    "de": ("buchhaltung", "einkauf", "vertrieb", "rechnung"),
+    "en": ("sales", "billing", "accounts", "purchasing"),
+    "fr": ("achats", "comptabilite", "ventes", "facturation"),
+    "es": ("compras", "ventas", "facturacion", "administracion"),
+}
 _NEIGHBOURS = ("DE", "AT", "CH", "FR", "LU", "BE", "ES", "GB", "US", "NL", "IT", "PL", "SE", "HU")
 _PRINTED = (
     "key name salutation address vat_id tax_number registry iban bic bank phone email web contact gln language country"
@@ -121,6 +128,14 @@ class World:
         stem, form = self.companies[0].name.split()[0], rng.choice(pools.countries()[made.country]["legal_forms"])
         return replace(made, name=f"{stem} {made.address['city'].split(',')[0]} {form}".strip())
 
+    @cached_property
+    def things(self) -> dict[str, Item]:
+        """All that its parties sell, by what it is called in any language."""
+        sellers = (*self.companies, *self.vendors, self.affiliate)
+        return {
+            item.description(language): item for party in sellers for item in party.items for language in _LANGUAGES
+        }
+
     @property
     def name(self) -> str:
         """Identifier of the world, which is also its split group."""
@@ -172,7 +187,7 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
         name, contact = f"{role}_NAME", f"{role}_CONTACT_NAME"
         place = pools.placeholder_address(rng, country, role)
     city = place["city"].split(",")[0]
-    domain = _domain(rng, name, country)
+    domain = domain_of(rng, name, country)
     party = Party(
         key=key,
         name=name,
@@ -185,7 +200,7 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
         bic=identifiers.bic(rng, country, bank),
         bank=rng.choice(local["banks"]).replace("{city}", city),
         phone=identifiers.fill(rng, rng.choice(local["phones"])),
-        email=f"{rng.choice(('info', 'sales', 'office', 'contact', 'billing', 'buchhaltung', 'compras'))}@{domain}",
+        email=f"{rng.choice(_MAILBOXES['all'] + _MAILBOXES[language])}@{domain}",
         web=rng.choice(("www.", "https://www.", "http://")) + domain,
         contact=contact,
         gln=identifiers.gln(rng),
@@ -199,10 +214,12 @@ def make_party(rng: random.Random, key: str, country: str, *, kind: str, person_
     return replace(party, organisation=_organisation(rng, party)) if kind == "company" else party
 
 
-def _domain(rng: random.Random, name: str, country: str) -> str:
+def domain_of(rng: random.Random, name: str, country: str) -> str:
+    """A domain of the net that belongs to the name."""
     plain = unicodedata.normalize("NFKD", name.lower().replace("ß", "ss").replace(" ", "-"))
-    domain = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
-    return (domain.strip("-")[:24].strip("-") or "firm") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
+    kept = "".join(char for char in plain if char.isascii() and (char.isalnum() or char == "-"))
+    domain = "-".join(part for part in kept.split("-") if part)
+    return (domain[:24].strip("-") or "firm") + rng.choice((".com", f".{country.lower()}", ".net", ".eu"))
 
 
 def _organisation(rng: random.Random, party: Party) -> Organisation:

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,9 @@ from typer.testing import CliRunner, Result
 from sap_llm.cli import synthetic
 from sap_llm.schema.document import DocumentForm
 from sap_llm.schema.errors import ConfigurationError
-from sap_llm.synthetic.contact_sheet import LEGEND
+from sap_llm.synthetic.contact_sheet import LEGEND, one_a_world
 from sap_llm.synthetic.facts import BusinessFactsConfig
-from sap_llm.synthetic.request import Request, wanted_facts
+from sap_llm.synthetic.request import Request, known_types, wanted_facts
 from sap_llm.synthetic.stage import SyntheticDocsConfig
 
 COMMAND = (sys.executable, "-m", "sap_llm.cli", "--profile", "seconds", "synthetic")
@@ -227,6 +228,30 @@ def test_preview_shows_damaged_pages_with_their_fields_where_they_are_now(tmp_pa
     with pytest.raises(ConfigurationError, match="no preset"):
         call(*arguments, "--damage", "coffee", "--out", tmp_path / "new.png")
     assert not (tmp_path / "new.png").exists()
+
+
+def test_preview_damages_each_second_page_and_fits_a_width(tmp_path: Path) -> None:
+    arguments = ("preview", "--count", 2, "--type", "supplier_invoice", "--workers", 1)
+    for name, *more in (
+        ("plain.png",), ("second.png", "--damage", "phone_photo", "--every", 2),
+        ("small.jpg", "--damage", "phone_photo", "--every", 2, "--width", 500),
+    ):  # fmt: skip
+        assert call(*arguments, *more, "--out", tmp_path / name).exit_code == 0
+    plain, second = (np.asarray(Image.open(tmp_path / name).convert("RGB")) for name in ("plain.png", "second.png"))
+    half = plain.shape[1] // 2
+    assert (plain[:, :half] == second[:, :half]).all()
+    assert (plain[60:, half:] != second[60:, half:]).any()
+    with Image.open(tmp_path / "small.jpg") as small:
+        assert (small.format, small.width) == ("JPEG", 500)
+
+
+def test_all_classes_can_be_asked_for_and_a_sheet_shows_each_once_while_there_are_new_ones() -> None:
+    assert len(known_types(["all"])) == 50
+    facts = BusinessFactsConfig(seed=1, chains_per_world=2, sales_per_world=1, lines_max=3)
+    documents = SyntheticDocsConfig(seed=1, workers=1, test_layout_share=0, untitled_share=0, foreign_language_share=0)
+    request = Request(facts=facts, documents=documents, document_types=known_types(["all"]))
+    kinds = [fact["document_type"] for fact in islice(one_a_world(request), 12)]
+    assert len(set(kinds)) == 12
 
 
 def test_preview_refuses_a_path_that_cannot_be_written(tmp_path: Path) -> None:

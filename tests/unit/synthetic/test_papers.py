@@ -32,6 +32,7 @@ from sap_llm.synthetic.pools import read_data
 from sap_llm.synthetic.request import LANGUAGES, Request, known_types, wanted_facts
 from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs, make_draft, typeset_fact
 from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.worlds import make_world
 
 ALL = dict.fromkeys(PAPER_TYPES, 1.0)
 DOCUMENTS = SyntheticDocsConfig(
@@ -310,9 +311,33 @@ def test_transport_papers_carry_the_goods_of_the_order() -> None:
     orders = {one["chain"]: one for kind in ("SALES_ORDER", "PURCHASE_ORDER") for one in payloads(kind)}
     for kind in ("WAYBILL", "FREIGHT_ORDER", "CUSTOMS_DECLARATION", "CERTIFICATE_OF_ORIGIN", "QUALITY_CERTIFICATE"):
         for facts in payloads(kind):
-            ordered = [line["description"] for line in orders[facts["chain"]]["lines"]]
-            shown = [line["description"] for line in facts["lines"]]
-            assert shown == ordered[: len(shown)]
+            ordered = [line["material"] for line in orders[facts["chain"]]["lines"]]
+            shown = [line["material"] for line in facts["lines"]]
+            assert shown == [number for number in ordered if number in shown][: len(shown)]
+
+
+def test_goods_are_named_in_the_language_of_who_writes_and_weigh_what_they_weigh() -> None:
+    for number in range(12):
+        things = make_world(5, number).things
+        for row in world(number):
+            if row["document_type"] not in ("WAYBILL", "QUALITY_CERTIFICATE", "RECEIPT", "BILL_OF_LADING"):
+                continue
+            for line in json.loads(row["payload"])["lines"]:
+                thing = things.get(line["description"])
+                if thing is None:
+                    continue  # a charge
+                assert line["description"] == thing.description(row["language"])
+                if "net" in line:
+                    right = abs(Decimal(line["quantity"])) * thing.weight
+                    assert abs(Decimal(line["net"]) - right) <= Decimal("0.1")
+                    assert not thing.is_service
+
+
+def test_customs_and_ships_are_for_goods_that_cross_a_border() -> None:
+    for kind in ("CUSTOMS_DECLARATION", "BILL_OF_LADING", "CERTIFICATE_OF_ORIGIN"):
+        found = [(one["seller"]["country"], one["buyer"]["country"]) for one in payloads(kind)]
+        assert found
+        assert all(seller != buyer for seller, buyer in found)
 
 
 def test_papers_change_nothing_else_and_one_class_nothing_of_another() -> None:

@@ -1,5 +1,6 @@
 """Typeset documents: boxes, words of values, test layouts, determinism, shares and diversity."""
 
+import io
 import json
 from collections import Counter
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ import numpy as np
 import pypdfium2 as pdfium
 import pytest
 import yaml
+from PIL import Image
 
 from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.tables import CORPUS
@@ -20,6 +22,7 @@ from sap_llm.storage.build import BuildResult, StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.synthetic import stage
 from sap_llm.synthetic.blocks_parties import STRANGERS, party_of
+from sap_llm.synthetic.card import PAGES, REPORT, card, picture
 from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts, fact_rows
 from sap_llm.synthetic.layouts import compose
 from sap_llm.synthetic.markup import text
@@ -315,3 +318,52 @@ def test_document_that_cannot_be_typeset_is_quarantined(tmp_path: Path) -> None:
     assert set(rows) == {"quarantine"}
     assert rows["quarantine"][0]["reason"] == "overprinted"
     assert rows["quarantine"][0]["record"] == fact["document_id"]
+
+
+@pytest.mark.parametrize("tier", ["typeset", "volume"])
+def test_some_layouts_print_the_code_of_their_class(tier: str) -> None:
+    codes = {"SUPPLIER_INVOICE": {"380", "384", "386", "326", "325"}, "PURCHASE_ORDER": {"220"}, "CREDIT_NOTE": {"381"}}
+    config = SyntheticDocsConfig(
+        seed=3, workers=1, test_layout_share=0, untitled_share=0, foreign_language_share=0, tier=tier
+    )
+    facts = BusinessFactsConfig(seed=3, chains_per_world=1, sales_per_world=0, lines_max=3)
+    shown = made = 0
+    for number in range(60):
+        for fact in fact_rows(number, facts):
+            if fact["document_type"] not in codes:
+                continue
+            rows = stage.make_document(fact, config)
+            if "annotations" not in rows:
+                continue
+            made += 1
+            fields = rows["annotations"][0]["fields"]
+            found = {field["value"] for field in fields if field["field"] == "document_type_code"}
+            shown += bool(found)
+            assert found <= codes[fact["document_type"]]
+    assert 0.02 < shown / made < 0.15
+
+
+def test_the_card_counts_what_was_made_and_its_picture_shows_pages_with_boxes(corpus: BuildResult) -> None:
+    text = corpus.dataset.path(REPORT).read_text(encoding="utf-8")
+    documents = corpus.dataset.table("documents")
+    classes = Counter(documents.column("document_type").to_pylist())
+    for name, count in classes.items():
+        row = next(line for line in text.splitlines() if line.startswith(f"| {name.lower()} |"))
+        cells = [int(cell) for cell in row.strip("| ").split(" | ")[1:]]
+        assert sum(cells[:-1]) == cells[-1] == count
+    assert f"| set by the typeset tier | {documents.num_rows:,} (100.0%) |" in text
+    assert f"| refused | {corpus.dataset.table('quarantine').num_rows} |" in text
+    assert f"![pages]({PAGES})" in text
+    content = corpus.dataset.path(PAGES).read_bytes()
+    assert len(content) <= 60_000
+    pixels = np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+    green = (pixels[..., 1] - pixels[..., 0] > 40) & (pixels[..., 1] - pixels[..., 2] > 20)
+    assert green.sum() > 500  # the boxes
+
+
+def test_a_dataset_without_documents_has_a_card_without_a_picture(tmp_path: Path) -> None:
+    empty = CORPUS["documents"].empty_table()
+    assert picture(empty, lambda name: [CORPUS[name].empty_table()]) is None
+    text = card("synthetic_docs/0000-0000", empty, {"overprinted": 2}, {})
+    assert "| overprinted | 2 |" in text
+    assert PAGES not in text
