@@ -18,6 +18,7 @@ from sap_llm.synthetic.volume.fonts import Face, Shaped
 
 Boxes = npt.NDArray[np.float64]
 BLACK = "0 g"
+_X_AND_Y = [0, 1, 0, 1, 1]  # of left, top, right, bottom and baseline
 _SHOW = "1 0 0 1 %.2f %.2f Tm<%s>Tj\n"
 
 
@@ -159,25 +160,19 @@ class Canvas:
             *(run for _, run in self._texts.values()),
         ]  # fmt: skip
 
-    def places(self) -> Boxes:
-        """Left, top, right, bottom and baseline of all words, [n, 5], in the hundredths of points that the file has."""
+    def places(self) -> tuple[Boxes, npt.NDArray[np.intp]]:
+        """Where all words are, and in what order they are in the file: fragments first, then ink by ink.
+
+        Places are left, top, right, bottom and baseline, [n, 5], in the hundredths of points that the file has.
+        """
         if not self.words:
-            return np.zeros((0, 5))
-        runs, counts = self._run_table()
-        origins = np.round(runs[:, :2], 2)[:, [0, 1, 0, 1, 1]]
-        found = np.array(self._edges).reshape(-1, 5)
-        found *= np.repeat(runs[:, 2], counts)[:, None]
-        found += np.repeat(origins, counts, axis=0)
-        return found
-
-    def _run_table(self) -> tuple[Boxes, npt.NDArray[np.intp]]:
+            return np.zeros((0, 5)), np.zeros(0, dtype=np.intp)
         runs = np.frombuffer(array("d", self._runs)).reshape(-1, 5)
-        return runs, runs[:, 3].astype(np.intp)
-
-    def file_order(self) -> npt.NDArray[np.intp]:
-        """The words in the order that they have in the file: fragments first, then ink by ink."""
-        runs, counts = self._run_table()
-        return np.argsort(np.repeat(runs[:, 4], counts), kind="stable")
+        of_run = np.repeat(np.arange(len(runs)), runs[:, 3].astype(np.intp))
+        found = np.array(self._edges).reshape(-1, 5)
+        found *= runs[of_run, 2, None]
+        found += np.round(runs[:, :2], 2)[:, _X_AND_Y][of_run]
+        return found, np.argsort(runs[of_run, 4], kind="stable")
 
     def operators(self) -> str:
         """The content stream."""
@@ -191,7 +186,7 @@ class Canvas:
 
     def freeze(self, height: float) -> Fragment:
         """What was drawn as a fragment."""
-        edges = array("d", self.places().tobytes())
+        edges = array("d", self.places()[0].tobytes())
         return Fragment(self.operators(), self.words, edges, self.mentions, self.blocks, height)
 
 
