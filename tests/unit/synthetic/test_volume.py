@@ -38,7 +38,7 @@ from tests.unit.synthetic.test_ink import HALF_COVERED, boxes_of, farthest, ink_
 OUTSIDE_PIXELS = 0.5  # of 600 dpi: how far a dark pixel may be from its word's box
 TOO_WIDE_PIXELS = 1.0  # the pixel that ink begins in
 LIFTED = 1 / 40  # of the letters' height: PDFium's boxes stand above the ink
-AGREED_POINTS = 0.1
+AGREED_POINTS = 0.002
 
 Rows = dict[str, list[dict[str, Any]]]
 WORLDS = st.tuples(st.integers(0, 10**6), st.integers(0, 400), st.integers(0, 10**6))
