@@ -68,7 +68,7 @@ class Look:
         self._fragments: dict[Any, Fragment] = {}
         self.text = self.ink()
         self.bold = self.ink(is_bold=True)
-        self.setting = Setting(ink=self._ink, size=self.size, leading=self.leading)
+        self.setting = Setting(ink=self._ink, size=self.size, leading=self.leading, zoom=scale)
         self.shared: dict[Any, Any] = {}
         """What other modules work out once for this look."""
 
@@ -111,7 +111,7 @@ class Look:
                 return 0.0
             node = parse(source)
             for zoom in _ZOOMS:
-                setting = replace(self.setting, zoom=zoom, size=self.size * zoom)
+                setting = replace(self.setting, zoom=zoom * self.setting.zoom, size=zoom * self.size)
                 paint = partial(_paint, node=node, marks=draft.sheet.marks, width=width, setting=setting)
                 try:  # on a canvas of its own, for what is half drawn stays
                     inner = drawn(paint)
