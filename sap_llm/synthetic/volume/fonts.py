@@ -65,9 +65,9 @@ class Face:
         self.name = path.stem.replace("-", "")
         self._file = _subset(path)
         glyphs = {chr(letter): glyph for letter, glyph in self._file.glyphs.items()}
-        self._advances = {letter: glyph.advance + tracking for letter, glyph in glyphs.items()}
-        self._lefts = {letter: glyph.left for letter, glyph in glyphs.items()}
-        self._rights = {letter: glyph.right for letter, glyph in glyphs.items()}
+        self.advances = {letter: glyph.advance + tracking for letter, glyph in glyphs.items()}
+        self.lefts = {letter: glyph.left for letter, glyph in glyphs.items()}
+        self.rights = {letter: glyph.right for letter, glyph in glyphs.items()}
         self._tops = {letter: glyph.top for letter, glyph in glyphs.items()}
         self._bottoms = {letter: glyph.bottom for letter, glyph in glyphs.items()}
         self._codes = {letter: f"{glyph.number:04X}" for letter, glyph in self._file.glyphs.items()}
@@ -117,7 +117,7 @@ class Face:
         Raises:
             UndrawableTextError: The face lacks a letter of the word.
         """
-        advances, last = self._advances, word[-1]
+        advances, last = self.advances, word[-1]
         try:
             advance = sum(map(advances.__getitem__, word))
             top, bottom = max(map(self._tops.__getitem__, word)), min(map(self._bottoms.__getitem__, word))
@@ -125,7 +125,7 @@ class Face:
             raise UndrawableTextError(
                 f"{self.name} has no {error}", where=word, remedy=f"{COMPLETE} has every letter of the pools."
             ) from error
-        return advance, self._lefts[word[0]], -top, advance - advances[last] + self._rights[last], -bottom
+        return advance, self.lefts[word[0]], -top, advance - advances[last] + self.rights[last], -bottom
 
     def lacks(self, text: str) -> bool:
         """Whether the face lacks a Latin letter of a text; a quick look before a long document."""

@@ -180,7 +180,11 @@ class LineTable:
         look, value = self.look, self.cells[index][self.flexible]
         room = self.widths[self.flexible] - 2 * look.cell_x
         remark = note(self.printer, look.note, line) if look.note else ""
-        parts = [value] if value[0] <= room else self._broken(look.makers[self.flexible](self.printer, line), look.ink, room)
+        parts = (
+            [value]
+            if value[0] <= room
+            else self._broken(look.makers[self.flexible](self.printer, line), look.ink, room)
+        )
         return parts, self._broken(((remark, "", ""),), look.small, room) if remark else []
 
     def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
