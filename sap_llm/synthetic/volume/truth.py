@@ -26,8 +26,8 @@ class ReadPage:
         places, given = canvas.places()
         # Words of one baseline come to the reader in the order of the file.
         sorted_in_file = places[given]
-        order, lines, self.margin = order_with_margin(sorted_in_file[:, :4], np.round(sorted_in_file[:, 4], 3))
-        order = given[order]
+        in_file, lines, self.margin = order_with_margin(sorted_in_file[:, :4], np.round(sorted_in_file[:, 4], 3))
+        order = given[in_file]
         rank = np.empty(len(order), dtype=np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
         self.number = number
@@ -57,7 +57,8 @@ class ReadPage:
 
     def runs(self) -> Places:
         """The smallest boxes around the words of each mention, then of each block."""
-        edges = [*chain.from_iterable([run[:2] for run in chain(self.mentions, self.blocks)])]
+        edges = [edge for mention in self.mentions for edge in mention[:2]]
+        edges += [edge for block in self.blocks for edge in block[:2]]
         if not edges:
             return np.zeros((0, 4), dtype=np.float32)
         # Every second run is what lies between two; a last row keeps the end of the last one within bounds.
