@@ -25,9 +25,9 @@ from benchmarks.synthetic import RIVAL_PACKAGES, ROOT, rival
 
 RUNS = 3
 DOCUMENTS = 4000  # of one world: some thirty a layout
-COLD_DOCUMENTS = 400
+COLD_DOCUMENTS = 250
 TYPESET_DOCUMENTS, SKIA_DOCUMENTS, IMAGE_DOCUMENTS, RIVAL_IMAGES = 60, 400, 60, 6
-FEW, MANY = 2_000, 10_000  # documents between which memory must not grow
+FEW, MANY = 2_000, 6_000  # documents between which memory must not grow
 CHAINS = 6000  # of the world that has many documents a layout
 WORLDS, SMALL_CHAINS = 40, 14  # many small worlds: some four thousand documents
 DOTS_PER_INCH = 150
