@@ -4,6 +4,7 @@ Belongs here: keeping a worker to its core, ending it with its parent, and runni
 the work is, is the caller's (`stage`, `folder`, `contact_sheet`, `diversity`).
 """
 
+import gc
 import os
 import signal
 import threading
@@ -49,6 +50,7 @@ def _become_worker() -> None:
     A worker waits for work on a pipe whose other end it holds as well, so it would outlive a killed parent for ever.
     """
     os.environ["RAYON_NUM_THREADS"] = "1"
+    gc.set_threshold(50_000, 20, 100)  # rows have no cycles, but a thousand containers a document
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, after what is in work
     parent = parent_process()
     assert parent is not None

@@ -18,6 +18,8 @@ from sap_llm.synthetic.volume.fonts import Face, Shaped
 
 Boxes = npt.NDArray[np.float64]
 BLACK = "0 g"
+_X_AND_Y = [0, 1, 0, 1, 1]  # of left, top, right, bottom and baseline
+_NEARLY_A_TIE = 0.4999999
 _SHOW = "1 0 0 1 %.2f %.2f Tm<%s>Tj\n"
 
 
@@ -31,16 +33,20 @@ class Ink:
     __slots__ = ("colour", "face", "head", "scale", "shape", "size")
 
     def __init__(self, face: Face, resource: str, size: float, colour: str = BLACK) -> None:
+        size = round(size, 2)  # so that the file has the size and the tracking that widths are computed from
         self.face, self.size, self.colour = face, size, colour
         self.scale = size / 1000
         self.shape = face.shape
-        self.head = f"{colour} {resource} {size:.3f} Tf {face.tracking * size / 1000:.4f} Tc\n"
+        self.head = f"{colour} {resource} {size:.2f} Tf {face.tracking * size / 1000:.4f} Tc\n"
 
     def width(self, text: str) -> float:
         """Advance of a text in points."""
         return self.shape(text).advance * self.scale
 
 
+Fitted = tuple[float, tuple[tuple[Shaped, str, str], ...]]
+"""A value set on one line: width in points; each piece shaped, with its field and value. All but the last end in a
+space."""
 Mention = tuple[int, int, str, str, int, int, int]
 """Words from, to, field, value, index of the line item, row and column of the line table (-1 for none)."""
 Block = tuple[int, int, str]
@@ -91,17 +97,36 @@ class Canvas:
         self._runs += (x, baseline, ink.scale, shaped.number, found[0])
         found[1].extend((x, self.height - baseline, shaped.code))
 
-    def put_line(self, baseline: float, items: Iterable[tuple[float, Shaped]], ink: Ink) -> None:
-        """Draw shaped texts on one baseline, each from its x on: `put` for the many cells of a row."""
-        words, edges, runs, scale = self.words, self._edges, self._runs, ink.scale
+    def put_row(
+        self, baseline: float, cells: Iterable[tuple[int, Fitted]], anchors: Sequence[tuple[float, float]], ink: Ink,
+        line: int, row: int,
+    ) -> None:  # fmt: skip
+        """Draw cells of a table's row on one baseline, with their meanings: `put` for many texts.
+
+        Args:
+            baseline: Of the row.
+            cells: By column.
+            anchors: Where each column is aligned, and which share of a cell's width lies before that.
+            ink: Of all cells.
+            line: Index of the line item, -1 for none.
+            row: Of the table.
+        """
+        words, edges, runs, mentions, scale = self.words, self._edges, self._runs, self.mentions, ink.scale
         place, texts = self._texts.setdefault(ink, (len(self._texts), []))
         y = self.height - baseline
-        for x, shaped in items:
-            code, _, new_words, count, new_edges = shaped
-            words += new_words
-            edges += new_edges
-            runs += (x, baseline, scale, count, place)
-            texts += (x, y, code)
+        at = len(words)
+        for column, (width, pieces) in cells:
+            anchor, share = anchors[column]
+            x = anchor - share * width
+            for (code, advance, new_words, count, new_edges), name, value in pieces:
+                words += new_words
+                edges += new_edges
+                runs += (x, baseline, scale, count, place)
+                texts += (x, y, code)
+                if count:
+                    mentions.append((at, at + count, name, value, line if name != "currency" else -1, row, column))
+                    at += count
+                x += advance * scale
 
     def write(self, x: float, baseline: float, text: str, ink: Ink) -> float:
         """Draw a text from x on; the x where it ends."""
@@ -159,25 +184,21 @@ class Canvas:
             *(run for _, run in self._texts.values()),
         ]  # fmt: skip
 
-    def places(self) -> Boxes:
-        """Left, top, right, bottom and baseline of all words, [n, 5], in the hundredths of points that the file has."""
+    def places(self) -> tuple[Boxes, npt.NDArray[np.intp]]:
+        """Where all words are, and in what order they are in the file: fragments first, then ink by ink.
+
+        Places are left, top, right, bottom and baseline, [n, 5], in the hundredths of points that the file has.
+        """
         if not self.words:
-            return np.zeros((0, 5))
-        runs, counts = self._run_table()
-        origins = np.round(runs[:, :2], 2)[:, [0, 1, 0, 1, 1]]
-        found = np.array(self._edges).reshape(-1, 5)
-        found *= np.repeat(runs[:, 2], counts)[:, None]
-        found += np.repeat(origins, counts, axis=0)
-        return found
-
-    def _run_table(self) -> tuple[Boxes, npt.NDArray[np.intp]]:
+            return np.zeros((0, 5)), np.zeros(0, dtype=np.intp)
         runs = np.frombuffer(array("d", self._runs)).reshape(-1, 5)
-        return runs, runs[:, 3].astype(np.intp)
-
-    def file_order(self) -> npt.NDArray[np.intp]:
-        """The words in the order that they have in the file: fragments first, then ink by ink."""
-        runs, counts = self._run_table()
-        return np.argsort(np.repeat(runs[:, 4], counts), kind="stable")
+        of_run = np.repeat(np.arange(len(runs)), runs[:, 3].astype(np.intp))
+        found = np.array(self._edges).reshape(-1, 5)
+        found *= runs[of_run, 2, None]
+        origins = _as_printed(np.column_stack([runs[:, 0], self.height - runs[:, 1]]))
+        origins[:, 1] = self.height - origins[:, 1]
+        found += origins[:, _X_AND_Y][of_run]
+        return found, np.argsort(runs[of_run, 4], kind="stable")
 
     def operators(self) -> str:
         """The content stream."""
@@ -191,8 +212,18 @@ class Canvas:
 
     def freeze(self, height: float) -> Fragment:
         """What was drawn as a fragment."""
-        edges = array("d", self.places().tobytes())
+        edges = array("d", self.places()[0].tobytes())
         return Fragment(self.operators(), self.words, edges, self.mentions, self.blocks, height)
+
+
+def _as_printed(values: Boxes) -> Boxes:
+    """Values as `%.2f` prints them, which rounds what is a tie in decimals by its binary digits."""
+    hundredths = values * 100
+    rounded = np.rint(hundredths)
+    for place in zip(*np.nonzero(np.abs(hundredths - rounded) > _NEARLY_A_TIE), strict=True):
+        rounded[place] = round(100 * float(f"{values[place]:.2f}"))
+    found: Boxes = rounded / 100
+    return found
 
 
 class _Scratch(Canvas):
@@ -206,11 +237,6 @@ class _Scratch(Canvas):
         self._edges += shaped.edges
         self._runs += (x, baseline, ink.scale, shaped.number, 0)
         self._stamps.append(f"BT {ink.head}1 0 0 1 {x:.2f} {self.height - baseline:.2f} Tm<{shaped.code}>Tj ET")
-
-    def put_line(self, baseline: float, items: Iterable[tuple[float, Shaped]], ink: Ink) -> None:
-        """Draw shaped texts on one baseline."""
-        for x, shaped in items:
-            self.put(x, baseline, shaped, ink)
 
 
 def drawn(draw: Callable[[Canvas], float]) -> Fragment:

@@ -7,8 +7,7 @@ Setting pieces of text in a column belongs here; what they are does not (`printi
 import re
 from collections.abc import Sequence
 
-from sap_llm.synthetic.volume.canvas import Canvas, Ink, NoRoomError, wrapped
-from sap_llm.synthetic.volume.fonts import Shaped
+from sap_llm.synthetic.volume.canvas import Canvas, Fitted, Ink, NoRoomError, wrapped
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Piece, Printer, Value
@@ -19,10 +18,6 @@ _SMALLER = (0.9, 0.8, 0.7)
 def no_room(what: str, printer: Printer) -> NoRoomError:
     """The error of a value that does not fit."""
     return NoRoomError(f"{what} does not fit on the page", where=printer.look.style.seed, remedy="Set it smaller.")
-
-
-Fitted = tuple[float, tuple[tuple[Shaped, str, str], ...]]
-"""Width in points; each piece shaped, with its field and value. All but the last end in a space."""
 
 
 def fitted(value: Value, ink: Ink) -> Fitted:

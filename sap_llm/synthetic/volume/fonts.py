@@ -64,10 +64,12 @@ class Face:
         self.tracking = tracking
         self.name = path.stem.replace("-", "")
         self._file = _subset(path)
-        self._measures = {
-            chr(letter): (glyph.advance, glyph.left, glyph.bottom, glyph.right, glyph.top)
-            for letter, glyph in self._file.glyphs.items()
-        }
+        glyphs = {chr(letter): glyph for letter, glyph in self._file.glyphs.items()}
+        self.advances = {letter: glyph.advance + tracking for letter, glyph in glyphs.items()}
+        self.lefts = {letter: glyph.left for letter, glyph in glyphs.items()}
+        self.rights = {letter: glyph.right for letter, glyph in glyphs.items()}
+        self._tops = {letter: glyph.top for letter, glyph in glyphs.items()}
+        self._bottoms = {letter: glyph.bottom for letter, glyph in glyphs.items()}
         self._codes = {letter: f"{glyph.number:04X}" for letter, glyph in self._file.glyphs.items()}
         missing = "".join(map(chr, sorted(_LETTERS - self._file.glyphs.keys())))
         self._missing = re.compile(f"[{re.escape(missing)}]") if missing else None
@@ -107,27 +109,23 @@ class Face:
         return Shaped(text.translate(self._codes), pen - space, words, len(words), array("d", edges))
 
     def _bounds(self, word: str) -> tuple[float, float, float, float, float]:
-        """Advance, left, top, right and bottom of a word (a loop of its own: most words of a document are new)."""
-        pen, left, top, right, bottom = 0, 100_000, -100_000, -100_000, 100_000
-        glyphs, tracking = self._measures, self.tracking
+        """Advance, left, top, right and bottom of a word (maps, not loops: most words of a document are new).
+
+        Words of these faces begin with the ink of their first letter and end with that of their last one: no letter
+        is so narrow that another one's overhang passes it.
+
+        Raises:
+            UndrawableTextError: The face lacks a letter of the word.
+        """
+        advances, last = self.advances, word[-1]
         try:
-            for letter in word:
-                advance, glyph_left, glyph_bottom, glyph_right, glyph_top = glyphs[letter]
-                # Calls of min and max would take most of the time here.
-                if pen + glyph_left < left:  # noqa: PLR1730
-                    left = pen + glyph_left
-                if pen + glyph_right > right:  # noqa: PLR1730
-                    right = pen + glyph_right
-                if glyph_top > top:  # noqa: PLR1730
-                    top = glyph_top
-                if glyph_bottom < bottom:  # noqa: PLR1730
-                    bottom = glyph_bottom
-                pen += advance + tracking
+            advance = sum(map(advances.__getitem__, word))
+            top, bottom = max(map(self._tops.__getitem__, word)), min(map(self._bottoms.__getitem__, word))
         except KeyError as error:
             raise UndrawableTextError(
                 f"{self.name} has no {error}", where=word, remedy=f"{COMPLETE} has every letter of the pools."
             ) from error
-        return pen, left, -top, right, -bottom
+        return advance, self.lefts[word[0]], -top, advance - advances[last] + self.rights[last], -bottom
 
     def lacks(self, text: str) -> bool:
         """Whether the face lacks a Latin letter of a text; a quick look before a long document."""
@@ -259,4 +257,5 @@ def _bounds(outlines: Any, name: str, per_em: int) -> tuple[int, int, int, int]:
 
 
 def _thousandths(value: float, per_em: int) -> int:
-    return int(value * 1000 / per_em + (0.5 if value >= 0 else -0.5))
+    """As PDFium computes it: cut off towards zero after half a unit was added, so that negative values lose one."""
+    return int((value * 1000 + per_em // 2) / per_em)

@@ -4,14 +4,13 @@ Columns as wide as their contents, rules, fills, page breaks and carried sums be
 (`line_cells`), nor other sums (`sums`). Choices have the names that they have in `blocks_lines`.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
 from sap_llm.synthetic.blocks_lines import columns
 from sap_llm.synthetic.style import labels
-from sap_llm.synthetic.volume.canvas import Canvas, Ink, wrapped
-from sap_llm.synthetic.volume.flowing import Fitted, fitted, no_room
+from sap_llm.synthetic.volume.canvas import Fitted, Ink, wrapped
+from sap_llm.synthetic.volume.flowing import fitted, no_room
 from sap_llm.synthetic.volume.line_cells import CellMaker, Line, Names, cell_maker, note
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
@@ -117,8 +116,7 @@ class LineTable:
         self.lines: list[Line] = printer.facts["lines"]
         self.flexible = look.names.index("description")
         makers, ink = look.makers, look.ink
-        self.values = [[make(printer, line) for make in makers] for line in self.lines]
-        self.cells = [[fitted(value, ink) for value in row] for row in self.values]
+        self.cells = [[fitted(make(printer, line), ink) for make in makers] for line in self.lines]
         self.widths = self._widths(width)
         self.edges = [x]
         for one in self.widths:
@@ -182,7 +180,11 @@ class LineTable:
         look, value = self.look, self.cells[index][self.flexible]
         room = self.widths[self.flexible] - 2 * look.cell_x
         remark = note(self.printer, look.note, line) if look.note else ""
-        parts = [value] if value[0] <= room else self._broken(self.values[index][self.flexible], look.ink, room)
+        parts = (
+            [value]
+            if value[0] <= room
+            else self._broken(look.makers[self.flexible](self.printer, line), look.ink, room)
+        )
         return parts, self._broken(((remark, "", ""),), look.small, room) if remark else []
 
     def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
@@ -208,7 +210,7 @@ class LineTable:
         for column, parts in enumerate(lines):
             baseline = y + look.cell_y + self.high
             for part in parts:
-                self._line(canvas, ((column, part),), baseline, look.heading_ink, -1, 0)
+                canvas.put_row(baseline, ((column, part),), self.anchors, look.heading_ink, -1, 0)
                 baseline += self.step
         if look.has_rows:
             canvas.rule(self.x, y, self.right, y, gray=look.gray)
@@ -224,33 +226,15 @@ class LineTable:
             else self._broken(self.look.headings[column], self.look.heading_ink, room)
         )
 
-    def _line(
-        self, canvas: Canvas, cells: Iterable[tuple[int, Fitted]], baseline: float, ink: Ink, line: int, row: int
-    ) -> None:  # fmt: skip
-        """Cells of one line of text, by column."""
-        anchors, mentions, scale = self.anchors, canvas.mentions, ink.scale
-        at = len(canvas.words)
-        items = []
-        for column, (width, pieces) in cells:
-            anchor, share = anchors[column]
-            x = anchor - share * width
-            for shaped, name, canonical in pieces:
-                stop = at + shaped.number
-                items.append((x, shaped))
-                if stop > at:
-                    mentions.append((at, stop, name, canonical, line if name != "currency" else -1, row, column))
-                at = stop
-                x += shaped.advance * scale
-        canvas.put_line(baseline, items, ink)
-
     def _row(self, index: int, row: list[Fitted], parts: list[Fitted], notes: list[Fitted], y: float) -> None:
         look, canvas, flexible = self.look, self.sheet.canvas, self.flexible
         baseline = y + look.cell_y + self.high
         cells = row if len(parts) == 1 else [*row[:flexible], parts[0], *row[flexible + 1 :]]
-        self._line(canvas, enumerate(cells), baseline, look.ink, index, index + 1)
+        canvas.put_row(baseline, enumerate(cells), self.anchors, look.ink, index, index + 1)
         for number, part in enumerate((*parts[1:], *notes), start=1):
             ink = look.ink if number < len(parts) else look.small
-            self._line(canvas, ((flexible, part),), baseline + number * self.step, ink, index, index + 1)
+            baseline += self.step
+            canvas.put_row(baseline, ((flexible, part),), self.anchors, ink, index, index + 1)
 
     def _broken(self, value: Value, ink: Ink, room: float) -> list[Fitted]:
         """The pieces of a cell in lines that fit its column."""

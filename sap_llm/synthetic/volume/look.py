@@ -35,7 +35,7 @@ class Look:
     """The compiled layout of a style for one class.
 
     Args:
-        style: The issuer's style.
+        style: The issuer's style, with the choices of this tier.
         kind: Document class.
         scale: Below 1 where a page would else not hold its values.
         family: Of fonts, instead of the style's own.
@@ -43,11 +43,7 @@ class Look:
 
     def __init__(self, style: Style, kind: str, scale: float = 1.0, family: str = "") -> None:
         self.kind, self.language = kind, style.language
-        # A copy: the other tier fills its own choices in under the same names.
-        self.style = Style(
-            seed=style.seed, language=style.language, country=style.country, is_test=style.is_test,
-            _choices=dict(_PRESET),
-        )  # fmt: skip
+        self.style = style
         pick, number = self.style.pick, self.style.number
         self.font = family or pick("volume/font", FONTS)
         tracking = round(1000 * pick("tracking", (0, 0, 0, 0, -0.02, 0.02, 0.04)))
@@ -68,7 +64,7 @@ class Look:
         self._fragments: dict[Any, Fragment] = {}
         self.text = self.ink()
         self.bold = self.ink(is_bold=True)
-        self.setting = Setting(ink=self._ink, size=self.size, leading=self.leading)
+        self.setting = Setting(ink=self._ink, size=self.size, leading=self.leading, zoom=scale)
         self.shared: dict[Any, Any] = {}
         """What other modules work out once for this look."""
 
@@ -90,38 +86,30 @@ class Look:
             found = self.shared[name] = make()
         return found
 
-    def fragment(self, key: Any, draw: Callable[[Canvas], float]) -> Fragment:
-        """What `draw` draws, drawn once for this look and key."""
-        found = self._fragments.get(key)
-        if found is None:
-            if len(self._fragments) >= _FRAGMENTS:
-                self._fragments.clear()
-            found = self._fragments[key] = drawn(draw)
-        return found
-
     def expression(
         self, key: Any, make_draft: Callable[[], Draft], build: Callable[[Draft], str], width: float
     ) -> Fragment:
         """The expression that `build` makes of a draft, drawn once for this look and key."""
-
-        def draw(canvas: Canvas) -> float:
+        key = (key, round(width, 2))
+        found = self._fragments.get(key)
+        if found is None:
+            if len(self._fragments) >= _FRAGMENTS:
+                self._fragments.clear()
             draft = make_draft()
-            source = build(draft)
-            if source in ("", '""'):
-                return 0.0
-            node = parse(source)
-            for zoom in _ZOOMS:
-                setting = replace(self.setting, zoom=zoom, size=self.size * zoom)
-                paint = partial(_paint, node=node, marks=draft.sheet.marks, width=width, setting=setting)
-                try:  # on a canvas of its own, for what is half drawn stays
-                    inner = drawn(paint)
-                except NoRoomError:
-                    continue
-                canvas.stamp(inner, 0.0, 0.0)
-                return inner.height
-            raise NoRoomError(f"the block {key[0]} does not fit", where=self.style.seed, remedy="Set it smaller.")
+            found = self._fragments[key] = self._draw(key, build(draft), draft.sheet.marks, width)
+        return found
 
-        return self.fragment((key, round(width, 2)), draw)
+    def _draw(self, key: Any, source: str, marks: Sequence[Mark], width: float) -> Fragment:
+        if source in ("", '""'):
+            return drawn(lambda _: 0.0)
+        node = parse(source)
+        for zoom in _ZOOMS:
+            setting = replace(self.setting, zoom=zoom * self.setting.zoom, size=zoom * self.size)
+            try:  # on a canvas of its own, for what is half drawn stays
+                return drawn(partial(_paint, node=node, marks=marks, width=width, setting=setting))
+            except NoRoomError:
+                continue
+        raise NoRoomError(f"the block {key[0]} does not fit", where=self.style.seed, remedy="Set it smaller.")
 
     def draft(
         self, facts: dict[str, Any], currency: str, role: Role, *, subtype: str | None = None, name: str = ""
@@ -157,4 +145,10 @@ def spaced(text: str) -> str:
 @lru_cache(maxsize=128)
 def look_of(seed: str, language: str, country: str, is_test: bool, kind: str, scale: float, family: str) -> Look:
     """The look of a style; the last ones are kept."""
-    return Look(Style(seed=seed, language=language, country=country, is_test=is_test), kind, scale, family)
+    return Look(_style_of(seed, language, country, is_test, kind), kind, scale, family)
+
+
+@lru_cache(maxsize=128)
+def _style_of(seed: str, language: str, country: str, is_test: bool, _kind: str) -> Style:
+    """The style for all sizes of a look: its own, for the other tier fills other choices in under the same names."""
+    return Style(seed=seed, language=language, country=country, is_test=is_test, _choices=dict(_PRESET))

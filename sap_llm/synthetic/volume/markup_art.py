@@ -16,6 +16,7 @@ from sap_llm.synthetic.volume.canvas import Canvas, Ink, NoRoomError, wrapped
 CAP_HEIGHT = 0.73  # of the font size: where a line's box begins above its baseline
 _LENGTH = re.compile(r"(-?[\d.]+)(pt|em|%|fr)")
 _STRING = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_SPACE = re.compile(r"[ \u00a0\u202f\n]")
 _NAME = re.compile(r"[a-z][a-z.-]*")
 _GRAY, _RGB = re.compile(r"luma\((\d+)\)"), re.compile(r'rgb\("#(\w\w)(\w\w)(\w\w)"\)')
 
@@ -43,7 +44,7 @@ class Setting:
     colour: str = "0 g"
     side: str = "left"
     zoom: float = 1.0
-    """Of sizes that expressions give in points."""
+    """Of sizes and spaces that expressions give in points."""
 
 
 def parse(expression: str) -> Node:
@@ -132,6 +133,8 @@ class Run(NamedTuple):
     ink: Ink
     is_after_space: bool
     marks: tuple[int, ...]
+    width: float = 0.0
+    """In points, set once its text is complete."""
 
 
 class Painter:
@@ -183,7 +186,7 @@ class Painter:
             pen = x + slack * {"left": 0.0, "right": 1.0, "center": 0.5}.get(setting.side, 0.0)
             for run in line:
                 self._run(run, pen, y)
-                pen += run.ink.width(run.text)
+                pen += run.width
         return y - top
 
     def _run(self, run: Run, x: float, baseline: float) -> None:
@@ -201,7 +204,7 @@ class Painter:
 
     def stack(self, node: Node, x: float, y: float, width: float, setting: Setting) -> float:
         """Parts under each other."""
-        spacing = length(node.named.get("spacing", "0pt"), setting.size)
+        spacing = setting.zoom * length(node.named.get("spacing", "0pt"), setting.size / setting.zoom)
         top = y
         for part in node.parts:
             height = self.draw(part, x, y, width, setting)
@@ -325,7 +328,7 @@ def _lines(node: Node, setting: Setting) -> list[list[Run]]:
             space[0] = False
         elif node.name == "":
             ink = setting.ink(setting.is_bold, setting.size, setting.colour)
-            for index, piece in enumerate(re.split(r"[ \u00a0\u202f\n]", node.text)):
+            for index, piece in enumerate(_SPACE.split(node.text)):
                 space[0] = space[0] or index > 0
                 if piece and lines[-1] and not space[0]:  # glued to what stands before: one word
                     before = lines[-1][-1]
@@ -347,14 +350,15 @@ def _lines(node: Node, setting: Setting) -> list[list[Run]]:
 def _spaced(line: list[Run]) -> list[Run]:
     """Words with the spaces behind them, so that a viewer sees where they end."""
     found = []
-    for index, run in enumerate(line):
-        is_followed = index + 1 < len(line) and line[index + 1].is_after_space
-        found.append(run._replace(text=run.text + " ") if is_followed else run)
+    last = len(line) - 1
+    for index, (text, ink, is_after_space, marks, _) in enumerate(line):
+        whole = text + " " if index < last and line[index + 1].is_after_space else text
+        found.append(Run(whole, ink, is_after_space, marks, ink.width(whole)))
     return found
 
 
 def _line_width(line: list[Run]) -> float:
-    return sum(run.ink.width(run.text) for run in line)
+    return sum([run.width for run in line])
 
 
 def _broken(line: list[Run], width: float) -> list[list[Run]]:

@@ -10,9 +10,8 @@ from decimal import Decimal
 from sap_llm.synthetic.amounts import canonical
 from sap_llm.synthetic.blocks_totals import has_totals, totals_shape
 from sap_llm.synthetic.style import labels
-from sap_llm.synthetic.volume.canvas import Canvas, Ink
+from sap_llm.synthetic.volume.canvas import Canvas, Fitted, Ink
 from sap_llm.synthetic.volume.flowing import (
-    Fitted,
     fitted,
     no_room,
     put_fitted,

@@ -5,6 +5,7 @@ tiers share (`synthetic.rows`).
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -14,32 +15,29 @@ from sap_llm.reading.lines import order_with_margin
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.volume.canvas import Canvas
 
-Cells = dict[tuple[int, int], list[int]]
-"""Row and column -> word ids."""
-_MANY = 40  # words from which on numpy is quicker than a loop
+Places = npt.NDArray[np.float32]
+"""Left, top, right and bottom of words or runs of words, [n, 4] in points."""
 
 
 class ReadPage:
     """One page in reading order."""
 
     def __init__(self, number: int, canvas: Canvas) -> None:
-        places = canvas.places()
-        order: npt.NDArray[np.integer[Any]]
-        if len(places):  # words of one baseline come to the reader in the order of the file
-            given = canvas.file_order()
-            order, lines, self.margin = order_with_margin(places[given, :4], baselines=np.round(places[given, 4], 3))
-            order = given[order]
-        else:
-            order, lines, self.margin = order_with_margin(places, places[:, 4])
+        places, given = canvas.places()
+        # Words of one baseline come to the reader in the order of the file.
+        sorted_in_file = places[given]
+        in_file, lines, self.margin = order_with_margin(sorted_in_file[:, :4], np.round(sorted_in_file[:, 4], 3))
+        order = given[in_file]
         rank = np.empty(len(order), dtype=np.int32)
         rank[order] = np.arange(len(order), dtype=np.int32)
-        drawn = canvas.words
         self.number = number
-        self.words = [drawn[index] for index in order.tolist()]
-        self.places = places[order, :4].astype(np.float32)
-        self.boxes: list[list[float]] = self.places.tolist()
-        self.lines: list[int] = lines.tolist()
+        self.drawn_words = canvas.words
+        self.drawn_places: Places = places[:, :4].astype(np.float32)
         self.rank: list[int] = rank.tolist()
+        """Place in reading order of each drawn word."""
+        self.words = [canvas.words[index] for index in order.tolist()]
+        self.boxes: list[list[float]] = self.drawn_places[order].tolist()
+        self.lines: list[int] = lines.tolist()
         self.mentions, self.blocks = canvas.mentions, canvas.blocks
 
     def row(self, document_id: str, width: float, height: float) -> Row:
@@ -57,59 +55,51 @@ class ReadPage:
             "image_sha256": None,
         }
 
-    def box(self, ids: Sequence[int]) -> list[float]:
-        """The smallest box around words."""
-        if len(ids) > _MANY:
-            chosen = self.places[ids]
-            return chosen[:, :2].min(axis=0).tolist() + chosen[:, 2:].max(axis=0).tolist()  # type: ignore[no-any-return]
-        boxes = self.boxes
-        left, top, right, bottom = zip(*[boxes[index] for index in ids], strict=True)
-        return [min(left), min(top), max(right), max(bottom)]
+    def runs(self) -> Places:
+        """The smallest boxes around the words of each mention, then of each block."""
+        edges = [edge for mention in self.mentions for edge in mention[:2]]
+        edges += [edge for block in self.blocks for edge in block[:2]]
+        if not edges:
+            return np.zeros((0, 4), dtype=np.float32)
+        # Every second run is what lies between two; a last row keeps the end of the last one within bounds.
+        return _unions(np.concatenate([self.drawn_places, self.drawn_places[-1:]]), edges)[::2]
 
-    def run(self, start: int, stop: int) -> tuple[list[int], str, list[float]]:
-        """Word ids in reading order, text and box of a run of drawn words."""
-        ids = sorted(self.rank[start:stop])
-        words = self.words
-        return ids, " ".join([words[index] for index in ids]), self.box(ids)
+
+def _unions(places: Places, starts: Sequence[int]) -> Places:
+    """The smallest boxes around the runs of places that begin at `starts`, the last one up to the end."""
+    upper_left = np.minimum.reduceat(places[:, :2], starts)
+    return np.concatenate([upper_left, np.maximum.reduceat(places[:, 2:], starts)], axis=1)
 
 
 def truth_of(pages: Sequence[ReadPage], lines: Sequence[dict[str, Any]]) -> dict[str, list[Row]]:
     """The lists of the annotation row: fields, line items, tables and layout blocks."""
-    fields: list[Row] = []
-    items: dict[int, list[Row]] = {}
-    tables: list[Row] = []
-    blocks: list[Row] = []
+    found: dict[str, list[Row]] = {"fields": [], "line_items": [], "tables": [], "layout_blocks": []}
     for page in pages:
-        cells = _read_mentions(page, fields, items)
-        for start, stop, kind in page.blocks:
-            ids, _, box = page.run(start, stop)
-            blocks.append({"page": page.number, "kind": kind, "box": box, "word_ids": ids})
-        if cells:
-            table, ids = _table(page, cells)
-            tables.append(table)
-            blocks.append({"page": page.number, "kind": "table", "box": table["box"], "word_ids": ids})
-    return {
-        "fields": fields,
-        "line_items": [_item(lines[index]["number"], entries) for index, entries in sorted(items.items())],
-        "tables": tables,
-        "layout_blocks": blocks,
-    }
+        runs = page.runs()
+        boxes: list[list[float]] = runs.tolist()
+        for (start, stop, kind), box in zip(page.blocks, boxes[len(page.mentions) :], strict=True):
+            block = {"page": page.number, "kind": kind, "box": box, "word_ids": sorted(page.rank[start:stop])}
+            found["layout_blocks"].append(block)
+        table = _Table(page, runs, lines)
+        found["fields"] += _read_mentions(page, boxes, table)
+        if table.cells:
+            found["line_items"] += table.items()
+            found["tables"].append(table.row())
+            found["layout_blocks"].append(table.block())
+    return found
 
 
-def _read_mentions(page: ReadPage, fields: list[Row], items: dict[int, list[Row]]) -> Cells:
-    """Add the entries of a page to those of the document's header and lines; returns the words of the table's cells."""
-    number, rank, words, boxes = page.number, page.rank, page.words, page.boxes
-    cells: Cells = {}
-    for start, stop, name, value, line, row, column in page.mentions:
+def _read_mentions(page: ReadPage, boxes: list[list[float]], table: "_Table") -> list[Row]:
+    """The entries of the document's header; those of the line table are added to it."""
+    number, rank, words, drawn_words = page.number, page.rank, page.words, page.drawn_words
+    fields: list[Row] = []
+    for index, (start, stop, name, value, line, row, column) in enumerate(page.mentions):
         if stop - start == 1:  # most runs are
-            only = rank[start]
-            ids, printed, box = [only], words[only], boxes[only]
+            ids, printed = [rank[start]], drawn_words[start]
         else:
-            ids, printed, box = page.run(start, stop)
-        others = None
-        if row >= 0:
-            others = cells.get((row, column))
-            cells[row, column] = ids if others is None else others + ids
+            ids = sorted(rank[start:stop])
+            printed = " ".join([words[one] for one in ids])
+        is_further = row >= 0 and table.add_cell(index, row, column, ids, printed)
         if not name:
             continue
         entry = {
@@ -117,61 +107,110 @@ def _read_mentions(page: ReadPage, fields: list[Row], items: dict[int, list[Row]
             "value": value,
             "printed": printed,
             "page": number,
-            "box": box,
+            "box": boxes[index],
             "word_ids": ids,
             "confidence": 1.0,
             "source": "synthetic",
         }
         if line < 0:
             fields.append(entry)
-        elif others is None or not _continues(page, items.get(line, []), entry):
-            items.setdefault(line, []).append(entry)
-    return cells
+        else:
+            table.add_entry(index, line, entry, is_further=is_further)
+    return fields
 
 
-def _continues(page: ReadPage, entries: list[Row], entry: Row) -> bool:
-    """Whether an entry is a further line of one that is there, which then takes its words."""
-    for other in entries:
-        if other["field"] == entry["field"]:
-            ids = sorted(other["word_ids"] + entry["word_ids"])
-            other |= {"word_ids": ids, "box": page.box(ids), "printed": " ".join([page.words[one] for one in ids])}
+class _Table:
+    """The line table of one page: its cells in the order that they were drawn in, row by row, and its items.
+
+    Args:
+        page: Where it stands.
+        runs: Boxes of the page's mentions.
+        lines: Of the document.
+    """
+
+    def __init__(self, page: ReadPage, runs: Places, lines: Sequence[dict[str, Any]]) -> None:
+        self.page, self.runs, self.lines = page, runs, lines
+        self.cells: dict[tuple[int, int], Row] = {}
+        self._mentions: list[int] = []
+        """Of all cells."""
+        self._rows, self._last_row, self._last_column = 0, -1, 0
+        self._items: list[Row] = []
+        self._entries: list[int] = []
+        """Mentions of the items' entries."""
+        self._starts: list[int] = []
+        """Where the entries of each item begin."""
+        self._last_line = -1
+
+    def add_cell(self, mention: int, row: int, column: int, ids: list[int], printed: str) -> bool:
+        """Add words to a cell; returns whether it had some before."""
+        self._mentions.append(mention)
+        if row != self._last_row:
+            self._rows, self._last_row = self._rows + 1, row
+        cell = self.cells.get((row, column))
+        if cell is not None:
+            both = sorted(cell["word_ids"] + ids)
+            cell |= {"word_ids": both, "text": self._text(both)}
             return True
-    return False
+        self.cells[row, column] = {
+            "row": self._rows - 1,
+            "column": column,
+            "row_span": 1,
+            "column_span": 1,
+            "text": printed,
+            "word_ids": ids,
+        }
+        return False
 
+    def add_entry(self, mention: int, line: int, entry: Row, *, is_further: bool) -> None:
+        """Add an entry to a line's item, or its words to an entry that goes on in a further line of its cell."""
+        self._entries.append(mention)
+        if line != self._last_line:
+            self._last_line = line
+            self._starts.append(len(self._entries) - 1)
+            item = {"line_number": self.lines[line]["number"], "page": self.page.number, "box": [], "fields": [entry]}
+            self._items.append(item)
+            return
+        entries: list[Row] = self._items[-1]["fields"]
+        others = [other for other in entries if other["field"] == entry["field"]] if is_further else []
+        if not others:
+            entries.append(entry)
+            return
+        (other,) = others
+        ids = sorted(other["word_ids"] + entry["word_ids"])
+        left, top, right, bottom = zip(other["box"], entry["box"], strict=True)
+        box = [min(left), min(top), max(right), max(bottom)]
+        other |= {"word_ids": ids, "box": box, "printed": self._text(ids)}
 
-def _item(number: int, entries: list[Row]) -> Row:
-    page = entries[0]["page"]
-    left, top, right, bottom = zip(*[entry["box"] for entry in entries if entry["page"] == page], strict=True)
-    return {
-        "line_number": number,
-        "page": page,
-        "box": [min(left), min(top), max(right), max(bottom)],
-        "fields": entries,
-    }
+    def _text(self, ids: list[int]) -> str:
+        words = self.page.words
+        return " ".join([words[index] for index in ids])
 
+    def items(self) -> list[Row]:
+        """The line items with their boxes."""
+        if self._items:
+            boxes = _unions(self.runs[self._entries], self._starts).tolist()
+            for item, box in zip(self._items, boxes, strict=True):
+                item["box"] = box
+        return self._items
 
-def _table(page: ReadPage, cells: Cells) -> tuple[Row, list[int]]:
-    """The row of a table, and all its words."""
-    rows = {row: position for position, row in enumerate(sorted({row for row, _ in cells}))}
-    words = page.words
-    shown, every = [], []
-    last_column = 0
-    for (row, column), found in sorted(cells.items()):
-        last_column = max(last_column, column)
-        ids = sorted(found) if len(found) > 1 else found
-        every += ids
-        shown.append(
-            {
-                "row": rows[row],
-                "column": column,
-                "row_span": 1,
-                "column_span": 1,
-                "text": words[ids[0]] if len(ids) == 1 else " ".join([words[index] for index in ids]),
-                "word_ids": ids,
-            }
-        )
-    every.sort()
-    table = {
-        "page": page.number, "box": page.box(every), "rows": len(rows), "columns": last_column + 1, "cells": shown,
-    }  # fmt: skip
-    return table, every
+    def box(self) -> list[float]:
+        """The smallest box around all cells."""
+        every = _unions(self.runs[self._mentions], [0])
+        return every[0].tolist()  # type: ignore[no-any-return]
+
+    def row(self) -> Row:
+        """The row of `tables`."""
+        cells = [*self.cells.values()]
+        last_column = max([cell["column"] for cell in cells])
+        return {
+            "page": self.page.number,
+            "box": self.box(),
+            "rows": self._rows,
+            "columns": last_column + 1,
+            "cells": cells,
+        }
+
+    def block(self) -> Row:
+        """The table as a layout block."""
+        ids = sorted(chain.from_iterable([cell["word_ids"] for cell in self.cells.values()]))
+        return {"page": self.page.number, "kind": "table", "box": self.box(), "word_ids": ids}

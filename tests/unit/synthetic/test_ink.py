@@ -40,10 +40,10 @@ Boxes = npt.NDArray[np.float64]
 Ink = npt.NDArray[np.uint8]
 
 
-def ink_of(content: bytes) -> Ink:
-    """Darkness of the first page's text, 0 to 255, [height, width]."""
+def ink_of(content: bytes, number: int = 1) -> Ink:
+    """Darkness of a page's text, 0 to 255, [height, width]."""
     document = pdfium.PdfDocument(io.BytesIO(content))
-    page = document[0]
+    page = document[number - 1]
     for item in list(page.get_objects(max_depth=1)):
         if item.type != raw.FPDF_PAGEOBJ_TEXT:
             page.remove_obj(item)

@@ -32,13 +32,14 @@ from sap_llm.synthetic import formats
 from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts, fact_rows
 from sap_llm.synthetic.request import LANGUAGES, Request, wanted_facts
 from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs, make_document
+from sap_llm.synthetic.volume.fonts import FAMILIES, face
 from sap_llm.synthetic.workers import in_order
 from tests.unit.synthetic.test_ink import HALF_COVERED, boxes_of, farthest, ink_of, widest
 
 OUTSIDE_PIXELS = 0.5  # of 600 dpi: how far a dark pixel may be from its word's box
 TOO_WIDE_PIXELS = 1.0  # the pixel that ink begins in
 LIFTED = 1 / 40  # of the letters' height: PDFium's boxes stand above the ink
-AGREED_POINTS = 0.1
+AGREED_POINTS = 0.002
 
 Rows = dict[str, list[dict[str, Any]]]
 WORLDS = st.tuples(st.integers(0, 10**6), st.integers(0, 400), st.integers(0, 10**6))
@@ -94,14 +95,30 @@ def agree_with_the_reader(world: tuple[int, int, int]) -> None:
 
 def lie_on_ink(world: tuple[int, int, int]) -> None:
     _, rows = document(world)
-    page = Page.from_row(rows["pages"][0])
-    ink = ink_of(rows["blobs"][0]["content"])
-    boxes = boxes_of(page, ink)
-    assert len(boxes) > 15
-    assert farthest(ink, boxes, HALF_COVERED) <= OUTSIDE_PIXELS
-    left, upper, right, lower = widest(ink, boxes)
-    assert max(left, right, lower) <= TOO_WIDE_PIXELS
-    assert upper <= TOO_WIDE_PIXELS + LIFTED * (boxes[:, 3] - boxes[:, 1]).max()
+    assert len(rows["pages"][0]["words"]) > 15
+    for row in rows["pages"]:
+        page = Page.from_row(row)
+        ink = ink_of(rows["blobs"][0]["content"], page.page_number)
+        boxes = boxes_of(page, ink)
+        assert farthest(ink, boxes, HALF_COVERED) <= OUTSIDE_PIXELS
+        left, upper, right, lower = widest(ink, boxes)
+        assert max(left, right, lower) <= TOO_WIDE_PIXELS
+        assert upper <= TOO_WIDE_PIXELS + LIFTED * (boxes[:, 3] - boxes[:, 1]).max()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("tracking", [-20, 0, 40])
+def test_words_begin_and_end_with_the_ink_of_their_first_and_last_letter(family: str, tracking: int) -> None:
+    for is_bold in (False, True):
+        cut = face(family, is_bold=is_bold, tracking=tracking)
+        letters = sorted(cut.advances.keys() - {" "})
+        advance, left, right = (
+            np.array([measure[letter] for letter in letters]) for measure in (cut.advances, cut.lefts, cut.rights)
+        )
+        # Of any two neighbours; with positive advances it holds for letters farther apart as well.
+        assert (advance > 0).all()
+        assert (advance[:, None] + left[None, :] >= left[:, None]).all()
+        assert (advance[:, None] + right[None, :] >= right[:, None]).all()
 
 
 @FEW
