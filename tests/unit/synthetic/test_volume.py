@@ -36,8 +36,8 @@ from sap_llm.synthetic.volume.fonts import FAMILIES, face
 from sap_llm.synthetic.workers import in_order
 from tests.unit.synthetic.test_ink import HALF_COVERED, boxes_of, farthest, ink_of, widest
 
-# PDFium sets glyphs on whole pixels, so that ink moves by up to half a pixel of its own: over 197 pages of random worlds
-# the dark pixel farthest from its word's box was 0 away on nine pages of ten, 0.7 at the 99th percentile, 0.83 at most.
+# PDFium sets glyphs on whole pixels, so that ink moves by up to half a pixel of its own: over 197 pages of random
+# worlds the dark pixel farthest from its word's box was 0 away on nine pages of ten, 0.83 at most.
 OUTSIDE_PIXELS = 1.0  # of 600 dpi, for pixels of which half is covered
 TOO_WIDE_PIXELS = 1.5  # the pixel that ink begins in, and the same rounding; 1.24 at most
 LIFTED = 1 / 40  # of the letters' height: PDFium's boxes stand above the ink
