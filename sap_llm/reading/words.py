@@ -192,8 +192,10 @@ def _starts(kept: list[int], edges: _Doubles) -> list[int]:
         return []
     indices = np.asarray(kept)
     before, here = edges[:-1], edges[1:]
-    size = np.maximum(before[:, 3] - before[:, 2], here[:, 3] - here[:, 2])
-    size = np.maximum(size, np.median(edges[:, 3] - edges[:, 2]))
+    # of four characters in a row the tallest: a full stop and a comma are small and, in a monospaced face, far apart
+    heights = np.pad(edges[:, 3] - edges[:, 2], 1, mode="edge")
+    size = np.maximum.reduce([heights[start : len(heights) - 3 + start] for start in range(4)])
+    size = np.maximum(size, np.median(heights))
     apart_x = np.maximum(here[:, 0] - before[:, 1], before[:, 0] - here[:, 1])
     apart_y = np.maximum(here[:, 2] - before[:, 3], before[:, 2] - here[:, 3])
     is_start = (np.diff(indices) > 1) | (apart_x > _WORD_GAP * size) | (apart_y > _WORD_GAP * size)

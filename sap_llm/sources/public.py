@@ -32,7 +32,7 @@ from sap_llm.sources.zugferd import read_zugferd
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "5"
+STAGE_VERSION = "6"
 REPORT = "report.md"
 _PERCENT = 100
 

@@ -36,7 +36,7 @@ from sap_llm.sources.qorsync_stores import (
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build, code_version
 from sap_llm.storage.store import Dataset, DatasetWriter
 
-STAGE_VERSION = "4"
+STAGE_VERSION = "5"
 NAME = "raw_exports"
 REPORT = "report.md"
 
