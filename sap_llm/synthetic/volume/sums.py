@@ -111,8 +111,7 @@ def _rate_label(printer: Printer, word: str, tax: dict[str, str], *, is_field: b
     if shape == "rate word":
         return (shown, (word, "", ""))
     if shape == "word rate base":
-        on = style.pick("tax_on", ("auf", "on", "sur", "de", "/"))
-        return ((word, "", ""), shown, (on, "", ""), *printer.money("", tax["base"], bare=True))
+        return ((word, "", ""), shown, (style.word("tax_on"), "", ""), *printer.money("", tax["base"], bare=True))
     return ((word, "", ""), shown)
 
 
