@@ -62,14 +62,14 @@ class Headers:
             SourceError: The store cannot be reached, or lacks the table or a column that is indispensable.
             SourceInterruptedError: The server went away.
         """
-        with self._guarded():
+        with self.guarded():
             connection = self._connect()
         try:
-            with self._guarded():
+            with self.guarded():
                 snapshot = HeaderSnapshot(self, connection, identifier)
             yield snapshot
         finally:
-            with self._guarded(is_closing=True):
+            with self.guarded(is_closing=True):
                 connection.close()
 
     def _connect(self) -> Any:
@@ -86,7 +86,7 @@ class Headers:
         return sqlite.connect(self.location)
 
     @contextmanager
-    def _guarded(self, *, is_closing: bool = False) -> Iterator[None]:
+    def guarded(self, *, is_closing: bool = False) -> Iterator[None]:
         """Turn the driver's errors into ours; a lost server is told apart, because it is worth another try."""
         from adbc_driver_manager import Error, OperationalError
 
@@ -247,7 +247,7 @@ class HeaderSnapshot:
         return [tuple(row.values()) for batch in self._batches(sql) for row in batch.to_pylist()]
 
     def _batches(self, sql: str) -> Iterator[pa.RecordBatch]:
-        with self._headers._guarded(), self._connection.cursor() as cursor:  # noqa: SLF001 - the same store's other half
+        with self._headers.guarded(), self._connection.cursor() as cursor:
             if not self._is_server:
                 cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(MOST_ROWS)})
             cursor.execute(sql)

@@ -30,7 +30,7 @@ def noise_pairs(draft: Draft) -> list[Pair]:
     if style.chance("empty_pair", 0.1):
         concept = style.pick("empty_concept", ("buyer_vat_id", "due_date", "order_reference", "contract"))
         found.append(Pair(style.word(concept), text(style.pick("empty", ("-", "", "n/a", "---")))))
-    found += _other_dates(draft) + _codes(draft)
+    found += _other_dates(draft) + [Pair(name, text(code)) for name, code in codes(draft.style)]
     if "document_type_code" in draft.sheet.printed and style.chance("guideline", 0.5):
         found.append(Pair(style.word("guideline"), text(style.pick("guideline_urn", _GUIDELINES))))
     names = [(name, kind) for kind, group in labels(style.language)["other_pairs"].items() for name in group]
@@ -99,12 +99,11 @@ def _days(name: str, style: Style) -> tuple[int, int]:
     return (1, 90) if name in style.synonyms("coming_dates") else (-60, 90)
 
 
-def _codes(draft: Draft) -> list[Pair]:
-    """Codes of processes and states, as forms show them."""
-    style = draft.style
+def codes(style: Style) -> list[tuple[str, str]]:
+    """Codes of processes and states with their labels, as forms show them."""
     if not style.chance("codes", 0.15):
         return []
     options = labels(style.language)["other_codes"]
     rng = style.rng("codes")
     names = rng.sample(list(options), min(len(options), rng.choice((1, 2, 3, 5))))
-    return [Pair(name, text(str(rng.choice(options[name])))) for name in names]
+    return [(name, str(rng.choice(options[name]))) for name in names]

@@ -80,6 +80,15 @@ def _weighted(body: str, weights: tuple[int, ...]) -> int:
     return sum(int(digit) * weight for digit, weight in zip(body, weights, strict=True))
 
 
+def _checked(rng: random.Random, weights: tuple[int, ...], *, sign: int = 1) -> str:
+    """Digits with a check digit modulo 11, drawn again where that would be ten."""
+    check = 10
+    while check == 10:
+        body = digits(rng, len(weights))
+        check = sign * _weighted(body, weights) % 11
+    return f"{body}{check}"
+
+
 def _german_vat(rng: random.Random) -> str:
     from stdnum.iso7064 import mod_11_10
 
@@ -95,11 +104,7 @@ def _austrian_vat(rng: random.Random) -> str:
 
 
 def _swiss_vat(rng: random.Random) -> str:
-    check = 10
-    while check == 10:
-        body = digits(rng, 8)
-        check = -_weighted(body, (5, 4, 3, 2, 7, 6, 5, 4)) % 11
-    return f"CHE{body}{check}"
+    return f"CHE{_checked(rng, (5, 4, 3, 2, 7, 6, 5, 4), sign=-1)}"
 
 
 def _belgian_vat(rng: random.Random) -> str:
@@ -135,11 +140,7 @@ def _hungarian_vat(rng: random.Random) -> str:
 
 
 def _polish_vat(rng: random.Random) -> str:
-    check = 10
-    while check == 10:
-        body = digits(rng, 9)
-        check = _weighted(body, (6, 5, 7, 2, 3, 4, 5, 6, 7)) % 11
-    return f"PL{body}{check}"
+    return f"PL{_checked(rng, (6, 5, 7, 2, 3, 4, 5, 6, 7))}"
 
 
 def _chilean_vat(rng: random.Random) -> str:
@@ -156,11 +157,7 @@ def _french_vat(rng: random.Random) -> str:
 
 
 def _dutch_vat(rng: random.Random) -> str:
-    check = 10
-    while check == 10:
-        body = digits(rng, 8)
-        check = sum(int(digit) * weight for digit, weight in zip(body, range(9, 1, -1), strict=True)) % 11
-    return f"NL{body}{check}B01"
+    return f"NL{_checked(rng, (9, 8, 7, 6, 5, 4, 3, 2))}B01"
 
 
 def _swedish_vat(rng: random.Random) -> str:

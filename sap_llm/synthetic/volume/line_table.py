@@ -57,7 +57,7 @@ def table_look(printer: Printer) -> TableLook:
     """The line table's look, made once."""
     names = tuple(columns(printer.probe))
     key = ("table", printer.currency, names)
-    return printer.look.once(key, lambda: _table_look(printer, names))  # type: ignore[no-any-return]
+    return printer.look.once(key, lambda: _table_look(printer, names))
 
 
 def _table_look(printer: Printer, names: Names) -> TableLook:

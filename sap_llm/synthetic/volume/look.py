@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 from sap_llm.synthetic.classes import Role
 from sap_llm.synthetic.draft import Draft
@@ -17,6 +17,8 @@ from sap_llm.synthetic.style import Style
 from sap_llm.synthetic.volume.canvas import BLACK, Canvas, Fragment, Ink, NoRoomError, drawn
 from sap_llm.synthetic.volume.fonts import face
 from sap_llm.synthetic.volume.markup_art import Node, Painter, Setting, parse
+
+T = TypeVar("T")
 
 FONTS = (
     "DejaVu Sans", "DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono", "STIXGeneral", "STIXGeneral", "HK Grotesk",
@@ -79,12 +81,13 @@ class Look:
             found = self._inks[key] = Ink(self.faces[is_bold], f"/F{is_bold:d}", size, colour)
         return found
 
-    def once(self, name: Any, make: Callable[[], Any]) -> Any:
+    def once(self, name: Any, make: Callable[[], T]) -> T:
         """What `make` returns, made once for this look."""
         found = self.shared.get(name, self)
         if found is self:
             found = self.shared[name] = make()
-        return found
+        made: T = found
+        return made
 
     def expression(
         self, key: Any, make_draft: Callable[[], Draft], build: Callable[[Draft], str], width: float
@@ -122,7 +125,7 @@ class Look:
 
     def label(self, word: str, name: str) -> tuple[str, Ink]:
         """A label with the style's punctuation and ink, as `blocks_pairs.label` prints it."""
-        return self.once(f"label/{name}/{word}", lambda: self._label(word, name))  # type: ignore[no-any-return]
+        return self.once(f"label/{name}/{word}", lambda: self._label(word, name))
 
     def _label(self, word: str, name: str) -> tuple[str, Ink]:
         style = self.style

@@ -6,7 +6,7 @@ the names that they have in `blocks_pairs`, so that a style words its labels ali
 
 from collections.abc import Callable
 
-from sap_llm.synthetic.blocks_noise import CODES
+from sap_llm.synthetic.blocks_noise import CODES, codes
 from sap_llm.synthetic.blocks_pairs import shown_pairs
 from sap_llm.synthetic.classes import pair_place
 from sap_llm.synthetic.pools import pools
@@ -123,7 +123,7 @@ def _noise(look: Look) -> list[tuple[str, Maker]]:
     count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
     names = style.rng("other_date_names").sample(style.synonyms("other_dates"), count)
     found += [(name, _near_day) for name in names]
-    found += _codes(look)
+    found += [(name, _constant(code)) for name, code in codes(look.style)]
     others = [(name, kind) for kind, group in labels(style.language)["other_pairs"].items() for name in group]
     count = style.pick("noise_pairs", (0, 0, 0, 1, 1, 2, 3, 5))
     found += [(name, _other(look, name, kind)) for name, kind in style.rng("noise_names").sample(others, count)]
@@ -157,16 +157,6 @@ _REFERENCES: tuple[Callable[[str], Maker], ...] = (
     lambda _: lambda printer: ((f"{printer.facts['document_date'][:4]}-{printer.facts['document_number']}", "", ""),),
     lambda _: lambda printer: ((f"{printer.noise_number()}/{printer.facts['document_date'][2:4]}", "", ""),),
 )
-
-
-def _codes(look: Look) -> list[tuple[str, Maker]]:
-    style = look.style
-    if not style.chance("codes", 0.15):
-        return []
-    options = labels(style.language)["other_codes"]
-    rng = style.rng("codes")
-    names = rng.sample(list(options), min(len(options), rng.choice((1, 2, 3, 5))))
-    return [(name, _constant(str(rng.choice(options[name])))) for name in names]
 
 
 def _constant(text: str) -> Maker:

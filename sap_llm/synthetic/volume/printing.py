@@ -58,11 +58,11 @@ class Printer:
 
     def word(self, concept: str) -> str:
         """The word for a concept; only bills use words that speak of invoices."""
-        return self.look.once(("word", concept), lambda: self.probe.word(concept))  # type: ignore[no-any-return]
+        return self.look.once(("word", concept), lambda: self.probe.word(concept))
 
     def sum_word(self, concept: str) -> str:
         """The word for `net_amount` or `total_amount` on documents of this class."""
-        return self.look.once(("sum", concept), lambda: self.probe.sum_word(concept))  # type: ignore[no-any-return]
+        return self.look.once(("sum", concept), lambda: self.probe.sum_word(concept))
 
     def can_say(self, template: str) -> bool:
         """Whether the facts have what a sentence speaks of."""

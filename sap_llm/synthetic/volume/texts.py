@@ -26,7 +26,7 @@ class TitleLook:
 
 def title_look(printer: Printer) -> TitleLook:
     """The title's look, made once."""
-    return printer.look.once("title", lambda: _title_look(printer))  # type: ignore[no-any-return]
+    return printer.look.once("title", lambda: _title_look(printer))
 
 
 def _title_look(printer: Printer) -> TitleLook:
