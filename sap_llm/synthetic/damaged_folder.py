@@ -27,9 +27,10 @@ from sap_llm.schema.document import DocumentForm, PageForm
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.schema.page import Page, Quads
 from sap_llm.storage.build import Progress, silent
+from sap_llm.storage.whole import write_whole
+from sap_llm.synthetic.claimed_folder import claim, writable
 from sap_llm.synthetic.folder import INDEX
 from sap_llm.synthetic.rows import Row
-from sap_llm.synthetic.whole_files import claim, writable, write_whole
 from sap_llm.synthetic.workers import in_order
 
 _FORM_VERSION = "1"  # of files and damages; another one does not continue a folder

@@ -18,12 +18,13 @@ from pydantic import ValidationError
 from sap_llm.schema.document import DocumentForm
 from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.storage.build import Progress, silent
+from sap_llm.storage.whole import write_whole
 from sap_llm.synthetic import facts as facts_stage
 from sap_llm.synthetic import stage as documents_stage
+from sap_llm.synthetic.claimed_folder import claim, writable
 from sap_llm.synthetic.request import FactRow, Request, wanted_facts
 from sap_llm.synthetic.rows import Row
 from sap_llm.synthetic.stage import SyntheticDocsConfig, make_document
-from sap_llm.synthetic.whole_files import claim, writable, write_whole
 from sap_llm.synthetic.workers import in_order
 
 INDEX = "index.jsonl"

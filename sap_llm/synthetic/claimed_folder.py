@@ -1,7 +1,7 @@
 """Folders of files that are continued after a stop and never mixed with others.
 
-Belongs here: claiming a folder for one request, writing a file whole or not at all, and errors of the file system as
-sentences. What the files are is their writer's business (`folder`, `damaged_folder`).
+Belongs here: claiming a folder for one request, and errors of the file system as sentences. Writing a file whole is
+`storage.whole`; what the files are is their writer's business (`folder`, `damaged_folder`).
 """
 
 from collections.abc import Iterator
@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from sap_llm.schema.errors import ConfigurationError
+from sap_llm.storage.whole import PARTIAL, write_whole
 
 REQUEST = "request.json"
-PARTIAL = ".partial"
 
 
 @contextmanager
@@ -53,10 +53,3 @@ def claim(folder: Path, asked: str) -> None:
         )
     for leftover in folder.glob(f"*{PARTIAL}"):
         leftover.unlink()
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears under its name with all its content."""
-    partial = path.with_name(path.name + PARTIAL)
-    partial.write_bytes(content)
-    partial.replace(path)
