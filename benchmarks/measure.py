@@ -4,10 +4,13 @@ Belongs here: clocks, minimum and median, the shape of a result. What is measure
 `run()`; running and filing them is `__main__`.
 """
 
+import json
 import statistics
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypedDict
 
 
@@ -60,6 +63,13 @@ def duel(
             if number >= warmups:
                 seconds[side].append(time.perf_counter() - started)
     return Timing(seconds=tuple(seconds[0])), Timing(seconds=tuple(seconds[1]))
+
+
+def figure_of(command: list[str]) -> float:
+    """The figure that a fresh process, started at the project's root, prints as its last line."""
+    root = Path(__file__).parent.parent
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def lower_is_better(*, ours: float, rival: float, rival_name: str, unit: str, runs: int) -> Measure:

@@ -7,7 +7,6 @@ in a virtual environment of their own.
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
-from benchmarks.measure import Measure, higher_is_better
+from benchmarks.measure import Measure, figure_of, higher_is_better
 from benchmarks.rivals import rival_python
 
 ROOT = Path(__file__).parent.parent
@@ -54,9 +53,9 @@ def run() -> dict[str, Measure]:
         _write_documents(Path(folder))
         for _ in range(RUNS):
             for mode in ("ours", "sandbox"):
-                figures[mode].append(_child([sys.executable, "-m", "benchmarks.reading", mode, folder]))
+                figures[mode].append(figure_of([sys.executable, "-m", "benchmarks.reading", mode, folder]))
             for mode, script in _RIVALS.items():
-                figures[mode].append(_child([python, "-c", script, folder]))
+                figures[mode].append(figure_of([python, "-c", script, folder]))
     sys.stdout.writelines(f"{mode}: {sorted(round(one, 2) for one in values)}\n" for mode, values in figures.items())
     return {
         "reading_pages": _measure(figures, "ours", "pdfplumber", "pdfplumber's extract_words"),
@@ -73,12 +72,6 @@ def _measure(figures: dict[str, list[float]], ours: str, rival: str, name: str) 
     return higher_is_better(
         ours=median[ours], rival=median[rival], rival_name=name, unit="pages per CPU second", runs=RUNS
     )
-
-
-def _child(command: list[str]) -> float:
-    """Pages per CPU second that a fresh process reports."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return float(done.stdout.splitlines()[0])
 
 
 def _write_documents(folder: Path) -> None:

@@ -7,13 +7,12 @@ virtual environment of their own, made on demand.
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.measure import Measure, higher_is_better
+from benchmarks.measure import Measure, figure_of, higher_is_better
 from benchmarks.rivals import rival_python
 
 ROOT = Path(__file__).parent.parent
@@ -37,7 +36,7 @@ def run() -> dict[str, Measure]:
     figures: dict[str, list[float]] = {mode: [] for mode in sides}
     for _ in range(RUNS):
         for mode, interpreter in sides.items():
-            figures[mode].append(_child([interpreter, "-m", "benchmarks.synthetic", mode]))
+            figures[mode].append(figure_of([interpreter, "-m", "benchmarks.synthetic", mode]))
     sys.stdout.writelines(f"{mode}: {sorted(values)}\n" for mode, values in figures.items())
     name = "Faker + Jinja2 + WeasyPrint, no boxes"
     return {
@@ -54,12 +53,6 @@ def _measure(figures: dict[str, list[float]], ours_mode: str, rival_mode: str, n
     return higher_is_better(
         ours=median[ours_mode], rival=median[rival_mode], rival_name=name, unit="documents per CPU second", runs=RUNS
     )
-
-
-def _child(command: list[str]) -> float:
-    """Documents per CPU second that a fresh process reports."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def ours(*, ten_lines: bool) -> float:

@@ -11,7 +11,6 @@ against one, memory over many documents, and the way to a gray picture. Rivals l
 import json
 import resource
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import Measure, higher_is_better, lower_is_better
+from benchmarks.measure import Measure, figure_of, higher_is_better, lower_is_better
 from benchmarks.rivals import rival_python
 from benchmarks.synthetic import RIVAL_PACKAGES, ROOT, rival
 
@@ -59,7 +58,7 @@ def run() -> dict[str, Measure]:
             if turn and mode.startswith("memory"):  # takes long and varies little
                 continue
             interpreter = python if mode in RIVALS else sys.executable
-            figures.setdefault(mode, []).append(_child([interpreter, "-m", "benchmarks.volume", mode]))
+            figures.setdefault(mode, []).append(figure_of([interpreter, "-m", "benchmarks.volume", mode]))
     sys.stdout.writelines(f"{mode}: {sorted(values)}\n" for mode, values in figures.items())
     median = {mode: round(statistics.median(values), 3) for mode, values in figures.items()}
     unit = "documents per CPU second"
@@ -108,12 +107,6 @@ def _rival_python() -> str:
             hint=" and the system libraries of Pango (apt: libpango-1.0-0)",
         )
     )
-
-
-def _child(command: list[str]) -> float:
-    """The figure that a fresh process reports."""
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _config(tier: str, *, chains: int = CHAINS) -> tuple[Any, Any]:
