@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event
@@ -90,10 +91,11 @@ class ChunkReader:
             if one.name not in done:
                 waiting.put(one)
         stop = Event()
+        finished = count(len(done) + 1)
         workers = min(self._config.readers, waiting.qsize())
         if workers:
             with ThreadPoolExecutor(workers, thread_name_prefix="export") as pool:
-                tasks = [pool.submit(self._work, month, waiting, stop, len(ranges)) for _ in range(workers)]
+                tasks = [pool.submit(self._work, month, waiting, stop, finished, len(ranges)) for _ in range(workers)]
                 try:
                     for task in tasks:
                         task.result()
@@ -101,7 +103,9 @@ class ChunkReader:
                     stop.set()  # Ctrl-C is raised here, not in the workers
         return [self._folder / one.name for one in ranges]
 
-    def _work(self, month: str, waiting: "SimpleQueue[KeyRange]", stop: Event, total: int) -> None:
+    def _work(
+        self, month: str, waiting: "SimpleQueue[KeyRange]", stop: Event, finished: Iterator[int], total: int
+    ) -> None:
         config = self._config
         try:
             with (
@@ -114,7 +118,7 @@ class ChunkReader:
                     except Empty:
                         return
                     self._read_range(own, month, one, sandbox)
-                    self._context.progress(f"raw_exports/{month}: ranges", done=total - waiting.qsize(), total=total)
+                    self._context.progress(f"raw_exports/{month}: ranges", done=next(finished), total=total)
         except BaseException:
             stop.set()
             raise
