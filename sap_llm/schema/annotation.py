@@ -1,0 +1,42 @@
+"""Arrow schemas of the work of people: what they are asked about, and what they answered beside the annotation itself.
+
+Belongs here: the tables that selection, desk, agreement and reports of `annotation` share. The annotation that an
+answer brings is a row of `tables.ANNOTATIONS` with source `human`; both have the same key.
+"""
+
+import pyarrow as pa
+
+from sap_llm.schema.tables import TIMESTAMP
+
+QUEUES: tuple[str, ...] = ("annotators", "experts", "qa_lead", "seniors")
+"""Who is asked. Seniors arbitrate where the others disagree."""
+
+PURPOSES: tuple[str, ...] = ("flagged", "active", "qa_sample", "expert_sample", "disagreement")
+"""Why a document was chosen: low confidence, most to learn from, random control, stratified review, arbitration."""
+
+TASKS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),  # dataset that holds pages and blobs
+        pa.field("queue", pa.string(), nullable=False),  # one of QUEUES
+        pa.field("purpose", pa.string(), nullable=False),  # one of PURPOSES
+        pa.field("annotators", pa.int8(), nullable=False),  # independent answers that are wanted
+        pa.field("priority", pa.float64(), nullable=False),  # higher is asked first
+    ]
+)
+"""Table `tasks` of `annotation_tasks`; key (document_id, queue)."""
+
+ANSWERS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("annotator", pa.string(), nullable=False),  # person's id, as in the annotation
+        pa.field("revision", pa.int32(), nullable=False),
+        pa.field("queue", pa.string(), nullable=False),  # one of QUEUES
+        pa.field("desk_id", pa.string(), nullable=False),  # of the answer where it was given
+        pa.field("lead_seconds", pa.float64()),  # time spent; null where the desk does not tell
+        pa.field("created_at", TIMESTAMP, nullable=False),
+        pa.field("why", pa.string()),  # reason of an arbitration; null elsewhere
+        pa.field("decides_on", pa.list_(pa.string()), nullable=False),  # desk ids that an arbitration decides on
+    ]
+)
+"""Table `answers` of `human_annotations`, a row for each annotation; key (document_id, annotator, revision)."""
