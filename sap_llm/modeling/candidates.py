@@ -31,6 +31,7 @@ _POSSIBLE = 0.03  # likelihood of a word that may complete a name
 _COLUMN_GAP = 2.0  # of the line height
 _DOUBT = 0.6  # factor for an IBAN whose check digits do not hold: wrong, or from a sample document
 _ENDS_A_NAME = re.compile(rf"(?<!\w){LEGAL_FORM}$")
+_HAS_LEGAL_FORM = re.compile(rf"(?<![\w.]){LEGAL_FORM}(?!\w)")
 _GOES_ON = ("&", "und ", "and ", "et ", "y ")  # GmbH / & Co. KG
 _FIRST_GROUP = re.compile(r"^[^\d\s]{0,4}\d{1,3}$")
 _LAST_GROUP = re.compile(r"^\d{3}$")
@@ -233,7 +234,7 @@ def _continues(scroll: Scroll, above: list[int], below: list[int], *, is_name: b
     texts = [" ".join(scroll.words[place] for place in span).casefold() for span in (above, below)]
     if texts[1] in texts[0] or texts[0] in texts[1]:
         return False
-    if is_name and _ENDS_A_NAME.search(texts[0]) and not texts[1].startswith(_GOES_ON):
+    if is_name and _HAS_LEGAL_FORM.search(texts[0]) and not texts[1].startswith(_GOES_ON):
         return False
     upper, lower = scroll.boxes[above], scroll.boxes[below]
     last = upper[upper[:, 3] >= upper[:, 3].max() - 1.0]

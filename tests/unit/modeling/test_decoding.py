@@ -86,6 +86,17 @@ def test_a_name_that_wraps_is_one_value_with_all_its_words() -> None:
     assert found.word_ids == (0, 1, 3, 4, 5)
 
 
+@pytest.mark.parametrize("company", ["Muster AG Nord", "Muster GmbH"])
+def test_a_person_below_a_legal_form_is_no_part_of_the_company(company: str) -> None:
+    page = lay_out([(50, company)], [(50, "Petra Beispiel")])
+    assert decoded(page, buyer_name=dict.fromkeys(range(len(page.words)), 0.9))["buyer_name"].value == company
+
+
+def test_a_name_goes_on_below_with_an_ampersand() -> None:
+    page = lay_out([(50, "Muster GmbH")], [(50, "& Co. KG")])
+    assert decoded(page, buyer_name=dict.fromkeys(range(5), 0.9))["buyer_name"].value == "Muster GmbH & Co. KG"
+
+
 def test_a_name_repeated_below_is_not_joined() -> None:
     page = lay_out([(50, "Acme AG")], [(50, "Acme AG")])
     assert decoded(page, seller_name={0: 0.9, 1: 0.9, 2: 0.8, 3: 0.8})["seller_name"].value == "Acme AG"
