@@ -192,6 +192,7 @@ class _Batch:
         self._pairs, self.who = np.unique(between, return_inverse=True)
         self._header = compared.line == 0
         self._fields = np.unique(compared.field[self._header]).tolist()
+        self._marks = self._marked(self._header)
 
     def class_counts(self, weights: Array | None = None) -> _Counts:
         """Class by pair of people; `weights` count each comparison so often."""
@@ -210,7 +211,7 @@ class _Batch:
 
     def field_counts(self, weights: Array | None = None) -> _Counts:
         """All header fields pooled, by pair of people."""
-        return self._span_counts(self._header, len(self._fields), weights)
+        return self._span_counts(self._marks, len(self._fields), weights)
 
     def by_field(self) -> dict[str, FieldAgreement]:
         """Each header field for itself."""
@@ -221,7 +222,7 @@ class _Batch:
             both = own & compared.has_left & compared.has_right
             overlaps = boxes.overlap[boxes.field == code]
             found[compared.names[code]] = FieldAgreement(
-                kappa=_summary(self._span_counts(own, 1, None)),
+                kappa=_summary(self._span_counts(self._marked(own), 1, None)),
                 both=int(both.sum()),
                 one_only=int(own.sum() - both.sum()),
                 same_value=int((own & compared.is_same_value).sum()),
@@ -269,19 +270,19 @@ class _Batch:
         agreed = np.bincount(who, weights=own, minlength=pairs)
         return _Counts(shared=shared, units=shared, agreed=agreed, chance=(left * right).sum(axis=1))
 
-    def _span_counts(self, rows: Array, fields: int, weights: Array | None) -> _Counts:
-        """Compared fields `rows` of `fields` different ones; a span is a category that at most one unit has."""
-        compared = self.compared
-        pairs, pair = len(self._pairs), compared.pair[rows]
+    def _marked(self, rows: Array) -> Array:
+        """Of the compared fields `rows`, how many the left, the right, both have, and both alike; [4, comparisons]."""
+        compared, pair = self.compared, self.compared.pair[rows]
+        flags = (compared.has_left, compared.has_right, compared.has_left & compared.has_right, compared.is_same)
+        return np.stack([np.bincount(pair, weights=flag[rows], minlength=len(self.who)) for flag in flags])
+
+    def _span_counts(self, marks: Array, fields: int, weights: Array | None) -> _Counts:
+        """Marks of `fields` different fields; a span is a category that at most one unit has."""
         each = np.ones(len(self.who)) if weights is None else weights
-        shared = np.bincount(self.who, weights=each, minlength=pairs)
-
-        def count(flags: Array) -> Array:
-            found: Array = np.bincount(self.who[pair], weights=flags[rows] * each[pair], minlength=pairs)
-            return found
-
-        left, right, same = count(compared.has_left), count(compared.has_right), count(compared.is_same)
-        both = count(compared.has_left & compared.has_right)
+        shared, left, right, both, same = (
+            np.bincount(self.who, weights=count * each, minlength=len(self._pairs))
+            for count in (np.ones(len(self.who)), *marks)
+        )
         units = shared * fields
         return _Counts(
             shared=shared,
