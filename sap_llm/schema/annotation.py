@@ -40,3 +40,14 @@ ANSWERS = pa.schema(
     ]
 )
 """Table `answers` of `human_annotations`, a row for each annotation; key (document_id, annotator, revision)."""
+
+DISAGREEMENTS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("differs_on", pa.list_(pa.string()), nullable=False),  # document_type, document_subtype, field names
+        pa.field("annotators", pa.list_(pa.string()), nullable=False),  # who answered, in order of the desk ids
+        pa.field("desk_ids", pa.list_(pa.string()), nullable=False),  # answers that an arbitration has to decide on
+        pa.field("is_reopened", pa.bool_(), nullable=False),  # an arbitration stands, a later answer contradicts it
+    ]
+)
+"""Documents that a senior has to decide, a row each; they become rows of `TASKS`."""
