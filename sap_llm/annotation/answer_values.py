@@ -6,6 +6,7 @@ Belongs here: the rules that are the same whichever desk the answer came from. T
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -102,3 +103,16 @@ def unprinted_entries(texts: Iterable[str]) -> Iterator[tuple[int | None, str, s
         number = int(match[1]) if match[1] else None
         known_field(match[2], level="header" if number is None else "line")
         yield number, match[2], match[3]
+
+
+def person_says(
+    name: str,
+    value: str | None,
+    printed: str | None,
+    page: int | None,
+    box: Sequence[float] | None,
+    word_ids: list[int] | None,
+) -> dict[str, Any]:
+    """A row of `tables.FIELD` as a person's word: certain, and theirs."""
+    place = {"page": page, "box": None if box is None else list(box), "word_ids": word_ids}
+    return {"field": name, "value": value, "printed": printed, **place, "confidence": 1.0, "source": "human"}

@@ -5,7 +5,7 @@ which documents go there is `sending`, what becomes of the answers is `human`.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -53,7 +53,7 @@ class DeskTask:
         guesses: Rows of `tables.ANNOTATIONS` to start from: the pre-annotation; for an arbitration the answers.
         decides_on: Desk ids of the answers that an arbitration decides on.
         content: The document's file.
-        pictures: Makes one PNG a page; asked only by a desk that shows pictures.
+        pictures: One PNG a page; empty for a desk that shows none.
     """
 
     key: TaskKey
@@ -66,7 +66,7 @@ class DeskTask:
     guesses: Sequence[Mapping[str, Any]]
     decides_on: Sequence[str]
     content: bytes
-    pictures: Callable[[], Sequence[bytes]]
+    pictures: Sequence[bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,8 @@ class DeskAnswer:
         updated_at: Last changed, by the desk's clock.
         decides_on: As sent with the task.
         payload: What was answered, canonical JSON.
-        refusal: Why it is no answer (code, sentence), e.g. the person skipped the document.
+        problem: Why it cannot be read, where the desk sees that.
+        is_withdrawn: The person skipped the document: what was answered before no longer counts.
     """
 
     desk_id: str
@@ -97,7 +98,8 @@ class DeskAnswer:
     updated_at: datetime
     decides_on: Sequence[str] = ()
     payload: str
-    refusal: tuple[str, str] | None = None
+    problem: UnreadableAnswerError | None = None
+    is_withdrawn: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,6 +138,11 @@ class Desk(Protocol):
         """What and where it is, for messages."""
         ...
 
+    @property
+    def shows_pictures(self) -> bool:
+        """Whether people see pages as pictures there, or open the document's file themselves."""
+        ...
+
     def keys(self, release: str) -> set[TaskKey]:
         """Tasks of a release that are there; a task that a killed sender left twice is made one."""
         ...
@@ -172,5 +179,5 @@ class Desk(Protocol):
 
 
 def canonical_json(value: Any) -> str:
-    """The same text for the same content, whatever the order of its keys."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=str)
+    """The same text for the same content, whatever the order of its keys; ASCII, so that a table can hold any."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

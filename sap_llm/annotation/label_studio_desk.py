@@ -78,6 +78,8 @@ def _remedy(status: int | None) -> str:
 class LabelStudioDesk:
     """Label Studio at an address, on behalf of the owner of a token."""
 
+    shows_pictures = True
+
     def __init__(self, url: str, *, token: str, timeout_seconds: float = 120.0) -> None:
         self.name = f"Label Studio at {url}"
         self._url, self._token, self._timeout_seconds = url.rstrip("/"), token, timeout_seconds
@@ -85,17 +87,16 @@ class LabelStudioDesk:
     @_reachable
     def keys(self, release: str) -> set[TaskKey]:
         """Tasks of a release; of two with one key, which a killed sender can leave, the one without answers goes."""
-        found: dict[TaskKey, Any] = {}
+        twins: dict[TaskKey, list[Any]] = {}
         for project in self._projects(release):
             for task in self._tasks(project.id):
-                key = _key(task.data, project)
-                if key is None:
-                    continue
-                kept, dropped = (task, found.get(key)) if task.annotations else (found.get(key, task), task)
-                if key in found and not (dropped.annotations if dropped is not None else None):
-                    self._client.tasks.delete(id=str(dropped.id))
-                found[key] = kept
-        return set(found)
+                if (key := _key(task.data, project)) is not None:
+                    twins.setdefault(key, []).append(task)
+        for tasks in twins.values():
+            _, *others = sorted(tasks, key=lambda task: (not task.annotations, task.id))
+            for other in others:
+                self._remove_unused(other.id)
+        return set(twins)
 
     @_reachable
     def post(self, tasks: Sequence[DeskTask]) -> None:
@@ -221,12 +222,15 @@ class LabelStudioDesk:
             project=project, include=_TASK_FIELDS, page_size=_PAGE_TASKS, query=json.dumps(query)
         )
 
+    def _remove_unused(self, task: int) -> None:
+        """Delete a task unless somebody has begun to answer it meanwhile."""
+        now = self._client.tasks.get(id=str(task))
+        if not now.annotations and not now.drafts:
+            self._client.tasks.delete(id=str(task))
+
     def _answer(self, project: Any, task: Any, annotation_id: int) -> DeskAnswer:
         given = self._client.annotations.get(id=annotation_id)
         person = int(given.completed_by or 0)
-        refusal = None
-        if given.was_cancelled:
-            refusal = ("skipped", "the person skipped this document")
         return DeskAnswer(
             desk_id=_desk_id(task.id, annotation_id),
             key=_key(task.data, project),
@@ -238,7 +242,7 @@ class LabelStudioDesk:
             updated_at=given.updated_at,
             decides_on=tuple(task.data.get("decides_on", ())),
             payload=canonical_json(given.result),
-            refusal=refusal,
+            is_withdrawn=bool(given.was_cancelled),
         )
 
     def _body(self, project: int, task: DeskTask) -> dict[str, Any]:
@@ -268,7 +272,7 @@ class LabelStudioDesk:
     def _upload(self, project: int, task: DeskTask) -> list[str]:
         """Addresses of the pages at the server; pictures that a killed sender left there are used again."""
         names = []
-        for number, picture in enumerate(task.pictures(), start=1):
+        for number, picture in enumerate(task.pictures, start=1):
             name = f"{sha256(picture).hexdigest()[:24]}-p{number}.png"
             names.append(name)
             if name in self._uploaded(project):

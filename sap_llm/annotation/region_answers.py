@@ -7,6 +7,7 @@ What `meta` kept of the row that was shown counts only while label, box or text 
 changed is read from the page anew.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,15 +18,17 @@ from sap_llm.annotation.answer_values import (
     known_class,
     known_subtype,
     on_page,
+    person_says,
     read_value,
     unprinted_entries,
     words_in,
 )
 from sap_llm.annotation.desk import UnreadableAnswerError
-from sap_llm.annotation.regions import NO_BOX, Box, Row, percent
+from sap_llm.annotation.regions import Row, percent
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 
+_LINE_NUMBER = re.compile(r"\d{1,6}", re.ASCII)
 _UNTOUCHED_PERCENT = 0.01  # the editor keeps percents by way of pixels
 
 
@@ -42,6 +45,33 @@ class _Value(BaseModel):
     text: list[str] | str = []
 
 
+class _Cell(BaseModel):
+    row: int
+    column: int
+    row_span: int
+    column_span: int
+    text: str | None = None
+    word_ids: list[int] | None = None
+
+
+class _Kept(BaseModel):
+    """The `meta` of a region that we sent; empty on one that a person drew."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    label: str | None = None
+    box: tuple[float, float, float, float] | None = None
+    shown: str | None = None
+    value: str | None = None
+    printed: str | None = None
+    word_ids: list[int] | None = None
+    rows: int = 0
+    columns: int = 0
+    cells: list[_Cell] = []
+    has_no_box: bool = False
+    page: int | None = None
+
+
 class _Result(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
@@ -50,7 +80,7 @@ class _Result(BaseModel):
     from_name: str = ""
     item_index: int = 0
     value: _Value = Field(default_factory=_Value)
-    meta: dict[str, Any] = {}
+    meta: _Kept = Field(default_factory=_Kept)
     from_id: str = ""
     to_id: str = ""
 
@@ -63,7 +93,7 @@ class _Region(BaseModel):
     page: int
     box: list[float]
     text: str | None
-    kept: dict[str, Any]
+    kept: _Kept
     is_untouched: bool
 
 
@@ -114,28 +144,28 @@ class _Reader:
     def field(self, region: _Region) -> Row:
         spec = load_taxonomy().field(region.label)
         word_ids = self._word_ids(region)
-        if region.kept.get("label") == region.label and region.text == region.kept.get("shown"):
-            value, printed = region.kept.get("value"), region.kept.get("printed")
+        if region.kept.label == region.label and region.text == region.kept.shown:
+            value, printed = region.kept.value, region.kept.printed
         else:
             words = self._pages[region.page - 1].words
             printed = region.text or " ".join(words[index] for index in word_ids or ())
             value = read_value(printed, spec, language=self._language, page=region.page)
-        return _person_says(region.label, value, printed, region.page, region.box, word_ids)
+        return person_says(region.label, value, printed, region.page, region.box, word_ids)
 
     def unprinted(self, name: str, value: str) -> Row:
         spec = load_taxonomy().field(name)
         said = read_value(value, spec, language=None, page=None)  # as it was sent, it is canonical already
-        return _person_says(name, said, None, None, None, None)
+        return person_says(name, said, None, None, None, None)
 
     def block(self, region: _Region) -> Row:
         kind = config.BLOCK_LABELS[region.label]
         return {"page": region.page, "kind": kind, "box": region.box, "word_ids": self._word_ids(region)}
 
     def _word_ids(self, region: _Region) -> list[int] | None:
-        if region.is_untouched and "word_ids" in region.kept:
-            kept: list[int] | None = region.kept["word_ids"]
+        page, kept = self._pages[region.page - 1], region.kept.word_ids
+        if region.is_untouched and all(0 <= index < len(page.words) for index in kept or ()):
             return kept
-        return words_in(self._pages[region.page - 1], region.box)
+        return words_in(page, region.box)
 
 
 def _line_items(
@@ -149,7 +179,7 @@ def _line_items(
     items = {
         region.id: {
             "line_number": numbers[region.id],
-            "page": region.kept["page"] if _is_boxless(region) else region.page,
+            "page": region.kept.page if _is_boxless(region) else region.page,
             "box": None if _is_boxless(region) else region.box,
             "fields": [],
         }
@@ -175,7 +205,7 @@ def _numbers(rows: Sequence[_Region]) -> dict[str, int]:
     found: dict[str, int] = {}
     for region in rows:
         if region.text:
-            if not region.text.strip().isdecimal():
+            if _LINE_NUMBER.fullmatch(region.text.strip()) is None:
                 raise UnreadableAnswerError(
                     "bad_line_number", f"{region.text!r} on page {region.page} is no line number"
                 )
@@ -229,11 +259,11 @@ def _region(entry: _Result, texts: Mapping[str, Sequence[str]], pages: Sequence[
     if entry.value.rotation:
         raise UnreadableAnswerError("turned_box", f"{label} on page {number} is turned; draw it upright", field=label)
     page, kept = pages[number - 1], entry.meta
-    box = kept.get("box")
-    is_untouched = isinstance(box, list) and _is_near(place, percent(box, page.width, page.height))
-    if not is_untouched:
-        box = on_page(_points(place, page), page, field=label)
+    is_untouched = kept.box is not None and _is_near(place, percent(kept.box, page.width, page.height))
+    drawn = kept.box if kept.box is not None and is_untouched else _points(place, page)
+    cut = on_page(drawn, page, field=label)
     text = " ".join(texts.get(entry.id, ())) if entry.id in texts else None
+    box = list(drawn) if is_untouched else cut
     return _Region(id=entry.id, label=label, page=number, box=box, text=text, kept=kept, is_untouched=is_untouched)
 
 
@@ -254,19 +284,13 @@ def _chosen(parsed: Sequence[_Result], tag: str) -> Iterator[str]:
 
 
 def _table(region: _Region) -> Row:
-    kept = {name: region.kept.get(name, default) for name, default in (("rows", 0), ("columns", 0), ("cells", []))}
-    return {"page": region.page, "box": region.box, **kept}
-
-
-def _person_says(
-    name: str, value: str | None, printed: str | None, page: int | None, box: Box | None, word_ids: list[int] | None
-) -> Row:
-    place = {"page": page, "box": None if box is None else list(box), "word_ids": word_ids}
-    return {"field": name, "value": value, "printed": printed, **place, "confidence": 1.0, "source": "human"}
+    kept = region.kept
+    cells = [cell.model_dump() for cell in kept.cells]
+    return {"page": region.page, "box": region.box, "rows": kept.rows, "columns": kept.columns, "cells": cells}
 
 
 def _is_boxless(region: _Region) -> bool:
-    return region.is_untouched and bool(region.kept.get(NO_BOX))
+    return region.is_untouched and region.kept.has_no_box
 
 
 def _level(label: str) -> str | None:

@@ -14,8 +14,6 @@ from sap_llm.schema.taxonomy import load_taxonomy
 
 Row = dict[str, Any]
 Box = Sequence[float]
-NO_BOX = "has_no_box"
-"""In the `meta` of a row whose region was made from the boxes of its fields."""
 
 
 def to_results(row: Mapping[str, Any], page_sizes: Sequence[tuple[float, float]]) -> list[Row]:
@@ -75,7 +73,7 @@ class _Writer:
         if box is None and placed:
             page = item["page"] or placed[0]["page"]
             box = _around([field["box"] for field in placed if field["page"] == page] or [placed[0]["box"]])
-            kept = {NO_BOX: True, "page": item["page"]}
+            kept = {"has_no_box": True, "page": item["page"]}
         number = item["line_number"]
         if box is not None:
             self.region(identifier, config.ROW_LABEL, page, box, kept, text=str(number))

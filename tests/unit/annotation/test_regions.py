@@ -243,6 +243,8 @@ def test_line_fields_belong_to_the_row_around_them_or_to_the_one_that_a_relation
         ([INVOICE, text("grand_total=5", of="u", tag=config.UNPRINTED)], "unknown_field"),
         ([INVOICE, {"type": "rectanglelabels", "value": {"x": "left"}}], "garbled"),
         ([INVOICE, {"type": "rectanglelabels", "value": {"x": float("nan")}}], "garbled"),
+        ([INVOICE, region() | {"meta": {"box": ["a", 1, 2, 3]}}], "garbled"),
+        ([INVOICE, region() | {"meta": {"word_ids": "all"}}], "garbled"),
         ({"result": "a dictionary"}, "garbled"),
         ("truncated [", "garbled"),
         (None, "garbled"),
