@@ -191,10 +191,11 @@ class _State:
         assert answer.key is not None
         document_id = answer.key.document_id
         self._revisions[document_id, answer.annotator] += 1
+        revision = self._revisions[document_id, answer.annotator]
         key = {
             "document_id": document_id,
             "annotator": answer.annotator,
-            "revision": self._revisions[document_id, answer.annotator],
+            "revision": revision,
             "desk_id": answer.desk_id,
             "created_at": answer.updated_at,
         }
@@ -210,7 +211,7 @@ class _State:
                 "decides_on": list(answer.decides_on),
             }
         )
-        self._note(_record(answer, outcome=TAKEN, revision=key["revision"]), is_new=True)
+        self._note(_record(answer, outcome=TAKEN, revision=revision), is_new=True)
 
     def _refuse(self, answer: DeskAnswer, error: UnreadableAnswerError, release: str) -> None:
         row = _record(answer, outcome=error.reason)

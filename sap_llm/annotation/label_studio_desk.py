@@ -33,6 +33,7 @@ from sap_llm.annotation.desk import (
 from sap_llm.annotation.labelling_config import labelling_config
 from sap_llm.annotation.region_answers import from_results
 from sap_llm.annotation.regions import to_results
+from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.page import Page
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     Method = TypeVar("Method", bound=Callable[..., Any])
 
 _TITLE = re.compile(r"SAP_LLM (?P<release>\S+) (?P<queue>\w+) x(?P<annotators>\d+)")
+_LONGEST_TITLE = 50  # the server's limit
 _TASK_FIELDS = "id,data,updated_at,annotations"
 _OVERLAP = timedelta(minutes=5)  # an answer is stamped before its transaction ends
 _PAGE_TASKS = 500
@@ -106,7 +108,8 @@ class LabelStudioDesk:
             groups.setdefault((task.key.release, task.key.queue, task.annotators), []).append(task)
         for (release, queue, annotators), group in groups.items():
             project = self._project(release, queue, annotators)
-            self._client.projects.import_tasks(id=project, request=[self._body(project, task) for task in group])
+            bodies: list[Any] = [self._body(project, task) for task in group]
+            self._client.projects.import_tasks(id=project, request=bodies)
 
     @_reachable
     def news(self, release: str, *, cursor: str | None, known: Mapping[str, datetime]) -> News:
@@ -134,7 +137,7 @@ class LabelStudioDesk:
         gone = [entry for entry in known if entry not in present and (is_complete or _task_id(entry) in looked_at)]
         standing = len((known.keys() | seen.keys()) - set(gone))
         if not is_complete and standing != sum(_answers(project) for project in self._projects(release)):
-            return self.news(release, cursor=None, known=known)  # type: ignore[no-any-return]
+            return self.news(release, cursor=None, known=known)
         ordered = sorted(seen.values(), key=lambda answer: (answer.updated_at, answer.desk_id))
         return News(answers=ordered, gone=sorted(gone), cursor=min(latest, now).isoformat(), is_complete=is_complete)
 
@@ -148,7 +151,9 @@ class LabelStudioDesk:
         marks = []
         for project in self._projects(release):
             query = json.dumps({"ordering": ["-tasks:updated_at"]})
-            newest = self._client.tasks.list(project=project.id, include=_TASK_FIELDS, page=1, page_size=1, query=query)
+            newest: Any = self._client.tasks.list(
+                project=project.id, include=_TASK_FIELDS, page=1, page_size=1, query=query
+            )
             stamp = next((task.updated_at.isoformat() for task in newest.items or []), "")
             marks.append(f"{project.id}:{_answers(project)}:{stamp}")
         return " ".join(sorted(marks))
@@ -191,7 +196,7 @@ class LabelStudioDesk:
 
     def _projects(self, release: str | None = None) -> list[Any]:
         title = f"SAP_LLM {release} " if release else "SAP_LLM "
-        found = self._client.projects.list(title=title, page_size=_PAGE_TASKS)
+        found: Any = self._client.projects.list(title=title, page_size=_PAGE_TASKS)
         return [
             project
             for project in found
@@ -200,10 +205,16 @@ class LabelStudioDesk:
 
     def _project(self, release: str, queue: str, annotators: int) -> int:
         title = f"SAP_LLM {release} {queue} x{annotators}"
+        if len(title) > _LONGEST_TITLE or _TITLE.fullmatch(title) is None:
+            raise ConfigurationError(
+                f"{release!r} cannot be a project: its title would be {title!r}",
+                where=self.name,
+                remedy=f"Name releases without spaces and so that titles have at most {_LONGEST_TITLE} characters.",
+            )
         found = min((project.id for project in self._projects(release) if project.title == title), default=None)
         if found is not None:
             return int(found)
-        made = self._client.projects.create(
+        made: Any = self._client.projects.create(
             title=title,
             description=f"Release {release}: made and filled by sap-llm; a task's data name its document.",
             label_config=labelling_config(is_arbitration=queue == "seniors"),
@@ -213,7 +224,7 @@ class LabelStudioDesk:
         return int(made.id)
 
     def _tasks(self, project: int, since: datetime | None = None) -> Iterator[Any]:
-        query: dict[str, Any] = {"ordering": ["tasks:updated_at"]}
+        query: dict[str, Any] = {"ordering": ["tasks:id"]}  # pages stay what they are while people answer
         if since is not None:
             newer = {"filter": "filter:tasks:updated_at", "operator": "greater", "type": "Datetime"}
             items = [newer | {"value": since.astimezone(UTC).strftime(_TIME)}]

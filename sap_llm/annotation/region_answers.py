@@ -176,7 +176,7 @@ def _line_items(
 ) -> list[Row]:
     rows = [region for region in regions if region.label == config.ROW_LABEL]
     numbers = _numbers(rows)
-    items = {
+    items: dict[str, Row] = {
         region.id: {
             "line_number": numbers[region.id],
             "page": region.kept.page if _is_boxless(region) else region.page,

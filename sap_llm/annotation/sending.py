@@ -157,8 +157,8 @@ class _Source:
             corpus = self._store.open(self._annotated.manifest.inputs[name])
             columns = ["document_id", "page_number", "width", "height"]
             for page in corpus.scan("pages").to_table(columns=columns, filter=_isin("document_id", ids)).to_pylist():
-                place = (page["page_number"], page["width"], page["height"])
-                sizes.setdefault(page["document_id"], []).append(place)
+                size = (page["page_number"], page["width"], page["height"])
+                sizes.setdefault(page["document_id"], []).append(size)
             digests = pa.array(sorted({row["sha256"] for row in documents.values() if row["input"] == name}))
             found = corpus.scan("blobs").to_table(columns=["sha256", "content"], filter=_isin("sha256", digests))
             blobs |= {row["sha256"]: row["content"] for row in found.to_pylist()}

@@ -1,5 +1,7 @@
 """Desks with people, and a few documents to ask them about."""
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +85,31 @@ class Office:
     def sizes(self, key: TaskKey) -> list[tuple[float, float]]:
         pages = self.context.store.open(self.corpus).table("pages").to_pylist()
         return [(page["width"], page["height"]) for page in pages if page["document_id"] == key.document_id]
+
+
+def values(annotation: dict[str, Any]) -> Any:
+    """What an annotation says, wherever it stands."""
+    header = Counter((field["field"], field["value"]) for field in annotation["fields"])
+    lines = {
+        item["line_number"]: sorted((field["field"], field["value"]) for field in item["fields"])
+        for item in annotation["line_items"]
+    }
+    return annotation["document_type"], annotation["document_subtype"], header, lines
+
+
+def answers_of(built: BuildResult) -> list[dict[str, Any]]:
+    rows = built.dataset.table("answers").to_pylist()
+    return sorted(rows, key=lambda row: (row["document_id"], row["annotator"], row["revision"]))
+
+
+def reasons(built: BuildResult) -> Counter[str]:
+    return Counter(built.dataset.table("quarantine").column("reason").to_pylist())
+
+
+@pytest.fixture
+def release(request: pytest.FixtureRequest) -> str:
+    """A batch of its own for each test: the server is shared."""
+    return f"r{hashlib.sha256(request.node.name.encode()).hexdigest()[:8]}"
 
 
 @pytest.fixture(scope="session")

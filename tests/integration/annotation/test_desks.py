@@ -1,40 +1,13 @@
 """What must hold at every desk: tasks once, answers whole, changes as revisions, nothing lost."""
 
-from collections import Counter
 from typing import Any
 
 import pytest
 
 from sap_llm.annotation.agreement import measure_agreement
 from sap_llm.annotation.desk import TaskKey
-from sap_llm.storage.build import BuildResult
-from tests.integration.annotation.conftest import Office
+from tests.integration.annotation.conftest import Office, answers_of, reasons, values
 from tests.support.desk_people import People
-
-
-def values(annotation: dict[str, Any]) -> Any:
-    """What an annotation says, wherever it stands."""
-    header = Counter((field["field"], field["value"]) for field in annotation["fields"])
-    lines = {
-        item["line_number"]: sorted((field["field"], field["value"]) for field in item["fields"])
-        for item in annotation["line_items"]
-    }
-    return annotation["document_type"], annotation["document_subtype"], header, lines
-
-
-def answers_of(built: BuildResult) -> list[dict[str, Any]]:
-    rows = built.dataset.table("answers").to_pylist()
-    return sorted(rows, key=lambda row: (row["document_id"], row["annotator"], row["revision"]))
-
-
-def reasons(built: BuildResult) -> Counter[str]:
-    return Counter(built.dataset.table("quarantine").column("reason").to_pylist())
-
-
-@pytest.fixture
-def release(request: pytest.FixtureRequest) -> str:
-    """A batch of its own for each test: the server is shared."""
-    return f"r{abs(hash(request.node.name)) % 100_000_000}"
 
 
 @pytest.fixture
