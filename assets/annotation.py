@@ -43,7 +43,7 @@ def human_annotations(
             release=stage.release,
             previous=stage.find("human_annotations", stage.release),
         )
-        headline = ("documents", "answers", "annotators", "quarantined_answers", "withdrawn")
+        headline = ("documents", "answers", "annotators", "kappa_class", "kappa_fields", "quality_score", "withdrawn")
         return materialized(stage, built, headline=headline, rows_of="answers")
 
 

@@ -6,8 +6,9 @@ are rows that stay, and this reads the present state out of them. How far people
 An arbitration (an answer that names what it decides on) counts above everything, the latest one if there are several.
 Else, what two people say alike (class, subtype, values of fields and line items; where on the page does not matter)
 counts, if no other group of people is as large; else, where only one person answered, the latest revision. Everything
-else is a disagreement and has no truth. An answer that an arbitration did not know and that differs from it brings the
-document back to the seniors; until they decide again, the arbitration counts.
+else is a disagreement and has no truth. An answer that is later than the arbitration and differs from it brings the
+document back to the seniors; until they decide again, the arbitration counts. Time decides, not the ids that the
+arbitration names: an answer that is changed keeps its id, and so does the task on which seniors decide again.
 """
 
 from collections import defaultdict
@@ -61,10 +62,8 @@ def resolve(annotations: pa.Table, answers: pa.Table) -> Resolution:
     ids = everyone.column("document_id").to_pylist()
     opinion_rows, arbitration_of = _by_document(ids, opinions.annotations.num_rows)
     differences = _differences(everyone, opinions, arbitration_of, opinion_rows)
-    facts = opinions.answers.select(["annotator", "desk_id"]).to_pylist()
-    known = dict(
-        zip(arbitration_of, [set(ids) for ids in decided.answers.column("decides_on").to_pylist()], strict=True)
-    )
+    facts = opinions.answers.select(["annotator", "desk_id", "created_at"]).to_pylist()
+    decided_at = dict(zip(arbitration_of, decided.answers.column("created_at").to_pylist(), strict=True))
     truth_of: dict[str, tuple[int, str]] = {}
     disagreements = []
     for document_id in sorted(set(ids)):
@@ -72,7 +71,7 @@ def resolve(annotations: pa.Table, answers: pa.Table) -> Resolution:
         arbitration = arbitration_of.get(document_id)
         if arbitration is not None:
             truth_of[document_id] = (arbitration, "arbitration")
-            late = [row for row in rows if facts[row]["desk_id"] not in known[document_id]]
+            late = [row for row in rows if facts[row]["created_at"] > decided_at[document_id]]
             on = {name for row in late for name in differences.get((row, arbitration), ())}
         else:
             winner = _largest_group(rows, differences)

@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from sap_llm.annotation.annotator_report import report_on, write_report
 from sap_llm.annotation.desk import Desk, DeskAnswer, News, UnreadableAnswerError, canonical_json
 from sap_llm.annotation.sending import SendingConfig
 from sap_llm.evaluation.corpus import documents_with_pages
@@ -55,7 +56,7 @@ def build_human_annotations(
     """Take over what is new at the desk; without anything new the previous version is found again.
 
     Tables: `annotations` (source `human`), `answers` (`schema.annotation.ANSWERS`, same keys), `records`
-    (`schema.annotation.DESK_RECORDS`), `quarantine`.
+    (`schema.annotation.DESK_RECORDS`), `quarantine`. Files: the report on those who answered, with its chart.
 
     Args:
         context: Store, clock and progress.
@@ -83,7 +84,9 @@ def build_human_annotations(
         writer.write_table("answers", tables["answers"], ANSWERS)
         writer.write_table("records", tables["records"], DESK_RECORDS)
         writer.write_table("quarantine", tables["quarantine"], QUARANTINE)
-        return _metrics(tables, news)
+        report = report_on(tables["annotations"], tables["answers"], seed=config.seed)
+        write_report(writer, report, title=f"Answers of people about {release}")
+        return _metrics(tables, news) | report.metrics()
 
     return build(
         context,

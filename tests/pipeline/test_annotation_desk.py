@@ -88,6 +88,9 @@ def test_tasks_are_sent_and_answers_collected_once(
     assert "Nothing new at the folder" in str(quiet.skip_reason)
     (made,) = run_job(instance, "collect_answers", RELEASE, defs=defs, is_quiet=True).assets
     assert (made.asset, made.metadata["answers"], made.metadata["documents"]) == ("human_annotations", 1, 1)
+    assert made.metadata["kappa_class"] == "undefined"  # nobody shares a document yet
+    assert "# Answers of people about r1" in str(made.metadata["report_full"])
+    assert "data:image/svg+xml;base64" in str(made.metadata["report_full"])
     assert not made.is_reused
     (again,) = run_job(instance, "collect_answers", RELEASE, defs=defs, is_quiet=True).assets
     assert again.is_reused

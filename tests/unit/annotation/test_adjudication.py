@@ -77,7 +77,7 @@ def test_an_arbitration_counts_above_agreement_and_a_later_one_above_it() -> Non
     assert _truth(_resolve(*rows)) == ("tom", 1, "9.00")  # written down later, but decided earlier
 
 
-def test_an_answer_that_the_arbitration_did_not_know_reopens_the_document_only_if_it_differs() -> None:
+def test_an_answer_later_than_the_arbitration_reopens_the_document_only_if_it_differs() -> None:
     rows = [answer("d1", "ann", SEVEN), arbitration("d1", "sue", EIGHT, minutes=10, decides_on=["d1/ann/1"])]
     agreed = _resolve(*rows, answer("d1", "ann", EIGHT, revision=2, minutes=20))
     assert agreed.disagreements.num_rows == 0
@@ -86,6 +86,17 @@ def test_an_answer_that_the_arbitration_did_not_know_reopens_the_document_only_i
     (row,) = contradicted.disagreements.to_pylist()
     assert (row["differs_on"], row["is_reopened"]) == (["total_amount"], True)
     assert row["desk_ids"] == ["d1/ann/1", "d1/bob/1"]
+
+
+def test_a_changed_answer_reopens_under_its_old_id_and_a_second_decision_on_the_old_task_closes() -> None:
+    rows = [
+        answer("d1", "ann", SEVEN, desk_id="4"),
+        arbitration("d1", "sue", EIGHT, minutes=10, decides_on=["4"]),
+        answer("d1", "ann", NINE, revision=2, minutes=20, desk_id="4"),
+    ]
+    assert _resolve(*rows).disagreements.num_rows == 1
+    closed = _resolve(*rows, arbitration("d1", "sue", EIGHT, revision=2, minutes=30, decides_on=["4"]))
+    assert (_truth(closed), closed.disagreements.num_rows) == (("sue", 2, "8.00"), 0)
 
 
 def test_an_arbitration_without_its_reason_is_refused() -> None:
