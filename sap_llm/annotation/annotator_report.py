@@ -26,6 +26,7 @@ CHART = "annotators.svg"
 AIM = 0.95
 """Annotation quality score that the roadmap asks for."""
 _HOUR = 3600.0
+_SHOWN = 20
 _ROW, _LABEL, _PLOT, _FLOOR = 22, 150, 300, 0.5  # pixels; shares below the floor stand at the left edge
 
 
@@ -61,6 +62,7 @@ class AnnotatorReport:
         resolution: What the answers amount to.
         quality: The annotation quality score, on documents that the QA lead answered.
         quality_disputed: The same share on documents that were arbitrated.
+        arbitrations: Every one, with or without a reason, rows of `schema.annotation.ANSWERS`; the latest first.
         people: By id.
         habits: Of all people.
         box_habits: Of all people.
@@ -70,6 +72,7 @@ class AnnotatorReport:
     resolution: Resolution
     quality: Quality
     quality_disputed: Quality
+    arbitrations: pa.Table
     people: dict[str, Person]
     habits: list[Habit]
     box_habits: list[BoxHabit]
@@ -101,7 +104,7 @@ def report_on(annotations: pa.Table, answers: pa.Table, *, seed: int = 0) -> Ann
     """
     agreement = measure_agreement(annotations, answers, seed=seed)
     resolution = resolve(annotations, answers)
-    opinions, _ = standing(annotations, answers)
+    opinions, arbitrations = standing(annotations, answers)
     held = held_against(opinions, resolution)
     arbitrated = {name for name, how in resolution.settled_by.items() if how == "arbitration"}
     is_disputed = np.array([name in arbitrated for name in held.documents()], bool)
@@ -111,6 +114,7 @@ def report_on(annotations: pa.Table, answers: pa.Table, *, seed: int = 0) -> Ann
         resolution=resolution,
         quality=quality_of(held, held.is_sampled),
         quality_disputed=quality_of(held, is_disputed),
+        arbitrations=arbitrations.answers.sort_by([("created_at", "descending"), ("desk_id", "ascending")]),
         people={
             name: _person(agreement, name, times, counts[name], quality_of(held, held.annotators == name))
             for name, times in sorted(_times(answers).items())
@@ -162,6 +166,8 @@ def markdown(report: AnnotatorReport, *, title: str) -> str:
         f"![quality by person with its interval; the line is {AIM:.0%}]({CHART})",
         "## Habits",
         _habits_said(report),
+        "## Arbitrations",
+        _arbitrations_said(report),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -280,6 +286,15 @@ def _habits_said(report: AnnotatorReport) -> str:
     )
     found = table(["person", "habit", "how often", "others", "for example"], rows) if rows else "None was found."
     return f"{said}\n\n{found}"
+
+
+def _arbitrations_said(report: AnnotatorReport) -> str:
+    rows = [
+        [row["document_id"], row["annotator"], f"{row['created_at']:%Y-%m-%d %H:%M} UTC", row["why"] or "(no reason)"]
+        for row in report.arbitrations.slice(0, _SHOWN).to_pylist()
+    ]
+    found = table(["document", "who", "when", "why"], rows) if rows else "There was none."
+    return f"{report.arbitrations.num_rows:,} were given; the latest of them:\n\n{found}" if rows else found
 
 
 def _number(value: float | None) -> str:

@@ -151,5 +151,16 @@ def test_the_report_names_figures_people_and_habits() -> None:
     assert {"ann", "bob", "quinn", "80.0%", "100.0%", "not measured"} <= set(texts)
 
 
+def test_who_arbitrated_when_and_why_stands_in_the_report() -> None:
+    rows = [
+        answer("d1", "ann", {"total_amount": "7"}),
+        arbitration("d1", "sue", {"total_amount": "8"}, minutes=5, why="the stamp covers it", decides_on=["d1/ann/1"]),
+        arbitration("d1", "tom", {"total_amount": "9"}, minutes=9, why=None, decides_on=["d1/ann/1"]),
+    ]
+    text = markdown(_report(rows), title="Batch")
+    assert "2 were given" in text
+    assert "| d1 | tom | 2025-06-02 08:09 UTC | (no reason) |\n| d1 | sue | 2025-06-02 08:05 UTC | the stamp" in text
+
+
 def test_an_empty_batch_has_a_report() -> None:
     assert "0 documents were answered" in markdown(_report([]), title="Empty")
