@@ -101,7 +101,7 @@ class _Writer:
         )
 
     def line_item(self, identifier: str, item: Mapping[str, Any], place: Place | None, rows: Sequence[Place]) -> None:
-        """Regions of a row and its fields; where boxes do not tell, a relation ties them (one for each is a thicket)."""
+        """Regions of a row and its fields; where boxes do not tell whose they are, a relation ties them."""
         if place is None:
             return
         self.region(identifier, config.ROW_LABEL, place.page, place.box, place.kept, text=str(item["line_number"]))
