@@ -27,6 +27,7 @@ annotation_desk = dg.AssetSpec(
 @dg.asset(
     partitions_def=release,
     deps=[annotation_desk],
+    pool="annotation",
     kinds={"labelstudio", "parquet"},
     metadata=ANSWER_COLUMNS,
     retry_policy=WHEN_SERVERS_FAIL,

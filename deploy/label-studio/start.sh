@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Start Label Studio on loopback with all its data in one folder: `start.sh FOLDER PORT`. Password and token are made
-# once and kept there. The first start takes two minutes (it builds its database). Never ask it for `--version`: that
+# Start Label Studio on loopback with all its data in one folder: `start.sh FOLDER PORT`. Secrets are made once
+# and kept there. The first start takes two minutes (it builds its database). Never ask it for `--version`: that
 # hung for minutes.
 set -euo pipefail
 
@@ -20,7 +20,8 @@ export LABEL_STUDIO_BASE_DATA_DIR=$folder
 export LABEL_STUDIO_USERNAME=${LABEL_STUDIO_USERNAME:-admin@localhost.example}
 LABEL_STUDIO_PASSWORD=$(secret password 12)
 LABEL_STUDIO_USER_TOKEN=$(secret token 20) # the server wants 40 digits
-export LABEL_STUDIO_PASSWORD LABEL_STUDIO_USER_TOKEN
+SECRET_KEY=$(secret secret_key 32) # a new one at each start would sign everybody out
+export LABEL_STUDIO_PASSWORD LABEL_STUDIO_USER_TOKEN SECRET_KEY
 export LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN=true # else the token above opens nothing
 # Nothing leaves the machine: no analytics, crash reports or look for a newer version.
 export COLLECT_ANALYTICS=false SENTRY_DSN='' FRONTEND_SENTRY_DSN='' LATEST_VERSION_CHECK=false

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from sap_llm.schema.errors import SapLlmError
+from sap_llm.schema.errors import SapLlmError, SourceError
 from sap_llm.schema.page import Page
 
 
-class DeskUnavailableError(SapLlmError):
+class DeskUnavailableError(SourceError):
     """The desk cannot be reached now, or refuses us as a whole; it may answer later."""
 
 

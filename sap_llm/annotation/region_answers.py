@@ -24,7 +24,7 @@ from sap_llm.annotation.answer_values import (
     words_in,
 )
 from sap_llm.annotation.desk import UnreadableAnswerError
-from sap_llm.annotation.regions import Row, percent
+from sap_llm.annotation.regions import Row, is_inside, percent
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 
@@ -232,12 +232,7 @@ def _row_of(region: _Region, rows: Sequence[_Region], ties: Mapping[str, set[str
     """The row that a relation names, else the only one around the field's centre."""
     tied = [row.id for row in rows if row.id in ties.get(region.id, ())]
     if not tied:
-        x, y = (region.box[0] + region.box[2]) / 2, (region.box[1] + region.box[3]) / 2
-        tied = [
-            row.id
-            for row in rows
-            if row.page == region.page and row.box[0] <= x <= row.box[2] and row.box[1] <= y <= row.box[3]
-        ]
+        tied = [row.id for row in rows if row.page == region.page and is_inside(region.box, row.box)]
     if len(tied) != 1:
         raise UnreadableAnswerError(
             "line_without_row",

@@ -7,6 +7,7 @@ A region's `meta` keeps what box and text cannot say: the value beside the print
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sap_llm.annotation import labelling_config as config
@@ -34,8 +35,10 @@ def to_results(row: Mapping[str, Any], page_sizes: Sequence[tuple[float, float]]
             writer.field(f"field{index}", field)
         elif field["value"] is not None:
             unprinted.append(f"{field['field']}={field['value']}")
-    for index, item in enumerate(row["line_items"]):
-        unprinted += writer.line_item(f"row{index}", item)
+    places = [_place(item) for item in row["line_items"]]
+    for index, (item, place) in enumerate(zip(row["line_items"], places, strict=True)):
+        writer.line_item(f"row{index}", item, place, [known for known in places if known is not None])
+        unprinted += _unprinted(item)
     for index, table in enumerate(row["tables"]):
         kept = {name: table[name] for name in ("rows", "columns", "cells")}
         writer.region(f"table{index}", config.TABLE_LABEL, table["page"], table["box"], kept)
@@ -46,6 +49,37 @@ def to_results(row: Mapping[str, Any], page_sizes: Sequence[tuple[float, float]]
     if unprinted:
         writer.text(config.UNPRINTED, config.UNPRINTED, unprinted)
     return writer.results
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Place:
+    """Where a row is shown; `kept` says if the page has no box of it, and the boxes of its fields made this one."""
+
+    page: int
+    box: Box
+    kept: Mapping[str, Any]
+
+
+def is_inside(box: Box, row: Box) -> bool:
+    """Whether the centre of a box lies in a row's box."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return row[0] <= x <= row[2] and row[1] <= y <= row[3]
+
+
+def _place(item: Mapping[str, Any]) -> Place | None:
+    placed = [field for field in item["fields"] if field["box"] is not None]
+    if item["box"] is not None:
+        return Place(page=item["page"], box=item["box"], kept={})
+    if not placed:
+        return None
+    page = item["page"] or placed[0]["page"]
+    boxes = [field["box"] for field in placed if field["page"] == page] or [placed[0]["box"]]
+    return Place(page=page, box=_around(boxes), kept={"has_no_box": True, "page": item["page"]})
+
+
+def _unprinted(item: Mapping[str, Any]) -> list[str]:
+    silent = [field for field in item["fields"] if field["box"] is None and field["value"] is not None]
+    return [f"{item['line_number']}.{field['field']}={field['value']}" for field in silent]
 
 
 class _Writer:
@@ -66,24 +100,17 @@ class _Writer:
             identifier, field["field"], field["page"], field["box"], kept, text=shown, score=float(field["confidence"])
         )
 
-    def line_item(self, identifier: str, item: Mapping[str, Any]) -> list[str]:
-        """Regions of a row and its fields, tied together; returns what of it stands nowhere on the page."""
-        placed = [field for field in item["fields"] if field["box"] is not None]
-        box, page, kept = item["box"], item["page"], {}
-        if box is None and placed:
-            page = item["page"] or placed[0]["page"]
-            box = _around([field["box"] for field in placed if field["page"] == page] or [placed[0]["box"]])
-            kept = {"has_no_box": True, "page": item["page"]}
-        number = item["line_number"]
-        if box is not None:
-            self.region(identifier, config.ROW_LABEL, page, box, kept, text=str(number))
-        for index, field in enumerate(placed):
+    def line_item(self, identifier: str, item: Mapping[str, Any], place: Place | None, rows: Sequence[Place]) -> None:
+        """Regions of a row and its fields; where boxes do not tell whose they are, a relation ties them."""
+        if place is None:
+            return
+        self.region(identifier, config.ROW_LABEL, place.page, place.box, place.kept, text=str(item["line_number"]))
+        for index, field in enumerate(field for field in item["fields"] if field["box"] is not None):
             name = f"{identifier}field{index}"
             self.field(name, field)
-            relation = {"type": "relation", "from_id": name, "to_id": identifier, "direction": "right"}
-            self.results.append(relation | {"labels": [config.ROW_OF]})
-        silent = [field for field in item["fields"] if field["box"] is None and field["value"] is not None]
-        return [f"{number}.{field['field']}={field['value']}" for field in silent]
+            if [row for row in rows if row.page == field["page"] and is_inside(field["box"], row.box)] != [place]:
+                relation = {"type": "relation", "from_id": name, "to_id": identifier, "direction": "right"}
+                self.results.append(relation | {"labels": [config.ROW_OF]})
 
     def region(
         self,

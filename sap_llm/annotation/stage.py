@@ -61,7 +61,7 @@ def build_annotated_docs(
     """Bring truths and pre-annotations of all corpora together.
 
     Documents without a page stay in their corpora. Near-duplicates of different corpora become one group. What people
-    answered is the most trusted truth of a document, also about its class.
+    answered is the only truth of a document that they answered, also about its class; its corpus keeps the other one.
 
     Tables: `documents` (`releases.ANNOTATED_DOCUMENTS`), `annotations` (truths as they came, pre-annotations with
     source `model`), `quarantine`. Pages and blobs stay in the corpora.
@@ -86,7 +86,8 @@ def build_annotated_docs(
         without_pages = documents.num_rows - paged.num_rows
         documents, groups_joined = join_groups(context.store, corpora, paged)
         documents, said = with_people(documents, human_truths(context.store, human or {}))
-        truths = pa.concat_tables([_truths(context, corpora, documents), said])
+        answered = pc.is_in(documents.column("document_id"), value_set=said.column("document_id").combine_chunks())
+        truths = pa.concat_tables([_truths(context, corpora, documents.filter(pc.invert(answered))), said])
         documents = _with_truth(documents, truths)
         chosen = _to_pre_annotate(documents, config)
         created = context.clock.now()

@@ -130,14 +130,15 @@ class StudioPeople:
 
     def tasks(self, key: TaskKey) -> list[int]:
         """Ids of the tasks of a key, seen with the owner's eyes."""
-        owner = LabelStudio(base_url=self.server.url, api_key=self.server.token)
-        projects = list(owner.projects.list(title=f"SAP_LLM {key.release} {key.queue} "))
-        return [
-            int(task.id)
-            for project in projects
-            for task in owner.tasks.list(project=project.id, include="id,data")
-            if task.data["document_id"] == key.document_id
-        ]
+        found = self._owner().tasks.list(project=self.project(key), include="id,data")
+        return [int(task.id) for task in found if task.data["document_id"] == key.document_id]
+
+    def project(self, key: TaskKey) -> int:
+        (project,) = self._owner().projects.list(title=f"SAP_LLM {key.release} {key.queue} ")
+        return int(project.id)
+
+    def _owner(self) -> LabelStudio:
+        return LabelStudio(base_url=self.server.url, api_key=self.server.token)
 
 
 def _results(row: Row, sizes: Sizes, why: str | None) -> list[dict[str, Any]]:

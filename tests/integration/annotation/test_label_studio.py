@@ -9,7 +9,7 @@ import pytest
 from label_studio_sdk import LabelStudio
 
 from sap_llm.annotation import labelling_config as config
-from sap_llm.annotation.desk import DeskUnavailableError, TaskKey
+from sap_llm.annotation.desk import DeskUnavailableError, News, TaskKey
 from sap_llm.annotation.label_studio_desk import LabelStudioDesk
 from sap_llm.schema.errors import ConfigurationError
 from tests.integration.annotation.conftest import Office, answers_of, reasons, values
@@ -79,37 +79,35 @@ def test_a_skipped_document_counts_only_when_it_is_answered_after_all(
 
 @pytest.mark.slow
 def test_no_clock_hides_an_answer(office: Office, people: StudioPeople, release: str, keys: list[TaskKey]) -> None:
-    sizes = office.sizes(keys[0])
-    people.answer(keys[0], "dee", office.truth(keys[0]), sizes)
+    people.answer(keys[0], "dee", office.truth(keys[0]), office.sizes(keys[0]))
     now = datetime.now(UTC)
-    ahead = people.desk.news(release, cursor=(now + timedelta(days=3)).isoformat(), known={})
-    assert ahead.is_complete  # the server's clock was set back behind the cursor
-    assert len(ahead.answers) == 1
-    assert datetime.fromisoformat(ahead.cursor) <= now + timedelta(minutes=1)
-    late = people.desk.news(release, cursor=(now + timedelta(seconds=-1)).isoformat(), known={})
-    assert len(late.answers) == 1  # within the overlap
+
+    def look(cursor: datetime, known: dict[str, datetime], desk: LabelStudioDesk = people.desk) -> News:
+        return desk.news(release, cursor=cursor.isoformat(), known=known)
+
+    ahead = look(now + timedelta(days=3), {})  # the server's clock was set back behind the cursor
+    assert (ahead.is_complete, len(ahead.answers)) == (True, 1)
+    cursor = datetime.fromisoformat(ahead.cursor)
+    assert cursor <= now + timedelta(minutes=1)
+    tied = look(cursor, {})  # stamped at the very moment of the cursor, or a little before
+    assert len(tied.answers) == 1
     known = {answer.desk_id: answer.updated_at for answer in ahead.answers}
-    nothing = people.desk.news(release, cursor=ahead.cursor, known=known)
-    assert (nothing.answers, nothing.gone, nothing.is_complete) == ([], [], False)
-    future = dict.fromkeys(known, now)
-    people.desk.news(release, cursor=ahead.cursor, known=future)
-    people.answer(keys[1], "dee", office.truth(keys[1]), sizes)
-    stamped_before = (now + timedelta(seconds=20)).isoformat()  # behind the cursor by the clock, in number it is not
-    found = LateClock(people.desk).news(release, cursor=stamped_before, known=known)
-    assert found.is_complete
-    assert len(found.answers) == 1
+    quiet = look(cursor, known)
+    assert (quiet.answers, quiet.gone, quiet.is_complete) == ([], [], False)
+
+    people.answer(keys[1], "dee", office.truth(keys[1]), office.sizes(keys[1]))
+    late = look(now + timedelta(minutes=30), known, desk_at(now + timedelta(hours=1), people))
+    assert (late.is_complete, len(late.answers)) == (True, 1)  # long before the cursor, but one more than was taken
 
 
-class LateClock:
-    """The same desk, asked when the server's clock is an hour further: everything there is older than the overlap."""
+def desk_at(now: datetime, people: StudioPeople) -> LabelStudioDesk:
+    """The same desk, whose server says that it is another time."""
 
-    def __init__(self, desk: LabelStudioDesk) -> None:
-        self._desk = LabelStudioDesk(desk._url, token=desk._token)
-        self._desk._now = lambda: datetime.now(UTC) + timedelta(hours=1)  # type: ignore[method-assign]
+    class Elsewhen(LabelStudioDesk):
+        def _now(self) -> datetime:
+            return now
 
-    def news(self, release: str, *, cursor: str, known: dict[str, datetime]) -> Any:
-        later = datetime.fromisoformat(cursor) + timedelta(minutes=30)
-        return self._desk.news(release, cursor=later.isoformat(), known=known)
+    return Elsewhen(people.server.url, token=people.server.token)
 
 
 @pytest.mark.slow

@@ -18,6 +18,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+PASSWORD = "a-long-word-9"
+"""Of everybody who signs up in tests."""
 ROOT = Path(__file__).parents[3]
 _INSTALL_SECONDS, _START_SECONDS = 840, 600
 
@@ -33,7 +35,7 @@ class LabelStudioServer:
         """Token of somebody new, who signs up as annotators do."""
         with httpx.Client(base_url=self.url, follow_redirects=True, timeout=60) as browser:
             browser.get("/user/signup/").raise_for_status()
-            form = {"email": email, "password": "a-long-word-9", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+            form = {"email": email, "password": PASSWORD, "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
             browser.post("/user/signup/", data=form, headers={"Referer": self.url}).raise_for_status()
             answer = browser.get("/api/current-user/token").raise_for_status()
             return str(answer.json()["token"])

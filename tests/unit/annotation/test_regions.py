@@ -223,6 +223,27 @@ def test_line_fields_belong_to_the_row_around_them_or_to_the_one_that_a_relation
     assert found == {8: ["line_description"], 7: ["line_quantity"]}
 
 
+def test_relations_are_drawn_only_where_boxes_do_not_tell() -> None:
+    def row(number: int, box: list[float], *fields: dict[str, Any]) -> dict[str, Any]:
+        return {"line_number": number, "page": 1, "box": box, "fields": list(fields)}
+
+    def field(name: str, box: list[float]) -> dict[str, Any]:
+        place = {"page": 1, "box": box, "word_ids": None, "confidence": 1.0, "source": "model"}
+        return {"field": name, "value": "7", "printed": "7", **place}
+
+    inside, astray = field("line_quantity", [60, 42, 80, 50]), field("line_unit_price", [60, 300, 80, 310])
+    both = field("line_number", [60, 78, 80, 82])
+    items = [row(1, [50, 40, 400, 80], inside, astray), row(2, [50, 75, 400, 120], both)]
+    results = to_results(guess("total_amount", value="1.00", printed="1,00") | {"line_items": items}, SIZES)
+    tied = {entry["from_id"]: entry["to_id"] for entry in results if entry["type"] == "relation"}
+    assert tied == {"row0field1": "row0", "row1field0": "row1"}
+    read = from_results(results, PAGES)["line_items"]
+    assert [[entry["field"] for entry in item["fields"]] for item in read] == [
+        ["line_quantity", "line_unit_price"],
+        ["line_number"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("results", "reason"),
     [
