@@ -32,7 +32,8 @@ class Kappa:
 
     Attributes:
         value: None where it is undefined for every pair.
-        documents: Comparisons (documents times pairs of people) that it rests on.
+        documents: Documents that it rests on: those of pairs that have a kappa.
+        comparisons: Of these documents, each times the pairs of people who answered it.
         undefined: Comparisons of pairs without a kappa of their own.
         agreed: Share of units, of all pairs, on which both say the same; None without any.
         low: Lower end of the 95 % interval, by resampling documents; None where not asked for or undefined.
@@ -41,6 +42,7 @@ class Kappa:
 
     value: float | None
     documents: int
+    comparisons: int
     undefined: int
     agreed: float | None
     low: float | None = None
@@ -171,8 +173,10 @@ def measure_agreement(
 
 @dataclass(frozen=True, kw_only=True)
 class _Counts:
-    """What kappa needs, by pair of people; `shared` are the documents of each pair."""
+    """What kappa needs, by pair of people; `who` (which pair) and `document` are of comparisons."""
 
+    who: Array
+    document: Array
     shared: Array
     units: Array
     agreed: Array
@@ -197,7 +201,7 @@ class _Batch:
     def class_counts(self, weights: Array | None = None) -> _Counts:
         """Class by pair of people; `weights` count each comparison so often."""
         one, other = self.classes[self.compared.left], self.classes[self.compared.right]
-        return self._label_counts(one, other, self.who, weights)
+        return self._label_counts(one, other, np.ones(len(self.who), bool), weights)
 
     def subtype_counts(self) -> _Counts:
         """Subtype by pair of people, where it can be asked."""
@@ -207,7 +211,7 @@ class _Batch:
         asked = (self.classes[left] == self.classes[right]) & (has[left] | has[right])
         labels = self.classes * (int(labels.max(initial=0)) + 1) + labels
         _, labels = np.unique(labels, return_inverse=True)
-        return self._label_counts(labels[left][asked], labels[right][asked], self.who[asked], None)
+        return self._label_counts(labels[left], labels[right], asked, None)
 
     def field_counts(self, weights: Array | None = None) -> _Counts:
         """All header fields pooled, by pair of people."""
@@ -259,7 +263,8 @@ class _Batch:
             alike=round(absent) * (round(absent) - 1) + 2 * float(same.sum()),
         )
 
-    def _label_counts(self, one: Array, other: Array, who: Array, weights: Array | None) -> _Counts:
+    def _label_counts(self, one: Array, other: Array, asked: Array, weights: Array | None) -> _Counts:
+        one, other, who, document = one[asked], other[asked], self.who[asked], self.document[asked]
         pairs, size = len(self._pairs), int(max(one.max(initial=0), other.max(initial=0))) + 1
         left, right = (
             np.bincount(who * size + side, weights=weights, minlength=pairs * size).reshape(pairs, size)
@@ -268,7 +273,8 @@ class _Batch:
         own = (one == other) * (1.0 if weights is None else weights)
         shared = left.sum(axis=1)
         agreed = np.bincount(who, weights=own, minlength=pairs)
-        return _Counts(shared=shared, units=shared, agreed=agreed, chance=(left * right).sum(axis=1))
+        chance = (left * right).sum(axis=1)
+        return _Counts(who=who, document=document, shared=shared, units=shared, agreed=agreed, chance=chance)
 
     def _marked(self, rows: Array) -> Array:
         """Of the compared fields `rows`, how many the left, the right, both have, and both alike; [4, comparisons]."""
@@ -285,6 +291,8 @@ class _Batch:
         )
         units = shared * fields
         return _Counts(
+            who=self.who,
+            document=self.document,
             shared=shared,
             units=units,
             agreed=units - (left + right - both) + same,
@@ -314,7 +322,8 @@ def _summary(counts: _Counts, draws: list[_Counts] | None = None) -> Kappa:
     low, high = np.percentile(spread, _TAILS).tolist() if spread and not np.isnan(value) else (None, None)
     return Kappa(
         value=None if np.isnan(value) else value,
-        documents=int(counts.shared[known].sum()),
+        documents=len(np.unique(counts.document[known[counts.who]])),
+        comparisons=int(counts.shared[known].sum()),
         undefined=int(counts.shared[~known].sum()),
         agreed=float(counts.agreed.sum() / units) if units else None,
         low=low,

@@ -251,7 +251,7 @@ def _quality_said(report: AnnotatorReport) -> str:
 
 def _agreement_row(name: str, kappa: Kappa, alpha: str) -> list[object]:
     agreed = "" if kappa.agreed is None else f"{kappa.agreed:.1%}"
-    return [name, kappa, agreed, kappa.documents, kappa.undefined, alpha]
+    return [name, kappa, agreed, kappa.comparisons, kappa.undefined, alpha]
 
 
 def _person_row(name: str, person: Person) -> list[object]:

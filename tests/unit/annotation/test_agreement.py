@@ -178,7 +178,9 @@ def test_three_people_count_by_pairs_weighted_by_documents() -> None:
         for one, other in combinations(said, 2)
     ]
     mean = sum(kappa * size for kappa, size in expected) / sum(size for _, size in expected)
-    assert _measure(rows).class_kappa.value == pytest.approx(mean, abs=1e-12)
+    found = _measure(rows).class_kappa
+    assert found.value == pytest.approx(mean, abs=1e-12)
+    assert (found.documents, found.comparisons) == (6, 6 + 4 + 4)
 
 
 def test_the_latest_revision_counts_and_an_arbitration_is_no_opinion() -> None:
