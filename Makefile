@@ -16,7 +16,10 @@ SOURCES := sap_llm sap_llm_dagster sensors jobs assets resources spark_jobs benc
 # deepspeed's build imports torch, so it is installed after all the others
 FIRST := $(VENV)/requirements-first.txt
 
-.PHONY: help setup java demo dev check fix test test-slow bench requirements clean
+LABEL_STUDIO := .venv-label-studio
+LABEL_STUDIO_PORT ?= 8080
+
+.PHONY: help setup java demo dev label-studio check fix test test-slow bench requirements clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +55,15 @@ demo: setup ## the whole lineage on the tiny profile, DOCUMENTS=<folder> adds re
 dev: setup ## the Dagster UI over the same instance and data
 	DAGSTER_HOME=$$($(BIN)/python -m sap_llm_dagster.home) exec $(BIN)/dg dev
 
+$(LABEL_STUDIO)/.installed: deploy/label-studio/requirements.txt | $(BIN)/uv
+	@echo "Installing Label Studio into an environment of its own (about 0.8 GB; its pins contradict ours)"
+	@"$$(tools/ensure.sh python)" -m venv $(LABEL_STUDIO)
+	VIRTUAL_ENV=$(LABEL_STUDIO) $(BIN)/uv pip install --require-hashes -r $< $(PIP_ARGS)
+	@touch $@
+
+label-studio: $(LABEL_STUDIO)/.installed ## the annotation server on 127.0.0.1:8080 (LABEL_STUDIO_PORT=...), data in data/label-studio
+	@exec deploy/label-studio/start.sh data/label-studio $(LABEL_STUDIO_PORT)
+
 check: setup ## style, types, import contract, lengths, superseded names, definitions load
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
@@ -77,6 +89,8 @@ bench: setup ## benchmarks, NAME=synthetic for one; writes benchmarks/results/ a
 requirements: setup ## resolve requirements.txt anew from pyproject.toml
 	$(BIN)/uv pip compile pyproject.toml -c tools/constraints.txt --all-extras --group dev --python-version 3.11 \
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.txt
+	$(BIN)/uv pip compile deploy/label-studio/requirements.in --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/label-studio/requirements.txt
 
 clean: ## remove the virtual environment's stamps and caches (data/ stays)
 	rm -rf $(VENV)/.installed $(VENV)/.warmed .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,17 +1,51 @@
-"""Stage 03, annotation: truth and pre-annotations of all documents in one schema.
+"""Stage 03, annotation: truth and pre-annotations of all documents in one schema, and what people answered.
 
-Belongs here: the asset by release. Pre-annotation and agreement are `sap_llm.annotation`.
+Belongs here: the assets by release, and the desk where people answer. Pre-annotation, desks and agreement are
+`sap_llm.annotation`; putting tasks on the desk is a job (`jobs.annotation`).
 """
 
 import dagster as dg
 
-from resources.columns import ANNOTATED_COLUMNS
+from resources.columns import ANNOTATED_COLUMNS, ANSWER_COLUMNS
 from resources.deployment import DeploymentResource
 from resources.partitions import release
 from resources.results import materialized
+from resources.retries import WHEN_SERVERS_FAIL
 from resources.stage_run import StageRunConfig
+from sap_llm.annotation.human import HumanAnnotationsConfig, build_human_annotations
+from sap_llm.annotation.human_truths import open_batches
 from sap_llm.annotation.pre_annotator import choose
 from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
+
+annotation_desk = dg.AssetSpec(
+    "annotation_desk",
+    description="Where people answer: a Label Studio server, or a folder of tasks and answers.",
+    kinds={"labelstudio"},
+)
+
+
+@dg.asset(
+    partitions_def=release,
+    deps=[annotation_desk],
+    pool="annotation",
+    kinds={"labelstudio", "parquet"},
+    metadata=ANSWER_COLUMNS,
+    retry_policy=WHEN_SERVERS_FAIL,
+)
+def human_annotations(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """What people answered about the documents of a release, with revisions; unreadable answers are quarantined."""
+    with deployment.open(context, config) as stage:
+        built = build_human_annotations(
+            stage.context,
+            config=stage.config(HumanAnnotationsConfig),
+            desk=stage.deployment.desk(),
+            release=stage.release,
+            previous=stage.find("human_annotations", stage.release),
+        )
+        headline = ("documents", "answers", "annotators", "kappa_class", "kappa_fields", "quality_score", "withdrawn")
+        return materialized(stage, built, headline=headline, rows_of="answers")
 
 
 @dg.asset(
@@ -20,6 +54,7 @@ from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
         dg.AssetDep("raw_exports", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("public_docs", partition_mapping=dg.AllPartitionMapping()),
         dg.AssetDep("synthetic_docs", partition_mapping=dg.AllPartitionMapping()),
+        dg.AssetDep("human_annotations", partition_mapping=dg.AllPartitionMapping()),
     ],
     kinds={"python", "parquet"},
     metadata=ANNOTATED_COLUMNS,
@@ -33,6 +68,8 @@ def annotated_docs(
         predictor, version = choose(
             stage.deployment.registry, stage.open_dataset(previous).manifest if previous is not None else None
         )
+        store, verdicts = stage.deployment.store, stage.deployment.verdicts
+        human, held = open_batches(store, stage.batches(), verdicts=verdicts, consumer=stage.asset)
         built = build_annotated_docs(
             stage.context,
             config=stage.config(AnnotatedDocsConfig),
@@ -40,5 +77,7 @@ def annotated_docs(
             release=stage.release,
             predictor=predictor,
             predictor_version=version,
+            human=human,
+            held=held,
         )
-        return materialized(stage, built, headline=("documents", "coverage", "agreement"))
+        return materialized(stage, built, headline=("documents", "coverage", "agreement", "documents_by_people"))

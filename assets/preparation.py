@@ -14,6 +14,7 @@ from resources.stage_run import StageRunConfig
 from sap_llm.preparation.plan import SparkSettings
 from sap_llm.preparation.stage import CorpusReleaseConfig, TrainingSetConfig, build_corpus_release, build_training_set
 
+_RELEASE_HEADLINE = ("documents", "sap_texts", "largest_gap_to_target", "suspects_class", "suspects_field")
 _HEADLINE = ("documents_kept", "documents_train", "documents_validation", "documents_test", "documents_quarantined")
 
 
@@ -21,7 +22,7 @@ _HEADLINE = ("documents_kept", "documents_train", "documents_validation", "docum
 def corpus_release(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
-    """The exact versions of everything that goes into training, with target and actual composition."""
+    """The exact versions of what goes into training, composition against target, and labels that are probably wrong."""
     with deployment.open(context, config) as stage:
         annotated = stage.ref("annotated_docs", stage.release)
         built = build_corpus_release(
@@ -32,7 +33,7 @@ def corpus_release(
             release=stage.release,
             knowledge=stage.find("sap_knowledge"),
         )
-        return materialized(stage, built, headline=("documents", "sap_texts", "largest_gap_to_target"))
+        return materialized(stage, built, headline=_RELEASE_HEADLINE)
 
 
 @dg.asset(partitions_def=release, deps=["corpus_release"], kinds={"spark", "parquet"}, metadata=TRAINING_COLUMNS)

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from jobs.annotation import collect_answers, send_for_annotation
 from jobs.dvc import commit_to_dvc
 from resources.partitions import release
 
@@ -77,6 +78,8 @@ JOBS = [
     compress_model,
     release_model,
     retrain,
+    send_for_annotation,
+    collect_answers,
     commit_to_dvc,
 ]
 SCHEDULES = [daily_export, weekly_refresh]

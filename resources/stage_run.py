@@ -138,6 +138,11 @@ class StageRun:
             **self.refs("synthetic_docs", self.partitions.seed_ranges),
         }
 
+    def batches(self) -> dict[str, DatasetRef]:
+        """Every batch that people answered so far, by dataset name."""
+        releases = self.dagster.instance.get_materialized_partitions(dg.AssetKey("human_annotations"))
+        return self.refs("human_annotations", tuple(sorted(releases)))
+
     def inputs_of(self, ref: DatasetRef) -> dict[str, DatasetRef]:
         """The exact versions that a dataset was made from, by role."""
         return dict(self.open_dataset(ref).manifest.inputs)

@@ -24,6 +24,7 @@ from sap_llm.storage.store import DatasetStore
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
+    from sap_llm.annotation.desk import Desk
     from sap_llm.graph.client import GraphClient
     from sap_llm.registry.mlflow_registry import ModelRegistry
     from sap_llm.registry.verdicts import VerdictStore
@@ -56,6 +57,8 @@ class DeploymentConfig(BaseModel):
     graph_user: str = "neo4j"
     graph_password: str = ""
     vectors: str = Field(description="folder of Qdrant local mode or http:// URL")
+    annotation: str = Field(description="where people answer: folder of tasks and answers, or URL of Label Studio")
+    annotation_token: str = Field(default="", description="of Label Studio's API")
     spark_master: str = Field(description="local[*] or spark:// | k8s:// URL")
     work: str = Field(description="local scratch: training checkpoints, caches")
 
@@ -196,6 +199,19 @@ class Deployment:
                 first_month=self.first_month,
                 work=self.work_folder,
             )
+
+    def desk(self) -> "Desk":
+        """Where people answer: `LABEL_STUDIO_URL` with `LABEL_STUDIO_API_KEY`, else the profile's."""
+        place = os.environ.get("LABEL_STUDIO_URL") or self.settings.annotation
+        if "://" in place:
+            from sap_llm.annotation.label_studio_desk import LabelStudioDesk
+
+            return LabelStudioDesk(
+                place, token=os.environ.get("LABEL_STUDIO_API_KEY") or self.settings.annotation_token
+            )
+        from sap_llm.annotation.file_desk import FileDesk
+
+        return FileDesk(self.home / place)
 
     def vectors(self) -> "QdrantClient":
         """A Qdrant client; local mode locks its folder, so close it after use."""

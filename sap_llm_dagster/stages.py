@@ -6,6 +6,7 @@ Belongs here: the table asset -> (stage version, configuration model). Raising a
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from sap_llm.annotation import human
 from sap_llm.annotation import stage as annotation
 from sap_llm.compression import stage as compression
 from sap_llm.evaluation import stage as evaluation
@@ -26,6 +27,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "sap_knowledge": (knowledge.STAGE_VERSION, knowledge.SapKnowledgeConfig),
         "business_facts": (facts.STAGE_VERSION, facts.BusinessFactsConfig),
         "synthetic_docs": (synthetic.STAGE_VERSION, synthetic.SyntheticDocsConfig),
+        "human_annotations": (human.STAGE_VERSION, human.HumanAnnotationsConfig),
         "annotated_docs": (annotation.STAGE_VERSION, annotation.AnnotatedDocsConfig),
         "corpus_release": (preparation.RELEASE_VERSION, preparation.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),

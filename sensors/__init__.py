@@ -6,12 +6,14 @@ The policies are in `sap_llm.learning`.
 
 import dagster as dg
 
+from sensors.annotation import answers_sensor
 from sensors.automation import automation
 from sensors.exports import late_rows_sensor
 from sensors.outcomes import dvc_follows_release, run_failures
 from sensors.retraining import retraining_sensor
 
 SENSORS: list[dg.SensorDefinition] = [
+    answers_sensor,
     automation,
     dvc_follows_release,
     late_rows_sensor,

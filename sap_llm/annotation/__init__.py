@@ -1,5 +1,5 @@
 """What is known and what is believed about each document, in one schema.
 
-Belongs here: bringing truths together and pre-annotating documents by a model or the label rules. People's work
-(Label Studio, agreement, arbitration) joins this room; training data preparation is `preparation`.
+Belongs here: bringing truths together, pre-annotating documents by a model or the label rules, and people's work: the
+desk where they answer, agreement, arbitration. Training data preparation is `preparation`.
 """

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from sap_llm.annotation.groups import join_groups
+from sap_llm.annotation.human_truths import human_truths, with_people
 from sap_llm.evaluation.corpus import documents_with_pages
 from sap_llm.evaluation.fields import HEADER_FIELDS, FieldScores, score_fields
 from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, Predictor
@@ -54,10 +55,13 @@ def build_annotated_docs(
     release: str,
     predictor: Predictor | None = None,
     predictor_version: str = "",
+    human: Mapping[str, DatasetRef] | None = None,
+    held: Mapping[str, str] | None = None,
 ) -> BuildResult:
     """Bring truths and pre-annotations of all corpora together.
 
-    Documents without a page stay in their corpora. Near-duplicates of different corpora become one group.
+    Documents without a page stay in their corpora. Near-duplicates of different corpora become one group. What people
+    answered is the only truth of a document that they answered, also about its class; its corpus keeps the other one.
 
     Tables: `documents` (`releases.ANNOTATED_DOCUMENTS`), `annotations` (truths as they came, pre-annotations with
     source `model`), `quarantine`. Pages and blobs stay in the corpora.
@@ -69,6 +73,8 @@ def build_annotated_docs(
         release: Name such as `r1`.
         predictor: The champion; the label rules pre-annotate where there is none.
         predictor_version: Identity of the champion; part of the version.
+        human: Batches of `human_annotations` by dataset name whose gates are open.
+        held: Batches that are held back, with the sentence of their closed gate.
     """
     reader: Predictor = predictor or BaselinePredictor()
     annotator = f"model:{predictor_version}" if predictor else BASELINE_ANNOTATOR
@@ -79,7 +85,9 @@ def build_annotated_docs(
         paged = documents.filter(pc.greater(documents.column("page_count"), 0))
         without_pages = documents.num_rows - paged.num_rows
         documents, groups_joined = join_groups(context.store, corpora, paged)
-        truths = _truths(context, corpora, documents)
+        documents, said = with_people(documents, human_truths(context.store, human or {}))
+        answered = pc.is_in(documents.column("document_id"), value_set=said.column("document_id").combine_chunks())
+        truths = pa.concat_tables([_truths(context, corpora, documents.filter(pc.invert(answered))), said])
         documents = _with_truth(documents, truths)
         chosen = _to_pre_annotate(documents, config)
         created = context.clock.now()
@@ -98,14 +106,19 @@ def build_annotated_docs(
             "documents_quarantined": len(quarantine),
             "documents_without_pages": without_pages,
             "groups_joined": groups_joined,
+            "documents_by_people": said.num_rows,
+            "batches_held": len(held or {}),
         }
+
+    for name, reason in (held or {}).items():
+        context.progress(f"{name} is held back: {reason}")
 
     return build(
         context,
         name=f"annotated_docs/{release}",
         stage_version=STAGE_VERSION,
         config=config,
-        inputs=corpora,
+        inputs={**corpora, **(human or {})},
         fingerprint={"predictor": annotator},
         produce=produce,
     )

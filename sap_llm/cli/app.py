@@ -17,7 +17,8 @@ app = typer.Typer(
     help="Document AI for SAP business documents: purchase orders, invoices, sales orders, goods receipts.\n\n"
     "[bold]extract[/bold] reads one document with the champion model. [bold]build[/bold] makes dataset versions "
     "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]synthetic[/bold] "
-    "writes, shows and measures documents of the simulator, [bold]augment[/bold] damages them. [bold]gate[/bold] and "
+    "writes, shows and measures documents of the simulator, [bold]augment[/bold] damages them. "
+    "[bold]annotate[/bold] asks people and takes over their answers. [bold]gate[/bold] and "
     "[bold]feedback[/bold] are the reviewer's and the ML lead's tools. `make dev` opens the Dagster UI over the same "
     "data.",
 )
@@ -44,9 +45,9 @@ def _options(
 
 def main() -> None:
     """Entry point of the `sap-llm` script."""
-    from sap_llm.cli import augment, build, extract, feedback, gate, seed, status, synthetic
+    from sap_llm.cli import annotate, augment, build, extract, feedback, gate, seed, status, synthetic
 
-    for module in (extract, build, seed, status, synthetic, augment, gate, feedback):
+    for module in (extract, build, seed, status, synthetic, augment, annotate, gate, feedback):
         module.register(app)
     try:
         app()

@@ -39,6 +39,7 @@ Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all
 @commands.command()
 def corpus(release: Release = DEFAULT_RELEASE) -> None:
     """Read sources, make synthetic documents, annotate, freeze a corpus release."""
+    from sap_llm.annotation.human_truths import open_batches
     from sap_llm.annotation.pre_annotator import choose
     from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
     from sap_llm.preparation.release import CorpusReleaseConfig, build_corpus_release
@@ -49,6 +50,8 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
     store = deployment.store
     previous = store.open(store.current(name)).manifest if name in store.names() else None
     predictor, version = choose(deployment.registry, previous)
+    batches = {name: store.current(name) for name in store.names() if name.startswith("human_annotations/")}
+    human, held = open_batches(store, batches, verdicts=deployment.verdicts, consumer="annotated_docs")
     annotated = _judged(
         deployment,
         build_annotated_docs(
@@ -58,6 +61,8 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
             release=release,
             predictor=predictor,
             predictor_version=version,
+            human=human,
+            held=held,
         ),
     )
     _judged(

@@ -34,6 +34,8 @@ _SUITES: Mapping[str, str] = MappingProxyType(
 
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
+        gates.ANNOTATOR_AGREEMENT: "People who answered independently agree beyond chance, on classes and on fields. "
+        "Annotated documents go without the batch until it does.",
         gates.ANNOTATED_SUITE: "Great Expectations suite of annotated documents.",
         gates.RELEASE_SUITE: "Great Expectations suite of a frozen corpus.",
         gates.TRAINING_SUITE: "Great Expectations suite of a training set. Training refuses without it.",
@@ -48,8 +50,14 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
 
 
 class GatesConfig(StageConfig):
-    """`configs/<profile>/gates.yaml`: what a model and its variants must reach."""
+    """`configs/<profile>/gates.yaml`: what answers of people, a model and its variants must reach."""
 
+    min_annotator_kappa: float = Field(
+        description="Cohen's kappa of class and of header fields pooled must be above it", ge=0, lt=1
+    )
+    min_doubled_documents: int = Field(
+        description="documents that two people answered, in pairs of people that have a kappa", ge=1
+    )
     min_class_accuracy: float = Field(ge=0, le=1)
     min_subtype_accuracy: float = Field(description="where the test has documents with subtypes", ge=0, le=1)
     min_field_f1: float = Field(ge=0, le=1)
@@ -137,6 +145,40 @@ def _suite_id(name: str) -> str:
     return f"{name}+{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
+def _annotators(dataset: Dataset, config: GatesConfig) -> Judgement:
+    from sap_llm.annotation.agreement import measure_agreement
+
+    found = measure_agreement(dataset.table("annotations"), dataset.table("answers"), seed=config.seed)
+    kappas = {"class": found.class_kappa, "fields": found.field_kappa}
+    failures = []
+    if missing := max(0, config.min_doubled_documents - found.documents_doubled):
+        failures.append(
+            f"two people answered only {found.documents_doubled} documents, {missing} more are needed for a judgement"
+        )
+    for name, kappa in kappas.items():
+        if kappa.value is None:
+            failures.append(f"the kappa of {name} is undefined: {_why_undefined(found.documents_doubled)}")
+            continue
+        if kappa.documents < config.min_doubled_documents <= found.documents_doubled:
+            failures.append(f"the kappa of {name} rests on {kappa.documents} documents, the rest show only one answer")
+        if kappa.value <= config.min_annotator_kappa:
+            failures.append(f"the kappa of {name} is {kappa}, it must be above {config.min_annotator_kappa:g}")
+    held = ", ".join(f"{name} {kappa}" for name, kappa in kappas.items())
+    return Judgement(
+        passed=not failures,
+        measured=found.metrics(),
+        required={f"kappa_{name}": config.min_annotator_kappa for name in kappas}
+        | {"documents_doubled": config.min_doubled_documents},
+        explanation="; ".join(failures) or f"kappa: {held}, on {found.documents_doubled} documents",
+    )
+
+
+def _why_undefined(doubled: int) -> str:
+    return (
+        "every pair of people gave one and the same answer throughout" if doubled else "no two people share a document"
+    )
+
+
 def _splits(dataset: Dataset, _: GatesConfig) -> Judgement:
     from sap_llm.preparation.splits import leaks
 
@@ -187,6 +229,7 @@ def _variant(dataset: Dataset, _: GatesConfig) -> Judgement:
 JUDGES: Mapping[str, Judge] = MappingProxyType(
     {
         **{gate: _suite(name) for gate, name in _SUITES.items()},
+        gates.ANNOTATOR_AGREEMENT: _annotators,
         gates.SPLITS_DISJOINT: _splits,
         gates.MODEL_QUALITY: _model,
         gates.VARIANT_QUALITY: _variant,

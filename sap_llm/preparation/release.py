@@ -1,7 +1,7 @@
 """The stage `corpus_release`: configuration and build function.
 
-Belongs here: freezing the exact versions that go into a training set, and comparing their composition with the target.
-Cleaning and splitting them is `stage`.
+Belongs here: freezing the exact versions that go into a training set, comparing their composition with the target, and
+having their labels looked through (`suspects`). Cleaning and splitting them is `stage`.
 """
 
 from collections import Counter
@@ -12,13 +12,14 @@ import pyarrow as pa
 from pydantic import Field
 
 from sap_llm.preparation.composition import CHART, Gap, chart, gaps, report
+from sap_llm.preparation.suspects import find_suspects, said
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.schema.releases import RELEASE_DOCUMENTS
+from sap_llm.schema.releases import RELEASE_DOCUMENTS, SUSPECTS
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-RELEASE_VERSION = "2"
+RELEASE_VERSION = "3"
 REPORT = "report.md"
 TEXTS = "corpus"  # table of `sap_knowledge` with one text per entity type
 OTHERS = "OTHERS"
@@ -30,6 +31,10 @@ class CorpusReleaseConfig(StageConfig):
     target_sources: dict[str, int] = Field(description="documents by kind of input dataset")
     target_texts: int = Field(default=0, description="SAP documentation texts; they are no documents", ge=0)
     target_types: dict[str, float] = Field(description=f"share by class, {OTHERS} for the rest; sums to 1")
+    suspect_documents: int = Field(
+        default=0, description="documents whose labels are looked through for errors, at most", ge=0
+    )
+    suspect_folds: int = Field(default=5, description="of the classifier that judges classes", ge=2)
 
 
 def build_corpus_release(
@@ -41,7 +46,9 @@ def build_corpus_release(
     release: str,
     knowledge: DatasetRef | None = None,
 ) -> BuildResult:
-    """Freeze everything that goes into a training set, and compare its composition with the target.
+    """Freeze what goes into a training set, compare its composition with the target, look through its labels.
+
+    Tables: `documents` (`releases.RELEASE_DOCUMENTS`), `suspects` (`releases.SUSPECTS`).
 
     Args:
         context: Store, clock and progress.
@@ -67,7 +74,16 @@ def build_corpus_release(
             )
         writer.write_table("documents", documents, RELEASE_DOCUMENTS)
         texts = context.store.open(knowledge).manifest.rows[TEXTS] if knowledge else 0
-        return _compare(writer, documents, texts, config, release)
+        suspects, found = find_suspects(
+            context.store,
+            annotated,
+            corpora,
+            most_documents=config.suspect_documents,
+            folds=config.suspect_folds,
+            seed=config.seed,
+        )
+        writer.write_table("suspects", suspects, SUSPECTS)
+        return _compare(writer, documents, texts, config, release, said(suspects, found)) | found
 
     return build(
         context,
@@ -81,7 +97,7 @@ def build_corpus_release(
 
 
 def _compare(
-    writer: DatasetWriter, documents: pa.Table, texts: int, config: CorpusReleaseConfig, release: str
+    writer: DatasetWriter, documents: pa.Table, texts: int, config: CorpusReleaseConfig, release: str, suspects: str
 ) -> dict[str, Any]:
     """Numbers for the UI's plots, and the report with its chart."""
     sources, types = composition(documents, config)
@@ -91,7 +107,8 @@ def _compare(
         ("SAP documentation", knowledge, "texts"),
         ("Classes", types, "documents"),
     ]
-    writer.path(REPORT).write_text(report(f"Composition of {release}", parts), encoding="utf-8")
+    text = f"{report(f'Composition of {release}', parts)}\n## Labels that are probably wrong\n\n{suspects}\n"
+    writer.path(REPORT).write_text(text, encoding="utf-8")
     writer.path(CHART).write_text(chart([*sources, *types]), encoding="utf-8")
     metrics: dict[str, Any] = {"documents": documents.num_rows, "sap_texts": texts}
     for prefix, found in (("source", sources), ("type", types)):

@@ -84,6 +84,30 @@ def read_document(content: bytes, *, name: str, max_pages: int = DEFAULT_MAX_PAG
     )
 
 
+def render_page(content: bytes, *, name: str = "document", page_number: int = 1, scale: float = 1.0) -> bytes:
+    """Picture of one page of a PDF or picture file as PNG.
+
+    Args:
+        content: The file.
+        name: For messages.
+        page_number: From 1.
+        scale: Pixels a point; a picture file is never enlarged.
+
+    Raises:
+        UnreadableDocumentError: The file cannot be read, has no such page, or has none that could be shown (text).
+    """
+    kind = media_type(content, name=name)
+    if kind == "application/pdf":
+        from sap_llm.reading import pdf
+
+        return pdf.render_page(content, name=name, page_number=page_number, scale=scale)
+    if kind.startswith("image/"):
+        from sap_llm.reading.image import render_frame
+
+        return render_frame(content, name=name, page_number=page_number, scale=scale)
+    raise UnreadableDocumentError(f"a file of {kind} has no page to show", where=name, remedy="Give a PDF or picture.")
+
+
 def media_type(content: bytes, *, name: str) -> str:
     """Media type by the first bytes.
 

@@ -89,6 +89,23 @@ def ocr_page(picture: "Image", *, page_number: int, dpi: float | None = None) ->
     )
 
 
+def render_frame(content: bytes, *, name: str, page_number: int, scale: float) -> bytes:
+    """One upright frame as PNG, at most `scale` pixels a point and never enlarged.
+
+    Raises:
+        UnreadableDocumentError: The picture is damaged or too large, or has no such frame.
+    """
+    for number, (frame, _) in enumerate(_frames(content, name=name, max_pages=page_number), start=1):
+        if number == page_number:
+            shrunk = min(1.0, scale * 72.0 / image_dpi(frame))
+            picture = frame if frame.mode in {"1", "L", "RGB"} else frame.convert("RGB")
+            picture = picture.resize((max(1, round(frame.width * shrunk)), max(1, round(frame.height * shrunk))))
+            stream = io.BytesIO()
+            picture.save(stream, format="PNG", compress_level=1)
+            return stream.getvalue()
+    raise UnreadableDocumentError(f"no page {page_number}", where=name, remedy="The picture has fewer frames.")
+
+
 def image_dpi(image: "Image") -> float:
     """Dots per inch that the picture states, if plausible, else `DEFAULT_DPI`."""
     stated = image.info.get("dpi")

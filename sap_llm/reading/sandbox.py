@@ -74,7 +74,7 @@ class Sandbox:
         return {key: base64.b64decode(data) for key, data in found.items()}
 
     def render(self, content: bytes, page_number: int = 1, scale: float = 1.0, *, name: str = "document") -> bytes:
-        """`pdf.render_page` in the child; raises like `read`."""
+        """`document.render_page` in the child; raises like `read`."""
         return base64.b64decode(self._ask("render", content, name=name, page_number=page_number, scale=scale))
 
     def close(self) -> None:

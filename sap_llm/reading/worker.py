@@ -84,7 +84,7 @@ def _attachments(content: bytes, **arguments: Any) -> dict[str, str]:
 
 
 def _render(content: bytes, **arguments: Any) -> str:
-    from sap_llm.reading.pdf import render_page
+    from sap_llm.reading.document import render_page
 
     return base64.b64encode(render_page(content, **arguments)).decode()
 

@@ -12,6 +12,7 @@ from sap_llm.storage.store import Dataset
 if TYPE_CHECKING:
     from sap_llm.registry.verdicts import Override, VerdictStore
 
+ANNOTATOR_AGREEMENT = "annotator_agreement"
 ANNOTATED_SUITE = "annotated_suite"
 RELEASE_SUITE = "release_suite"
 TRAINING_SUITE = "training_suite"
@@ -21,6 +22,7 @@ VARIANT_QUALITY = "variant_quality"
 
 GATES = MappingProxyType(
     {
+        "human_annotations": (ANNOTATOR_AGREEMENT,),
         "annotated_docs": (ANNOTATED_SUITE,),
         "corpus_release": (RELEASE_SUITE,),
         "training_set": (TRAINING_SUITE, SPLITS_DISJOINT),

@@ -40,3 +40,31 @@ ANSWERS = pa.schema(
     ]
 )
 """Table `answers` of `human_annotations`, a row for each annotation; key (document_id, annotator, revision)."""
+
+DISAGREEMENTS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("differs_on", pa.list_(pa.string()), nullable=False),  # document_type, document_subtype, field names
+        pa.field("annotators", pa.list_(pa.string()), nullable=False),  # who answered, in order of the desk ids
+        pa.field("desk_ids", pa.list_(pa.string()), nullable=False),  # answers that an arbitration has to decide on
+        pa.field("is_reopened", pa.bool_(), nullable=False),  # an arbitration stands, a later answer contradicts it
+    ]
+)
+"""Documents that a senior has to decide, a row each; they become rows of `TASKS`."""
+
+DESK_RECORDS = pa.schema(
+    [
+        pa.field("desk_id", pa.string(), nullable=False),
+        pa.field("document_id", pa.string()),  # null where the answer names no document of ours
+        pa.field("annotator", pa.string(), nullable=False),
+        pa.field("email", pa.string()),
+        pa.field("revision", pa.int32()),  # of the annotation that it became
+        pa.field("outcome", pa.string(), nullable=False),  # taken | deleted | the reason in quarantine
+        pa.field("lead_seconds", pa.float64()),
+        pa.field("created_at", TIMESTAMP, nullable=False),  # first given, by the desk's clock
+        pa.field("updated_at", TIMESTAMP, nullable=False),  # last changed, by the desk's clock
+        pa.field("corpus", pa.string(), nullable=False),  # name@version that the task was made from
+        pa.field("payload", pa.string(), nullable=False),  # the answer as it was given, canonical JSON
+    ]
+)
+"""Table `records` of `human_annotations`: everything that the desk ever said, whatever became of it."""

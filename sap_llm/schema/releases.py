@@ -38,6 +38,19 @@ RELEASE_DOCUMENTS = pa.schema(
 )
 """Table `documents` of `corpus_release`: what was frozen, without its content."""
 
+SUSPECTS = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),
+        pa.field("kind", pa.string(), nullable=False),  # class | field
+        pa.field("field", pa.string()),  # null for a class
+        pa.field("label", pa.string(), nullable=False),  # what the truth says
+        pa.field("suggested", pa.string(), nullable=False),  # what it probably should be
+        pa.field("score", pa.float32(), nullable=False),  # of a class its margin, of a field the reading's confidence
+    ]
+)
+"""Table `suspects` of `corpus_release`: labels that are probably wrong, by kind and falling score."""
+
 TRAINING_DOCUMENTS = pa.schema(
     [
         *ANNOTATED_DOCUMENTS,
