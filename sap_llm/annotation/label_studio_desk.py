@@ -191,8 +191,12 @@ class LabelStudioDesk:
     @cached_property
     def _http(self) -> httpx.Client:
         """For what the SDK lacks: uploading files, and the clock of the server."""
+        return httpx.Client(base_url=self._url, auth=self._authorised, timeout=self._timeout_seconds)
+
+    def _authorised(self, request: httpx.Request) -> httpx.Request:
         headers = self._client._client_wrapper.get_headers()  # noqa: SLF001 - renews tokens that end
-        return httpx.Client(base_url=self._url, headers=headers, timeout=self._timeout_seconds)
+        request.headers["Authorization"] = headers["Authorization"]
+        return request
 
     def _projects(self, release: str | None = None) -> list[Any]:
         title = f"SAP_LLM {release} " if release else "SAP_LLM "
