@@ -47,7 +47,8 @@ def send_tasks(context: dg.OpExecutionContext, deployment: DeploymentResource) -
     for row in sent.refused[:_SHOWN]:
         context.log.warning("not sent: %s", json.dumps(row, default=str))
     context.log.info("%d tasks sent, %d were there, %d cannot be shown", sent.posted, sent.present, len(sent.refused))
-    context.add_output_metadata({"sent": sent.posted, "present": sent.present, "refused": len(sent.refused)})
+    counts = {"sent": sent.posted, "present": sent.present, "renewed": sent.renewed, "refused": len(sent.refused)}
+    context.add_output_metadata(counts)
     return sent.posted
 
 

@@ -151,6 +151,10 @@ class Desk(Protocol):
         """Put tasks of one release there that are not yet."""
         ...
 
+    def renew(self, release: str, decisions: Mapping[TaskKey, Sequence[str]]) -> int:
+        """Tell arbitrations that are there which answers they decide on now; returns how many changed."""
+        ...
+
     def news(self, release: str, *, cursor: str | None, known: Mapping[str, datetime]) -> News:
         """Answers that are new or changed.
 

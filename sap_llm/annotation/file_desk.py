@@ -71,6 +71,18 @@ class FileDesk:
                     f"cannot be written ({error.strerror})", where=str(folder), remedy="Check its rights and its disk."
                 ) from error
 
+    def renew(self, release: str, decisions: Mapping[TaskKey, Sequence[str]]) -> int:
+        """See `Desk.renew`."""
+        changed = 0
+        for key, wanted in decisions.items():
+            path = self._folder / release / key.queue / TASKS_FOLDER / f"{key.document_id}.json"
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["metadata"][_TASK]["decides_on"] != list(wanted):
+                content["metadata"][_TASK]["decides_on"] = list(wanted)
+                write_whole(path, json.dumps(content, indent=2).encode())
+                changed += 1
+        return changed
+
     def news(self, release: str, *, cursor: str | None, known: Mapping[str, datetime]) -> News:  # noqa: ARG002
         """See `Desk.news`; a folder is looked through whole each time, so no clock can hide anything."""
         answers, present = [], set()

@@ -144,6 +144,10 @@ class _State:
     def __post_init__(self) -> None:
         self._latest: dict[str, Row] = {}
         self._revisions: Counter[tuple[str, str]] = Counter()
+        self._decided: dict[str, list[str]] = {}
+        rows = self.past.tables["answers"].select(["desk_id", "revision", "decides_on"]).to_pylist()
+        for row in sorted(rows, key=lambda row: int(row["revision"])):
+            self._decided[row["desk_id"]] = row["decides_on"]
         for row in self.past.tables["records"].to_pylist():
             self._note(row)
 
@@ -152,8 +156,9 @@ class _State:
         before = self._latest.get(answer.desk_id)
         outcome = reading.reason if isinstance(reading, UnreadableAnswerError) else TAKEN
         outcome = SKIPPED if answer.is_withdrawn else outcome
-        if before is not None and (before["outcome"], before["payload"]) == (outcome, answer.payload):
-            return  # touched, but says what it said
+        is_same = before is not None and (before["outcome"], before["payload"]) == (outcome, answer.payload)
+        if is_same and (outcome != TAKEN or self._decided[answer.desk_id] == list(answer.decides_on)):
+            return  # touched, but says what it said, and of the same answers
         if answer.is_withdrawn:
             self.withdraw(answer.desk_id, SKIPPED, "the person skipped the document", answer=answer)
         elif isinstance(reading, UnreadableAnswerError):

@@ -112,6 +112,19 @@ class LabelStudioDesk:
             self._client.projects.import_tasks(id=project, request=bodies)
 
     @_reachable
+    def renew(self, release: str, decisions: Mapping[TaskKey, Sequence[str]]) -> int:
+        """See `Desk.renew`; the task keeps its answer, which the senior confirms or changes."""
+        changed = 0
+        for project in self._projects(release):
+            for task in self._tasks(project.id):
+                key = _key(task.data, project)
+                wanted = decisions.get(key) if key is not None else None
+                if wanted is not None and list(wanted) != task.data.get("decides_on"):
+                    self._client.tasks.update(id=str(task.id), data=dict(task.data) | {"decides_on": list(wanted)})
+                    changed += 1
+        return changed
+
+    @_reachable
     def news(self, release: str, *, cursor: str | None, known: Mapping[str, datetime]) -> News:
         """Answers that are new or changed; see `Desk.news`.
 
@@ -191,8 +204,12 @@ class LabelStudioDesk:
     @cached_property
     def _http(self) -> httpx.Client:
         """For what the SDK lacks: uploading files, and the clock of the server."""
+        return httpx.Client(base_url=self._url, auth=self._authorised, timeout=self._timeout_seconds)
+
+    def _authorised(self, request: httpx.Request) -> httpx.Request:
         headers = self._client._client_wrapper.get_headers()  # noqa: SLF001 - renews tokens that end
-        return httpx.Client(base_url=self._url, headers=headers, timeout=self._timeout_seconds)
+        request.headers["Authorization"] = headers["Authorization"]
+        return request
 
     def _projects(self, release: str | None = None) -> list[Any]:
         title = f"SAP_LLM {release} " if release else "SAP_LLM "

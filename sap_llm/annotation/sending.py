@@ -8,7 +8,7 @@ written down asks the desk what is there and goes on.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -60,11 +60,13 @@ class Sent:
     Attributes:
         posted: Tasks that were put on the desk now.
         present: Tasks that were there.
+        renewed: Arbitrations that were there and now decide on more answers: the senior is to confirm or change.
         refused: Quarantine rows of documents that cannot be shown.
     """
 
     posted: int
     present: int
+    renewed: int = 0
     refused: Sequence[Row] = field(default=())
 
 
@@ -110,7 +112,9 @@ def send(
         context.progress("sending tasks", done=start + len(batch), total=len(missing))
     if missing:
         desk.keys(release)  # a sender that was killed may have had its last import done behind our back
-    return Sent(posted=posted, present=len(wanted) - len(missing), refused=refused)
+    reopened = source.decisions(key for key, _ in wanted if key in there)
+    renewed = desk.renew(release, reopened) if reopened else 0
+    return Sent(posted=posted, present=len(wanted) - len(missing), renewed=renewed, refused=refused)
 
 
 def _in_order(tasks: pa.Table, release: str) -> list[tuple[TaskKey, Row]]:
@@ -145,6 +149,11 @@ class _Source:
         rows = {_key(row): row for row in annotations.to_pylist()}
         latest = sorted(answers.to_pylist(), key=lambda row: int(row["revision"]))
         self._given = {row["desk_id"]: rows[_key(row)] for row in latest}
+
+    def decisions(self, keys: Iterable[TaskKey]) -> dict[TaskKey, Sequence[str]]:
+        """Answers that each arbitration has to decide on now, where there are any."""
+        asked = ((key, self._decided.get(key.document_id)) for key in keys if key.queue == ARBITERS)
+        return {key: desk_ids for key, desk_ids in asked if desk_ids}
 
     def tasks(self, batch: Sequence[tuple[TaskKey, Row]], refused: list[Row]) -> Iterator[DeskTask]:
         """The batch as a desk takes it; what cannot be shown goes to `refused`."""
@@ -184,7 +193,7 @@ class _Source:
         content: bytes,
         guesses: Sequence[Row],
     ) -> DeskTask:
-        decides_on = self._decided.get(key.document_id, ()) if key.queue == ARBITERS else ()
+        decides_on = self.decisions([key]).get(key, ())
         return DeskTask(
             key=key,
             corpus=str(self._annotated.manifest.inputs[document["input"]]),

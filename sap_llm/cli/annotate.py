@@ -63,6 +63,8 @@ def send(
             human=_current(deployment, f"{_STAGE}/{release}"),
         )
     console.print(f"{sent.posted:,} tasks sent to {desk.name}, {sent.present:,} were there")
+    if sent.renewed:
+        console.print(f"{sent.renewed:,} arbitrations have further answers to decide on")
     for row in sent.refused[:_SHOWN]:
         console.print(f"  not sent: {row['detail']}", highlight=False)
     if len(sent.refused) > _SHOWN:

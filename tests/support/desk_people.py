@@ -32,7 +32,7 @@ class People(Protocol):
 
     def identity(self, who: str) -> str: ...
     def answer(self, key: TaskKey, who: str, row: Row, sizes: Sizes, *, why: str | None = None) -> str: ...
-    def change(self, answer: str, row: Row, sizes: Sizes) -> None: ...
+    def change(self, answer: str, row: Row, sizes: Sizes, *, why: str | None = None) -> None: ...
     def spoil(self, answer: str) -> None: ...
     def delete(self, answer: str) -> None: ...
 
@@ -57,8 +57,8 @@ class FilePeople:
         self._write(name, row, sizes, why)
         return name
 
-    def change(self, answer: str, row: Row, sizes: Sizes) -> None:
-        self._write(answer, row, sizes, None)
+    def change(self, answer: str, row: Row, sizes: Sizes, *, why: str | None = None) -> None:
+        self._write(answer, row, sizes, why)
 
     def spoil(self, answer: str) -> None:
         path = self.path(answer)
@@ -114,8 +114,8 @@ class StudioPeople:
         self._by[str(made.id)] = who
         return str(made.id)
 
-    def change(self, answer: str, row: Row, sizes: Sizes) -> None:
-        self._clients[self._by[answer]].annotations.update(id=int(answer), result=_results(row, sizes, None))
+    def change(self, answer: str, row: Row, sizes: Sizes, *, why: str | None = None) -> None:
+        self._clients[self._by[answer]].annotations.update(id=int(answer), result=_results(row, sizes, why))
 
     def spoil(self, answer: str) -> None:
         broken = [{"type": "rectanglelabels", "value": {"x": "left"}}]

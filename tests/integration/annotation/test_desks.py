@@ -4,8 +4,13 @@ from typing import Any
 
 import pytest
 
+from sap_llm.annotation.adjudication import arbitration_tasks, resolve
 from sap_llm.annotation.agreement import measure_agreement
 from sap_llm.annotation.desk import TaskKey
+from sap_llm.annotation.sending import Sent
+from sap_llm.schema.annotation import DISAGREEMENTS
+from sap_llm.schema.tables import conform
+from sap_llm.storage.build import BuildResult
 from tests.integration.annotation.conftest import Office, answers_of, reasons, values
 from tests.support.desk_people import People
 
@@ -156,3 +161,43 @@ def test_two_people_are_two_answers_and_their_agreement_can_be_measured(
     found = measure_agreement(dataset.table("annotations"), dataset.table("answers"))
     assert (found.documents, found.documents_doubled) == (3, 3)
     assert found.field_kappa.value == 1.0
+
+
+def test_an_arbitration_is_reopened_by_a_later_answer_and_closed_by_confirming_it(
+    office: Office, people: People, release: str, keys: list[TaskKey]
+) -> None:
+    key, sizes, truth = keys[0], office.sizes(keys[0]), office.truth(keys[0])
+    senior = TaskKey(release=release, queue="seniors", document_id=key.document_id)
+
+    def says(kind: str) -> dict[str, Any]:
+        return truth | {"document_type": kind, "document_subtype": None}
+
+    def disputed(built: BuildResult) -> list[dict[str, Any]]:
+        dataset = built.dataset
+        rows = resolve(dataset.table("annotations"), dataset.table("answers")).disagreements.to_pylist()
+        return list(rows)
+
+    def ask_seniors(built: BuildResult) -> Sent:
+        rows = conform(disputed(built), DISAGREEMENTS)
+        return office.send(people, release, arbitration_tasks(rows, {key.document_id: office.corpus.name}), built.ref)
+
+    people.answer(key, "ann", says("CREDIT_NOTE"), sizes)
+    people.answer(key, "bob", says("DEBIT_NOTE"), sizes)
+    first = office.sync(people, release)
+    assert ask_seniors(first).posted == 1
+    decision = people.answer(senior, "ivy", says("CREDIT_NOTE"), sizes, why="the heading")
+    second = office.sync(people, release, first)
+    assert disputed(second) == []
+
+    people.answer(key, "cy", says("DEBIT_NOTE"), sizes)
+    third = office.sync(people, release, second)
+    assert [row["is_reopened"] for row in disputed(third)] == [True]
+    asked = ask_seniors(third)
+    assert (asked.posted, asked.present, asked.renewed) == (0, 1, 1)
+    assert ask_seniors(third).renewed == 0
+    assert office.sync(people, release, third).ref == third.ref  # nobody has confirmed anything yet
+    people.change(decision, says("CREDIT_NOTE"), sizes, why="the heading")
+    fourth = office.sync(people, release, third)
+    assert disputed(fourth) == []
+    ivy = [row for row in answers_of(fourth) if row["queue"] == "seniors"]
+    assert [(row["revision"], len(row["decides_on"])) for row in ivy] == [(1, 2), (2, 3)]
