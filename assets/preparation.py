@@ -24,6 +24,7 @@ def corpus_release(
     """The exact versions of everything that goes into training, with target and actual composition."""
     with deployment.open(context, config) as stage:
         annotated = stage.ref("annotated_docs", stage.release)
+        stage.pass_door(annotated)
         built = build_corpus_release(
             stage.context,
             config=stage.config(CorpusReleaseConfig),

@@ -131,11 +131,13 @@ def build_registered_model(
 
     Raises:
         DatasetNotFoundError: An input is not complete, or the evaluation lacks what the decision needs.
+        GateClosedError: Evaluation or variant are of another model.
     """
     inputs = {"document_model": model, "model_evaluation": evaluation}
     if quantized is not None:
         inputs["quantized_models"] = quantized
     opened = {role: context.store.open(ref) for role, ref in inputs.items()}
+    _require_same_model(model, opened)
     measured = _measured(opened["model_evaluation"])
     champion = _champion(registry)
     refusal = _refusal(verdicts, opened["model_evaluation"])
@@ -184,6 +186,17 @@ def build_registered_model(
         },
         produce=produce,
     )
+
+
+def _require_same_model(model: DatasetRef, opened: Mapping[str, Dataset]) -> None:
+    """A verdict about one model says nothing about another, such as one that was trained anew since."""
+    for role, dataset in opened.items():
+        if role != "document_model" and model not in dataset.manifest.inputs.values():
+            raise GateClosedError(
+                f"{dataset.ref} was made of another model than {model}, so its verdict says nothing about this one",
+                where=role,
+                remedy=f"Materialise {role} again, then registered_model.",
+            )
 
 
 def _champion(registry: "ModelRegistry") -> "Champion | None":

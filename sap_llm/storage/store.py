@@ -45,6 +45,10 @@ class Dataset:
         """The exact version that this is."""
         return self.manifest.ref
 
+    def sibling(self, ref: DatasetRef) -> "Dataset":
+        """Another version of the same store, such as an input of this one."""
+        return self._store.open(ref)
+
     def has_table(self, name: str) -> bool:
         """Whether the version holds the table at all (an empty table counts as held)."""
         return name in self.manifest.rows

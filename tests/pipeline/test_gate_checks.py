@@ -1,0 +1,122 @@
+"""The gates as checks on real datasets: one step an asset, kept per partition, with rows, pages and overrides shown."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from typer.testing import CliRunner
+
+from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
+from sap_llm.cli.gate import commands
+from sap_llm.deployment import Deployment
+from sap_llm.registry.gates import GATES
+from sap_llm.storage.store import Dataset
+from sap_llm_dagster.local_run import failure_of
+from tests.support.altered import Rows, altered
+from tests.support.dagster_records import record_materialisation
+from tests.support.toy_corpus import toy_document, write_corpus
+
+ASSET = "annotated_docs"
+Evaluations = dict[str, dg.AssetCheckEvaluation]
+
+
+def _annotated(house: Deployment, instance: dg.DagsterInstance, release: str, *, is_damaged: bool = False) -> Dataset:
+    """Annotated documents on Dagster's record; damaged means that one amount is no amount."""
+    context = house.context()
+    documents = [toy_document(f"{release} {number}") for number in range(4)]
+    corpora = {"synthetic_docs/0000-0005": write_corpus(context, "synthetic_docs/0000-0005", documents)}
+    dataset = build_annotated_docs(context, config=AnnotatedDocsConfig(), corpora=corpora, release=release).dataset
+
+    def damage(rows: Rows) -> None:
+        next(field for field in rows[0]["fields"] if field["field"] == "net_amount")["value"] = "1,5"
+
+    if is_damaged:
+        dataset = altered(context, dataset, "annotations", damage)
+    record_materialisation(instance, dataset)
+    return dataset
+
+
+def _check(defs: dg.Definitions, instance: dg.DagsterInstance, **tags: str) -> dg.ExecuteInProcessResult:
+    """A run of the checks alone. Tags, because Dagster takes no partition key for a job without assets."""
+    job = dg.define_asset_job("only_checks", selection=dg.AssetSelection.checks_for_assets(ASSET))
+    merged = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
+    named = {f"dagster/{name}": value for name, value in (tags or {"partition": "r1"}).items()}
+    return merged.resolve_job_def("only_checks").execute_in_process(instance=instance, tags=named, raise_on_error=False)
+
+
+def _evaluations(result: dg.ExecuteInProcessResult) -> Evaluations:
+    return {entry.check_name: entry for entry in result.get_asset_check_evaluations()}
+
+
+def test_every_group_is_a_check_of_its_partition(
+    defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    dataset = _annotated(house, instance, "r1", is_damaged=True)
+
+    result = _check(defs, instance)
+
+    found = _evaluations(result)
+    assert set(found) == set(GATES[ASSET])
+    assert {name for name, entry in found.items() if not entry.passed} == {"ranges"}
+    assert {entry.partition for entry in found.values()} == {"r1"}
+    steps = {event.step_key for event in result.all_events if event.is_step_start}
+    assert len(steps) == 1  # a step costs seconds
+    ranges = found["ranges"].metadata
+    table = ranges["failing_rows"]
+    assert isinstance(table, dg.TableMetadataValue)
+    (row,) = table.records
+    assert (row.data["field"], row.data["value"]) == ("net_amount", "1,5")
+    assert Path(str(ranges["data_docs_path"].value)).is_file()
+    assert ranges["data_version"].value == dataset.manifest.data_version
+    assert "overrides" not in ranges
+
+
+def test_a_check_of_another_partition_says_nothing(
+    defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    _annotated(house, instance, "r2", is_damaged=True)
+    _annotated(house, instance, "r1")
+    assert _check(defs, instance, partition="r1").success
+    found = _evaluations(_check(defs, instance, partition="r2"))
+    assert not found["ranges"].passed
+
+
+def test_a_single_run_over_several_partitions_judges_nothing(
+    defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    for name in ("r1", "r2"):
+        _annotated(house, instance, name)
+
+    result = _check(defs, instance, asset_partition_range_start="r1", asset_partition_range_end="r2")
+
+    assert "one partition a run" in failure_of(result)
+    assert not (Path(house.path(house.settings.registry)) / "verdicts").exists()
+
+
+def test_overrides_are_seen_on_the_check_and_on_the_command_line(
+    defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    dataset = _annotated(house, instance, "r1", is_damaged=True)
+    house.verdicts.override(
+        *(dataset.manifest.data_version, "ranges"),
+        who="Ada [bold]",
+        why="a comma | nothing else",
+        until=datetime.now(UTC) + timedelta(days=1),
+    )
+
+    found = _evaluations(_check(defs, instance))
+
+    assert not found["ranges"].passed  # an override opens the door, it does not change what was found
+    shown = str(found["ranges"].metadata["overrides"].value)
+    assert r"|ranges|Ada \[bold\] (unverified)|a comma \| nothing else|" in shown
+    assert "overrides" not in found["money"].metadata
+    listed = CliRunner().invoke(commands, ["overrides"]).stdout
+    assert "Ada [bold]" in listed
+    assert "stands" in listed
+
+
+@pytest.mark.parametrize("asset", ["annotated_docs", "corpus_release", "training_set"])
+def test_only_what_is_asked_for_is_judged(defs: dg.Definitions, asset: str) -> None:
+    checks = [entry for entry in defs.resolve_asset_graph().asset_check_keys if entry.asset_key.path[-1] == asset]
+    assert {entry.name for entry in checks} == set(GATES[asset])
