@@ -13,7 +13,7 @@ from sap_llm.registry.gates import gates_of
 from sap_llm.schema.errors import ConfigurationError
 
 console = Console()
-commands = typer.Typer(no_args_is_help=True, help="Verdicts of the gates: show, judge, override, overrides.")
+commands = typer.Typer(no_args_is_help=True, help="Verdicts of the gates, overrides, drift.")
 
 
 def register(app: typer.Typer) -> None:
@@ -56,6 +56,30 @@ def judge(dataset: Annotated[str, typer.Argument(help="name of a built dataset, 
             console.print(f"  {verdict.report}", highlight=False, soft_wrap=True)
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)
+
+
+@commands.command()
+def drift(
+    dataset: Annotated[str, typer.Argument(help="name of a built dataset, such as training_set/r2")],
+    against: Annotated[str | None, typer.Option(help="another one; the champion's training set by default")] = None,
+) -> None:
+    """Say which features and classes moved, and how many false alarms halves of the same documents give."""
+    from rich.markdown import Markdown
+
+    from sap_llm.learning.drift import champions_training_set, compare
+    from sap_llm.learning.drift import table as as_table
+    from sap_llm.learning.judges import GATES_CONFIG, GatesConfig
+
+    deployment = Deployment.load()
+    store = deployment.store
+    reference = store.current(against) if against else champions_training_set(store, deployment.registry)
+    if reference is None:
+        raise ConfigurationError("there is no champion to compare with", remedy="Name a dataset with --against.")
+    config = deployment.config(GatesConfig, GATES_CONFIG)
+    new = store.open(store.current(dataset))
+    report = compare(new, store.open(reference), config.drift, seed=config.seed)
+    console.print(Markdown(as_table(report)))
+    console.print(report.explanation, highlight=False)
 
 
 @commands.command()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from sap_llm.evaluation.drift import DriftSettings
 from sap_llm.preparation.plan import SparkSettings
 from sap_llm.preparation.suites.expectations import SuiteSettings, expectations_of
 from sap_llm.registry import gates
@@ -52,6 +53,7 @@ class GatesConfig(StageConfig):
     """`configs/<profile>/gates.yaml`: what data, a model and its variants must reach."""
 
     suites: SuiteSettings = SuiteSettings()
+    drift: DriftSettings = DriftSettings()
 
     min_class_accuracy: float = Field(ge=0, le=1)
     min_subtype_accuracy: float = Field(description="where the test has documents with subtypes", ge=0, le=1)

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dagster as dg
+import numpy as np
+import pyarrow as pa
 import pytest
 from typer.testing import CliRunner
 
@@ -11,7 +13,8 @@ from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
 from sap_llm.cli.gate import commands
 from sap_llm.deployment import Deployment
 from sap_llm.registry.gates import GATES
-from sap_llm.storage.store import Dataset
+from sap_llm.storage.build import StageConfig, build
+from sap_llm.storage.store import Dataset, DatasetWriter
 from sap_llm_dagster.local_run import failure_of
 from tests.support.altered import Rows, altered
 from tests.support.dagster_records import record_materialisation
@@ -120,3 +123,51 @@ def test_overrides_are_seen_on_the_check_and_on_the_command_line(
 def test_only_what_is_asked_for_is_judged(defs: dg.Definitions, asset: str) -> None:
     checks = [entry for entry in defs.resolve_asset_graph().asset_check_keys if entry.asset_key.path[-1] == asset]
     assert {entry.name for entry in checks} == set(GATES[asset])
+
+
+def _training_set(house: Deployment, instance: dg.DagsterInstance, release: str, *, words: int = 100) -> Dataset:
+    """A training set of features alone, on Dagster's record."""
+    rng = np.random.default_rng(len(release))
+    count = 400
+    rows = pa.table(
+        {
+            "document_type": rng.choice(["PURCHASE_ORDER", "SUPPLIER_INVOICE"], count),
+            "word_count": rng.poisson(words, count),
+            "split": ["train"] * count,
+        }
+    )
+
+    def produce(writer: DatasetWriter) -> dict[str, int]:
+        writer.write_table("documents", rows, rows.schema)
+        return {}
+
+    name = f"training_set/{release}"
+    built = build(house.context(), name=name, stage_version="1", config=StageConfig(), produce=produce)
+    record_materialisation(instance, built.dataset)
+    return built.dataset
+
+
+def test_drift_against_the_release_before_is_a_warning_with_numbers_to_plot(
+    defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("training_set"), "drift")
+    job = dg.define_asset_job("only_drift", selection=dg.AssetSelection.checks(key))
+    merged = dg.Definitions.merge(defs, dg.Definitions(jobs=[job])).resolve_job_def("only_drift")
+    first = _training_set(house, instance, "r1")
+    alone = merged.execute_in_process(instance=instance, tags={"dagster/partition": "r1"})
+    assert "no earlier training set" in str(_evaluations(alone)["drift"].description)
+    _training_set(house, instance, "r2 moved", words=300)
+
+    result = merged.execute_in_process(instance=instance, tags={"dagster/partition": "r2 moved"})
+
+    assert result.success
+    found = _evaluations(result)["drift"]
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    numbers = {name: value.value for name, value in found.metadata.items()}
+    assert numbers["alarms"] == 1
+    assert float(str(numbers["psi_word_count"])) > 1
+    assert "![" in str(numbers["report"])
+    assert numbers["reference"] == str(first.ref)
+    listed = CliRunner().invoke(commands, ["drift", "training_set/r2 moved", "--against", "training_set/r1"])
+    assert "of 20 halvings" in " ".join(listed.stdout.split())

@@ -112,4 +112,5 @@ def _flatten(lists: pa.ChunkedArray | pa.Array) -> tuple[pa.Array, np.ndarray]:
 
 
 def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    return pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    values: np.ndarray = pc.cast(column, pa.float64()).to_numpy(zero_copy_only=False)
+    return values

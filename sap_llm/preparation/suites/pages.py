@@ -49,12 +49,14 @@ def four_edges(boxes: pa.ChunkedArray) -> np.ndarray:
 
 def outside(edges: np.ndarray, width: np.ndarray, height: np.ndarray) -> np.ndarray:
     """Points by which each box stands out of its page; negative where it lies inside."""
-    return np.maximum.reduce([-edges[:, 0], -edges[:, 1], edges[:, 2] - width, edges[:, 3] - height])
+    farthest: np.ndarray = np.maximum.reduce([-edges[:, 0], -edges[:, 1], edges[:, 2] - width, edges[:, 3] - height])
+    return farthest
 
 
 def is_upright(edges: np.ndarray) -> np.ndarray:
     """Whether each box has four edges that are numbers, left not after right, top not below bottom."""
-    return np.isfinite(edges).all(axis=1) & (edges[:, 0] <= edges[:, 2]) & (edges[:, 1] <= edges[:, 3])
+    upright: np.ndarray = np.isfinite(edges).all(axis=1) & (edges[:, :2] <= edges[:, 2:]).all(axis=1)
+    return upright
 
 
 def _boxes(edges: np.ndarray, owners: np.ndarray, pages: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -123,4 +123,5 @@ def _line_sums(truths: pa.Table) -> np.ndarray:
 
 def _numbers(values: pa.Array) -> np.ndarray:
     readable = pc.fill_null(pc.match_substring_regex(values, _NUMBER), False)
-    return pc.cast(pc.if_else(readable, values, None), pa.float64()).to_numpy(zero_copy_only=False)
+    numbers: np.ndarray = pc.cast(pc.if_else(readable, values, None), pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers
