@@ -131,18 +131,24 @@ def build_registered_model(
 
     Raises:
         DatasetNotFoundError: An input is not complete, or the evaluation lacks what the decision needs.
-        GateClosedError: Evaluation or variant are of another model.
+        GateClosedError: The evaluation is of another model.
     """
     inputs = {"document_model": model, "model_evaluation": evaluation}
     if quantized is not None:
         inputs["quantized_models"] = quantized
     opened = {role: context.store.open(ref) for role, ref in inputs.items()}
-    _require_same_model(model, opened)
+    if not _is_of(model, opened["model_evaluation"]):
+        raise GateClosedError(
+            f"{evaluation} is of another model than {model}, so its verdict says nothing about this one",
+            where="registered_model",
+            remedy="Materialise model_evaluation again, then registered_model.",
+        )
     measured = _measured(opened["model_evaluation"])
     champion = _champion(registry)
     refusal = _refusal(verdicts, opened["model_evaluation"])
-    if quantized is not None and _refusal(verdicts, opened["quantized_models"]) is not None:
-        del opened["quantized_models"]  # a refused variant is not served; the model needs none
+    variant = opened.get("quantized_models")
+    if variant is not None and (not _is_of(model, variant) or _refusal(verdicts, variant) is not None):
+        del opened["quantized_models"]  # refused, or of another model: not served, and the model needs none
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
         context.progress(f"registering {model}")
@@ -188,15 +194,9 @@ def build_registered_model(
     )
 
 
-def _require_same_model(model: DatasetRef, opened: Mapping[str, Dataset]) -> None:
-    """A verdict about one model says nothing about another, such as one that was trained anew since."""
-    for role, dataset in opened.items():
-        if role != "document_model" and model not in dataset.manifest.inputs.values():
-            raise GateClosedError(
-                f"{dataset.ref} was made of another model than {model}, so its verdict says nothing about this one",
-                where=role,
-                remedy=f"Materialise {role} again, then registered_model.",
-            )
+def _is_of(model: DatasetRef, judged: Dataset) -> bool:
+    """Whether a verdict about `judged` says anything about the model, which may have been trained anew since."""
+    return model in judged.manifest.inputs.values()
 
 
 def _champion(registry: "ModelRegistry") -> "Champion | None":
