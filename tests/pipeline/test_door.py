@@ -278,6 +278,33 @@ def test_an_override_opens_the_door_and_is_said(house: Deployment, instance: dg.
     assert sum("Ada (unverified) let it through" in text for text in warnings) == len(GATES[TRAINING_SET])
 
 
+def test_a_later_step_shows_the_override_although_it_has_ended_since(
+    house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    """A training may take longer than the override that let it begin."""
+    training_set = small_dataset(house, "training_set/r1")
+    record_materialisation(instance, training_set)
+    _end_of_an_override(house, training_set)
+
+    @dg.asset(partitions_def=release, deps=[TRAINING_SET])
+    def collected(context: dg.AssetExecutionContext, deployment: DeploymentResource) -> dg.MaterializeResult:
+        with deployment.open(context) as stage:
+            ref = stage.ref(TRAINING_SET, stage.release)
+            stage.note_overrides(ref)
+            return materialized(stage, BuildResult(dataset=stage.open_dataset(ref), is_reused=True))
+
+    result = dg.materialize(
+        [collected],
+        instance=instance,
+        partition_key="r1",
+        resources={"deployment": DeploymentResource(profile=house.profile)},
+    )
+
+    (made,) = result.get_asset_materialization_events()
+    shown = str(made.materialization.metadata["overrides"].value)
+    assert shown.count("|Ada (unverified)|a false alarm|") == shown.count("|ended|") == len(GATES[TRAINING_SET])
+
+
 def test_a_run_over_several_partitions_is_refused(
     defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
 ) -> None:

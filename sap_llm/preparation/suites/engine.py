@@ -18,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 
 from sap_llm.preparation.plan import SparkSettings
@@ -219,7 +220,6 @@ class _SparkEngine(_Engine):
         return context.data_sources.add_spark(SOURCE)
 
     def _make(self, view: str) -> Any:
-        import fsspec
         import pyarrow.parquet as pq
 
         location = f"{self._staging}/{view}.parquet"
@@ -251,6 +251,10 @@ def _engine(kind: str, views: Views, spark: SparkSettings) -> Iterator[_Engine]:
             yield _SparkEngine(views, session, staging)
         finally:
             session.stop()
+            if spark.staging is not None:  # a folder of everybody's, which nobody else clears
+                filesystem, path = fsspec.core.url_to_fs(staging.replace("s3a://", "s3://", 1))
+                if filesystem.exists(path):
+                    filesystem.rm(path, recursive=True)
 
 
 def _broken_columns(views: Views) -> list[str]:

@@ -154,6 +154,27 @@ def test_a_truncated_file_is_refused_by_name(context: StageContext, clean: Datas
         judged(whole, "schema")
 
 
+def test_truncated_pages_of_an_input_are_refused_by_name(context: StageContext) -> None:
+    ref = write_corpus(context, "synthetic_docs/cut", [toy_document("cut")])
+    built = build_annotated_docs(
+        context, config=AnnotatedDocsConfig(), corpora={"synthetic_docs/cut": ref}, release="cut"
+    )
+    path = context.store.open(ref).path("pages.parquet")
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(SourceError, match=r"annotated_docs/cut.*view page_counts.*synthetic_docs/cut.*pages.parquet"):
+        judged(built.dataset, "geometry")
+
+
+def test_ten_megabytes_on_a_page_fail(context: StageContext) -> None:
+    huge = {
+        "synthetic_docs/huge": write_corpus(context, "synthetic_docs/huge", [toy_document("huge", text="x" * 10**7)])
+    }
+    built = build_annotated_docs(context, config=AnnotatedDocsConfig(), corpora=huge, release="huge")
+    failure = next(entry for entry in judged(built.dataset, "ranges").failures if entry.view == "pages")
+    assert (failure.column, failure.observed) == ("characters", "10000000")
+    assert failure.rows[0]["document_id"] == identifier("huge")
+
+
 def test_one_id_with_two_contents_fails(context: StageContext, clean: Dataset) -> None:
     twice = altered(context, clean, "documents", lambda rows: [*rows, {**rows[0], "sha256": "a" * 64}])
     failure = next(entry for entry in judged(twice, "identity").failures if entry.view == "documents")
