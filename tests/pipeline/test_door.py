@@ -11,6 +11,7 @@ import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
+from assets.launch import collect_model
 from resources.deployment import DeploymentResource
 from resources.partitions import RELEASE, VARIANT, release
 from resources.results import materialized
@@ -22,7 +23,10 @@ from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.errors import GateClosedError
 from sap_llm.storage.build import BuildResult
 from sap_llm.storage.store import Dataset
+from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.stage import make_plan
 from sap_llm_dagster.local_run import failure_of
+from tests.support.altered import altered
 from tests.support.dagster_records import record_materialisation, record_verdicts, small_dataset
 
 TRAINING_SET, MODEL = "training_set", "document_model"
@@ -303,6 +307,37 @@ def test_a_later_step_shows_the_override_although_it_has_ended_since(
     (made,) = result.get_asset_materialization_events()
     shown = str(made.materialization.metadata["overrides"].value)
     assert shown.count("|Ada (unverified)|a false alarm|") == shown.count("|ended|") == len(GATES[TRAINING_SET])
+
+
+def test_a_training_set_that_appears_during_training_is_not_taken(
+    house: Deployment, instance: dg.DagsterInstance
+) -> None:
+    """Nobody judged it: what was trained is collected, and nothing is trained anew."""
+    planned = small_dataset(house, "training_set/r1")
+    plan = make_plan(
+        house.context(),
+        config=house.config(DocumentModelConfig, MODEL),
+        training_set=planned.ref,
+        release="r1",
+        work=house.work_folder,
+    )
+    for relative, text in (("model/model.safetensors", "weights"), ("losses.json", "[]"), ("metrics.json", "{}")):
+        (plan.result / relative).parent.mkdir(parents=True, exist_ok=True)
+        (plan.result / relative).write_text(text)
+    newer = altered(house.context(), planned, "shards", lambda rows: rows[0].update(document_id="another"))
+    record_materialisation(instance, newer)
+
+    @dg.op
+    def written_plan() -> str:
+        return str(plan.write())
+
+    @dg.job(partitions_def=release, resource_defs={"deployment": DeploymentResource(profile=house.profile)})
+    def only_collect() -> None:
+        collect_model(written_plan())
+
+    assert only_collect.execute_in_process(instance=instance, partition_key="r1").success
+    model = house.store.open(house.store.current("document_model/r1"))
+    assert list(model.manifest.inputs.values()) == [planned.ref]
 
 
 def test_a_run_over_several_partitions_is_refused(
