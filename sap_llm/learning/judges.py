@@ -160,8 +160,9 @@ def _judge_suites(
 
 def _of_group(result: "GroupResult", suite: str) -> Judgement:
     examples = [
-        {"expectation": failure.expectation, "column": failure.column or "", **row}
-        for failure in (*result.failures, *result.tolerated)
+        {"outcome": outcome, "expectation": failure.expectation, "column": failure.column or "", **row}
+        for outcome, failures in (("fails", result.failures), ("tolerated", result.tolerated))
+        for failure in failures
         for row in failure.rows
     ]
     return Judgement(

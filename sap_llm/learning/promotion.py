@@ -20,7 +20,7 @@ from sap_llm.registry.gates import require_gates
 from sap_llm.schema.errors import DatasetNotFoundError, GateClosedError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
-from sap_llm.storage.store import Dataset, DatasetWriter
+from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
 
 if TYPE_CHECKING:
     from sap_llm.registry.mlflow_registry import Champion, ModelRegistry, RegisteredVersion
@@ -192,6 +192,21 @@ def build_registered_model(
         },
         produce=produce,
     )
+
+
+def champion_to_serve(
+    store: DatasetStore, registry: "ModelRegistry", verdicts: "VerdictStore", *, consumer: str
+) -> "Champion | None":
+    """The champion behind its door: whoever serves asks again, since an override ends and a verdict may be replaced.
+
+    Raises:
+        GateClosedError: A gate of the evaluation that promoted it is closed.
+        DatasetNotFoundError: That evaluation is gone, so nobody can say what was judged.
+    """
+    champion = registry.champion()
+    if champion is not None:
+        require_gates(verdicts, store.open(DatasetRef.parse(champion.evaluation)), consumer=consumer)
+    return champion
 
 
 def _is_of(model: DatasetRef, judged: Dataset) -> bool:

@@ -12,6 +12,7 @@ from sap_llm.learning.promotion import (
     Measured,
     RegisteredModelConfig,
     build_registered_model,
+    champion_to_serve,
     decide_promotion,
 )
 from sap_llm.registry.gates import MODEL_QUALITY, VARIANT_QUALITY
@@ -177,6 +178,19 @@ def test_what_was_judged_of_another_model_neither_promotes_nor_is_served(house: 
 
     mixed = house.register({**after, "quantized": before["quantized"]})
     assert mixed.manifest.metrics["variants"] == "none"
+
+
+def test_whoever_serves_passes_the_door_again(house: House) -> None:
+    made = house.release("r1", 0.9, opens=False)
+    version = house.context.store.open(made["evaluation"]).manifest.data_version
+    house.verdicts.override(version, MODEL_QUALITY, who="ana", why="demo", until=NOW + timedelta(days=1))
+    house.register(made)
+    served = champion_to_serve(house.context.store, house.registry, house.verdicts, consumer="extract")
+    assert served is not None
+
+    tomorrow = VerdictStore(house.verdicts.files.root_url, clock=FrozenClock(NOW + timedelta(days=2)))
+    with pytest.raises(GateClosedError, match="extract is refused, because the gate model_quality is closed"):
+        champion_to_serve(house.context.store, house.registry, tomorrow, consumer="extract")
 
 
 def test_pointer_and_alias_are_compared_and_repaired(house: House) -> None:
