@@ -102,13 +102,12 @@ def judge_all(
 
     asked = set(gates.gates_of(dataset.ref.name) if only is None else only)
     chosen = [gate for gate in gates.gates_of(dataset.ref.name) if gate in asked]
-    standing = {gate: _standing(gate, dataset, config, verdicts) for gate in chosen if gate in gates.SUITE}
-    found = _judge_suites(
-        [gate for gate, verdict in standing.items() if verdict is None], dataset, config, verdicts, spark
-    )
+    groups = [gate for gate in chosen if gate in gates.SUITE]
+    known = {gate: verdict for gate in groups if (verdict := _standing(gate, dataset, config, verdicts)) is not None}
+    found = _judge_suites([gate for gate in groups if gate not in known], dataset, config, verdicts, spark)
     found |= {gate: JUDGES[gate](dataset, config) for gate in chosen if gate not in gates.SUITE}
-    new = {
-        gate: Verdict(
+    for gate, one in found.items():
+        known[gate] = Verdict(
             gate=gate,
             data_version=dataset.manifest.data_version,
             passed=one.passed,
@@ -119,16 +118,8 @@ def judge_all(
             report=one.report,
             created_at=verdicts.clock.now(),
         )
-        for gate, one in found.items()
-    }
-    for verdict in new.values():
-        verdicts.record(verdict)
-    return [new.get(gate) or _present(standing[gate]) for gate in chosen]
-
-
-def _present(verdict: "Verdict | None") -> "Verdict":
-    assert verdict is not None, "a gate either stands or was judged"
-    return verdict
+        verdicts.record(known[gate])
+    return [known[gate] for gate in chosen]
 
 
 def _standing(gate: str, dataset: Dataset, config: GatesConfig, verdicts: "VerdictStore") -> "Verdict | None":
@@ -181,7 +172,7 @@ def _of_group(result: "GroupResult", suite: str) -> Judgement:
 
 
 def _suite_id(group: str, dataset: Dataset, settings: SuiteSettings) -> str:
-    """Name and content of a group, e.g. `money+3fa91c07`, for another content of which is judged anew.
+    """Name and content of a group, e.g. `money+3fa91c07`: another content is judged anew.
 
     Some expectations look at the pages of the inputs, which the data version does not cover: they are a part of it.
     """

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from sap_llm.schema.errors import SourceError
 from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, RELEASE_DOCUMENTS, TRAINING_DOCUMENTS
-from sap_llm.schema.tables import ANNOTATIONS, PAGES, QUARANTINE
+from sap_llm.schema.tables import ANNOTATIONS, QUARANTINE
 from sap_llm.storage.store import Dataset
 
 SCHEMAS = MappingProxyType(
@@ -41,11 +41,6 @@ def columns_of(dataset: Dataset) -> pa.Table:
             rows.append({"table": table, "column": name, "type": texts[0], "expected_type": texts[1]})
     columns = pa.schema([(name, pa.string()) for name in ("table", "column", "type", "expected_type")])
     return pa.Table.from_pylist(rows, schema=columns)
-
-
-def empty_pages() -> pa.Table:
-    """No page, with the columns of pages."""
-    return PAGES.empty_table()
 
 
 def _schema(dataset: Dataset, table: str) -> pa.Schema:

@@ -20,6 +20,8 @@ from sap_llm.schema.manifest import DatasetRef
 
 FOLDER = "data_docs"
 INDEX = "index.html"
+SOURCE = "views"
+"""Name of the data source, which Great Expectations puts into the names of pages."""
 _SITE, _RESULTS = "site", "results"
 _KEPT = 20  # runs of each suite
 
@@ -66,10 +68,6 @@ class DataDocs:
         _forget_oldest(folder)
         added = [key for key in context.validation_results_store.list_keys() if key not in known]
         context.build_data_docs(resource_identifiers=added)
-
-
-SOURCE = "views"
-"""Name of the data source, which Great Expectations puts into the names of pages."""
 
 
 def run_name(ref: DatasetRef) -> str:

@@ -242,8 +242,9 @@ def _engine(kind: str, views: Views, spark: SparkSettings) -> Iterator[_Engine]:
     from sap_llm.preparation.launch import require_java, staging_location
 
     require_java()
-    with tempfile.TemporaryDirectory(prefix="sap_llm_suites_") as folder:
-        staging = staging_location(Path(folder), is_shared=False, spark=spark)
+    root = views.dataset.local_root  # executors elsewhere that read a store in a folder see this folder as well
+    with tempfile.TemporaryDirectory(prefix=".suites_", dir=root) as folder:
+        staging = staging_location(Path(folder), is_shared=root is not None, spark=spark)
         if spark.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
         session = open_session(spark)

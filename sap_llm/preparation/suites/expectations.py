@@ -136,7 +136,7 @@ def _identity_of_pages(settings: SuiteSettings) -> Iterator[Expectation]:
         view="pages",
         arguments={"column_list": ["document_id", "page_number"]},
     )
-    yield _values("document_id", "match_regex", view="annotations", regex=DOCUMENT_ID)
+    yield _values("has_document", "be_in_set", view="annotations", value_set=[True])
     yield Expectation(
         type="expect_compound_columns_to_be_unique",
         view="annotations",

@@ -14,13 +14,14 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sap_llm.preparation.suites import contract
+from sap_llm.preparation.suites.contract import columns_of
 from sap_llm.preparation.suites.expectations import CANONICAL, EVERY_OTHER, INTERVALS, SuiteSettings
 from sap_llm.preparation.suites.fields import flat_fields
 from sap_llm.preparation.suites.pages import PAGE_COLUMNS, flat_pages
 from sap_llm.preparation.suites.sums import flat_sums
 from sap_llm.schema.errors import SourceError
 from sap_llm.schema.releases import TRUTH_SOURCES
+from sap_llm.schema.tables import PAGES
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.store import Dataset
 
@@ -94,7 +95,7 @@ class Views:
             for batch in corpus.batches("pages", list(PAGE_COLUMNS)):
                 pages = flat_pages(pa.Table.from_batches([batch]))
                 parts.append(pages.join(own, keys="document_id", join_type="inner"))
-        empty = flat_pages(contract.empty_pages()).join(known.slice(0, 0), keys="document_id", join_type="inner")
+        empty = flat_pages(PAGES.empty_table()).join(known.slice(0, 0), keys="document_id", join_type="inner")
         return pa.concat_tables([empty, *parts])
 
     def _truths(self, *columns: str) -> Iterator[pa.Table]:
@@ -170,7 +171,9 @@ class Views:
         )
 
     def _annotations(self) -> Iterator[pa.Table]:
-        yield self.dataset.table("annotations", columns=["document_id", "annotator", "revision"])
+        table = self.dataset.table("annotations", columns=["document_id", "annotator", "revision"])
+        documents = self._documents.column("document_id").combine_chunks()
+        yield table.append_column("has_document", pc.is_in(table.column("document_id"), value_set=documents))
 
     def _sums(self) -> Iterator[pa.Table]:
         for truths in self._truths("annotator", "fields", "line_items"):
@@ -217,7 +220,7 @@ class Views:
         yield _splits_of(layouts, "layout", "test layout")
 
     def _columns(self) -> Iterator[pa.Table]:
-        yield contract.columns_of(self.dataset)
+        yield columns_of(self.dataset)
 
     def _whole_documents(self) -> Iterator[pa.Table]:
         yield self.dataset.table("documents")

@@ -181,6 +181,13 @@ def test_one_id_with_two_contents_fails(context: StageContext, clean: Dataset) -
     assert (failure.column, failure.count) == ("document_id", 2)
 
 
+def test_an_annotation_without_its_document_fails(context: StageContext, clean: Dataset) -> None:
+    orphan = identifier("nobody")
+    faulty = altered(context, clean, "annotations", lambda rows: rows[0].update(document_id=orphan))
+    failure = only_failure(judged(faulty, "identity"))
+    assert (failure.column, failure.rows[0]["document_id"]) == ("has_document", orphan)
+
+
 @pytest.mark.parametrize(
     ("field", "is_of_class"),
     [("seller_nmae", True), ("line_net_amount", True), ("dunning_fee", False)],
