@@ -22,7 +22,7 @@ def _prepare(root: Path, spark: SparkSettings) -> Prepared:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_local_threads_and_a_standalone_cluster_give_the_same_data(tmp_path: Path) -> None:
     local = _prepare(tmp_path / "local", SparkSettings(master="local[2]", shuffle_partitions=3))
     with spark_cluster(tmp_path) as cluster:
