@@ -27,11 +27,13 @@ def quantized_models(
 ) -> dg.MaterializeResult:
     """The model in ONNX with 8-bit integers, its speed and its loss of F1 measured against its parent."""
     with deployment.open(context, config) as stage:
+        training_set = stage.ref("training_set", stage.release)
+        stage.pass_door(training_set)
         built = build_quantized_models(
             stage.context,
             config=stage.config(QuantizedModelsConfig),
             model=stage.ref("document_model", stage.release),
-            training_set=stage.ref("training_set", stage.release),
+            training_set=training_set,
             release=stage.release,
             variant=cast("Literal['int8']", stage.variant),  # the stage refuses others
         )

@@ -20,11 +20,13 @@ def model_evaluation(
 ) -> dg.MaterializeResult:
     """Class accuracy, field F1 and calibration on layouts and real documents never seen in training."""
     with deployment.open(context, config) as stage, Sandbox() as sandbox:
+        training_set = stage.ref("training_set", stage.release)
+        stage.pass_door(training_set)
         built = build_model_evaluation(
             stage.context,
             config=stage.config(ModelEvaluationConfig),
             model=stage.ref("document_model", stage.release),
-            training_set=stage.ref("training_set", stage.release),
+            training_set=training_set,
             release=stage.release,
             load_predictor=load_predictor,
             render=sandbox.render,

@@ -76,10 +76,11 @@ def collect_model(context: dg.OpExecutionContext, plan: str, deployment: Deploym
     """Turn the program's result into the dataset of the model."""
     training = TrainingPlan.read(Path(plan))
     with deployment.open(context, asset=MODEL) as stage:
+        stage.note_overrides(training.training_set)
         built = build_document_model(
             stage.context,
             config=training.config,
-            training_set=stage.ref("training_set", stage.release),
+            training_set=training.training_set,
             release=stage.release,
             work=stage.deployment.work_folder,
         )

@@ -25,6 +25,7 @@ def corpus_release(
     """The exact versions of what goes into training, composition against target, and labels that are probably wrong."""
     with deployment.open(context, config) as stage:
         annotated = stage.ref("annotated_docs", stage.release)
+        stage.pass_door(annotated)
         built = build_corpus_release(
             stage.context,
             config=stage.config(CorpusReleaseConfig),

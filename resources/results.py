@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from resources.gates import overrides_table
 from resources.pictures import bars, data_uri, fit, loss_curve, table
 from resources.stage_run import DATASET_REF, StageRun
 from sap_llm.schema.manifest import Manifest
@@ -71,6 +72,7 @@ def metadata_of(
         metadata["dagster/row_count"] = manifest.rows[rows_of]
     if QUARANTINE in manifest.rows:
         metadata["quarantined"] = manifest.rows[QUARANTINE]
+    metadata |= overrides_table(stage.used_overrides, now=stage.deployment.clock.now())
     return metadata | {
         "reused": dg.MetadataValue.bool(built.is_reused),
         DATASET_REF: str(manifest.ref),

@@ -14,7 +14,8 @@ from pydantic import Field
 
 from resources.partitions import RELEASE, VARIANT
 from sap_llm.deployment import Deployment
-from sap_llm.registry.gates import require_gates
+from sap_llm.registry.gates import last_overrides, require_gates
+from sap_llm.registry.verdicts import Override
 from sap_llm.schema.errors import GateClosedError, SapLlmError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageConfig, StageContext
@@ -43,6 +44,7 @@ class StageRun:
 
     def __init__(self, context: Context, deployment: Deployment, *, overrides: Mapping[str, Any], asset: str) -> None:
         self.dagster, self.deployment, self.asset, self._overrides = context, deployment, asset, dict(overrides)
+        self.used_overrides: list[Override] = []
 
     @cached_property
     def context(self) -> StageContext:
@@ -162,11 +164,17 @@ class StageRun:
                 used = require_gates(self.deployment.verdicts, self.open_dataset(ref), consumer=self.asset)
             except GateClosedError as error:
                 raise refusal(error, ref=ref) from error
+            self.used_overrides += used.values()
             for gate, override in used.items():
                 self.dagster.log.warning(
                     "gate %s of %s is closed; %s (unverified) let it through until %s, because: %s",
                     *(gate, ref, override.who, override.until, override.why),
                 )
+
+    def note_overrides(self, *consumed: DatasetRef) -> None:
+        """Remember the overrides by which an earlier step of the run passed the door, also if they have ended since."""
+        for ref in consumed:
+            self.used_overrides += last_overrides(self.deployment.verdicts, self.open_dataset(ref))
 
 
 def refusal(error: SapLlmError, *, ref: DatasetRef | None = None) -> dg.Failure:

@@ -65,6 +65,7 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
             held=held,
         ),
     )
+    require_gates(deployment.verdicts, store.open(annotated), consumer="corpus_release")
     _judged(
         deployment,
         build_corpus_release(
@@ -127,12 +128,14 @@ def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.reading.sandbox import Sandbox
 
     deployment = Deployment.load()
+    training_set = _current(deployment, f"training_set/{release}")
+    require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="model_evaluation")
     with Sandbox() as sandbox:
         built = build_model_evaluation(
             deployment.context(_progress),
             config=deployment.config(ModelEvaluationConfig, "model_evaluation"),
             model=_current(deployment, f"document_model/{release}"),
-            training_set=_current(deployment, f"training_set/{release}"),
+            training_set=training_set,
             release=release,
             load_predictor=load_predictor,
             render=sandbox.render,
@@ -146,13 +149,15 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: Literal["int8"] = "in
     from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_models
 
     deployment = Deployment.load()
+    training_set = _current(deployment, f"training_set/{release}")
+    require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="quantized_models")
     _judged(
         deployment,
         build_quantized_models(
             deployment.context(_progress),
             config=deployment.config(QuantizedModelsConfig, "quantized_models"),
             model=_current(deployment, f"document_model/{release}"),
-            training_set=_current(deployment, f"training_set/{release}"),
+            training_set=training_set,
             release=release,
             variant=variant,
         ),
@@ -300,9 +305,11 @@ def _current(deployment: Deployment, name: str) -> DatasetRef:
 def _judged(deployment: Deployment, built: BuildResult) -> DatasetRef:
     """Say what was built and let its gates judge it, as Dagster's asset checks do."""
     from sap_llm.learning.judges import GATES_CONFIG, GatesConfig, judge_all
+    from sap_llm.preparation.plan import SparkSettings
 
     config = deployment.config(GatesConfig, GATES_CONFIG)
-    for verdict in judge_all(built.dataset, config=config, verdicts=deployment.verdicts):
+    spark = SparkSettings(master=deployment.settings.spark_master)
+    for verdict in judge_all(built.dataset, config=config, verdicts=deployment.verdicts, spark=spark):
         console.print(f"  {verdict.gate} {'passed' if verdict.passed else 'FAILED: ' + verdict.explanation}")
     return _say(built)
 

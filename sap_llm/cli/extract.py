@@ -28,11 +28,12 @@ def extract(
 ) -> None:
     """Read one document with the champion model and print its class and fields."""
     from sap_llm.deployment import Deployment
+    from sap_llm.learning.promotion import champion_to_serve
     from sap_llm.schema.document import DocumentForm
 
     content = _content(file)  # before anything heavy: a wrong file should fail at once
     deployment = Deployment.load()
-    champion = deployment.registry.champion()
+    champion = champion_to_serve(deployment.store, deployment.registry, deployment.verdicts, consumer="extract")
     if champion is None:
         raise DatasetNotFoundError(
             "no champion model",

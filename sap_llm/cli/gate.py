@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sap_llm.deployment import Deployment
@@ -12,7 +13,7 @@ from sap_llm.registry.gates import gates_of
 from sap_llm.schema.errors import ConfigurationError
 
 console = Console()
-commands = typer.Typer(no_args_is_help=True, help="Verdicts of the gates: show, judge, override.")
+commands = typer.Typer(no_args_is_help=True, help="Verdicts of the gates, overrides, drift.")
 
 
 def register(app: typer.Typer) -> None:
@@ -40,15 +41,58 @@ def show() -> None:
 def judge(dataset: Annotated[str, typer.Argument(help="name of a built dataset, such as training_set/r1")]) -> None:
     """Judge the current version of a dataset at every gate that it has; exits 1 when one fails."""
     from sap_llm.learning.judges import GATES_CONFIG, GatesConfig, judge_all
+    from sap_llm.preparation.plan import SparkSettings
 
     deployment = Deployment.load()
     opened = deployment.store.open(deployment.store.current(dataset))
     config = deployment.config(GatesConfig, GATES_CONFIG)
-    verdicts = judge_all(opened, config=config, verdicts=deployment.verdicts)
+    spark = SparkSettings(master=deployment.settings.spark_master)
+    verdicts = judge_all(opened, config=config, verdicts=deployment.verdicts, spark=spark)
     for verdict in verdicts:
         console.print(f"{verdict.gate}: {'passed' if verdict.passed else 'failed'}; {verdict.explanation}")
+        for row in verdict.examples:
+            console.print(f"  {', '.join(f'{name} {value}' for name, value in row.items())}", highlight=False)
+        if verdict.report:
+            console.print(f"  {verdict.report}", highlight=False, soft_wrap=True)
     if not all(verdict.passed for verdict in verdicts):
         raise typer.Exit(1)
+
+
+@commands.command()
+def drift(
+    dataset: Annotated[str, typer.Argument(help="name of a built dataset, such as training_set/r2")],
+    against: Annotated[str | None, typer.Option(help="another one; the champion's training set by default")] = None,
+) -> None:
+    """Say which features and classes moved, and how many false alarms halves of the same documents give."""
+    from rich.markdown import Markdown
+
+    from sap_llm.learning.drift import champions_training_set, compare
+    from sap_llm.learning.drift import table as as_table
+    from sap_llm.learning.judges import GATES_CONFIG, GatesConfig
+
+    deployment = Deployment.load()
+    store = deployment.store
+    reference = store.current(against) if against else champions_training_set(store, deployment.registry)
+    if reference is None:
+        raise ConfigurationError("there is no champion to compare with", remedy="Name a dataset with --against.")
+    config = deployment.config(GatesConfig, GATES_CONFIG)
+    new = store.open(store.current(dataset))
+    report = compare(new, store.open(reference), config.drift, seed=config.seed)
+    console.print(Markdown(as_table(report)))
+    console.print(report.explanation, highlight=False)
+
+
+@commands.command()
+def overrides() -> None:
+    """List every override that was ever recorded, newest first, and whether it still opens its gate."""
+    verdicts = Deployment.load().verdicts
+    now = verdicts.clock.now()
+    table = Table("data version", "gate", "who (unverified)", "why", "until (UTC)", "state")
+    for entry in reversed(verdicts.all_overrides()):
+        until = f"{entry.until.astimezone(UTC):%Y-%m-%d %H:%M}"
+        state = "stands" if entry.until > now else "ended"
+        table.add_row(entry.data_version, entry.gate, escape(entry.who), escape(entry.why), until, state)
+    console.print(table if table.row_count else "nobody has recorded an override")
 
 
 @commands.command()

@@ -6,40 +6,42 @@ suite expects is `preparation.suites`, the required values are `configs/<profile
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from pydantic import Field
 
+from sap_llm.evaluation.drift import DriftSettings
+from sap_llm.preparation.plan import SparkSettings
+from sap_llm.preparation.suites.expectations import SuiteSettings, expectations_of
 from sap_llm.registry import gates
 from sap_llm.schema.errors import GateClosedError
 from sap_llm.storage.build import StageConfig
 from sap_llm.storage.store import Dataset
 
 if TYPE_CHECKING:
+    from sap_llm.preparation.suites.engine import GroupResult
     from sap_llm.registry.verdicts import Verdict, VerdictStore
 
 Number = float | int | str
 GATES_CONFIG = "gates"
 _SUITE = "suite"
-_SUITES: Mapping[str, str] = MappingProxyType(
-    {
-        gates.ANNOTATED_SUITE: "annotated_docs",
-        gates.RELEASE_SUITE: "corpus_release",
-        gates.TRAINING_SUITE: "training_set",
-    }
-)
+_MOST_EXAMPLES = 20
 
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         gates.ANNOTATOR_AGREEMENT: "People who answered independently agree beyond chance, on classes and on fields. "
         "Annotated documents go without the batch until it does.",
-        gates.ANNOTATED_SUITE: "Great Expectations suite of annotated documents.",
-        gates.RELEASE_SUITE: "Great Expectations suite of a frozen corpus.",
-        gates.TRAINING_SUITE: "Great Expectations suite of a training set. Training refuses without it.",
-        gates.SPLITS_DISJOINT: "Train, validation and test share no group, file or text. Training refuses without it.",
+        gates.SCHEMA: "Columns and types are those of the contract; what must be there is there.",
+        gates.IDENTITY: "Document ids are doc-<uuid>, each once, as are pages and revisions of annotations.",
+        gates.CLASSES: "Classes, subtypes and fields are the taxonomy's, each where it may occur.",
+        gates.RANGES: "Qualities, shares, counts and lengths lie in their ranges; values are canonical.",
+        gates.MONEY: "Lines make the net amount, net and tax make the total, to the smallest unit of the currency.",
+        gates.GEOMETRY: "Boxes lie inside their pages, words of fields exist, no page is missing.",
+        gates.DATES: "Dates are plausible and in order.",
+        gates.SPLITS_DISJOINT: "Train, validation and test share no group, file, text or test layout.",
         gates.MODEL_QUALITY: "Accuracy of class and subtype and field F1 reach what is required, and F1 beats the "
         "label-regex baseline. Promotion refuses without it.",
         gates.VARIANT_QUALITY: "The variant is faster than its parent and loses no more F1 than permitted. Without it "
@@ -50,7 +52,10 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
 
 
 class GatesConfig(StageConfig):
-    """`configs/<profile>/gates.yaml`: what answers of people, a model and its variants must reach."""
+    """`configs/<profile>/gates.yaml`: what data, answers of people, a model and its variants must reach."""
+
+    suites: SuiteSettings = SuiteSettings()
+    drift: DriftSettings = DriftSettings()
 
     min_annotator_kappa: float = Field(
         description="Cohen's kappa of class and of header fields pooled must be above it", ge=0, lt=1
@@ -72,77 +77,106 @@ class Judgement:
     measured: Mapping[str, Number]
     required: Mapping[str, Number]
     explanation: str
+    examples: Sequence[Mapping[str, str]] = ()
+    report: str = ""
 
 
 Judge = Callable[[Dataset, GatesConfig], Judgement]
 
 
-def judge(gate: str, dataset: Dataset, *, config: GatesConfig, verdicts: "VerdictStore") -> "Verdict":
-    """Judge one dataset version at one gate and record the verdict for its data version.
+def judge_all(
+    dataset: Dataset,
+    *,
+    config: GatesConfig,
+    verdicts: "VerdictStore",
+    only: Iterable[str] | None = None,
+    spark: SparkSettings | None = None,
+) -> list["Verdict"]:
+    """Judge a dataset version at its gates and record the verdicts for its data version.
+
+    A group of a suite that judged the same content before is not judged again: it would find the same.
 
     Args:
-        gate: One of `registry.gates.gates_of(dataset.ref.name)`.
         dataset: The version to judge.
         config: Required values.
-        verdicts: Where the verdict is kept.
+        verdicts: Where the verdicts are kept, and the pages of the suites.
+        only: Some of `registry.gates.gates_of(dataset.ref.name)`; all by default.
+        spark: Where suites run when their engine is Spark.
+
+    Returns:
+        The verdicts in the order of the gates.
     """
     from sap_llm.registry.verdicts import Verdict
 
-    standing = _standing_suite_verdict(gate, dataset, verdicts)
-    if standing is not None:
-        return standing
-    found = JUDGES[gate](dataset, config)
-    verdict = Verdict(
-        gate=gate,
-        data_version=dataset.manifest.data_version,
-        passed=found.passed,
-        measured=dict(found.measured),
-        required=dict(found.required),
-        explanation=found.explanation,
-        created_at=verdicts.clock.now(),
-    )
-    verdicts.record(verdict)
-    return verdict
+    asked = set(gates.gates_of(dataset.ref.name) if only is None else only)
+    chosen = [gate for gate in gates.gates_of(dataset.ref.name) if gate in asked]
+    groups = [gate for gate in chosen if gate in gates.SUITE]
+    known = {gate: verdict for gate in groups if (verdict := _standing(gate, dataset, config, verdicts)) is not None}
+    found = _judge_suites([gate for gate in groups if gate not in known], dataset, config, verdicts, spark)
+    found |= {gate: JUDGES[gate](dataset, config) for gate in chosen if gate not in gates.SUITE}
+    for gate, one in found.items():
+        known[gate] = Verdict(
+            gate=gate,
+            data_version=dataset.manifest.data_version,
+            passed=one.passed,
+            measured=dict(one.measured),
+            required=dict(one.required),
+            explanation=one.explanation,
+            examples=[dict(row) for row in one.examples],
+            report=one.report,
+            created_at=verdicts.clock.now(),
+        )
+        verdicts.record(known[gate])
+    return [known[gate] for gate in chosen]
 
 
-def judge_all(dataset: Dataset, *, config: GatesConfig, verdicts: "VerdictStore") -> list["Verdict"]:
-    """Judge a dataset version at every gate that it has; what the CLI does after each build."""
-    return [judge(gate, dataset, config=config, verdicts=verdicts) for gate in gates.gates_of(dataset.manifest.name)]
-
-
-def _standing_suite_verdict(gate: str, dataset: Dataset, verdicts: "VerdictStore") -> "Verdict | None":
-    """The verdict of the very same suite about this data version: loading the engine again would find the same."""
-    if gate not in _SUITES:
-        return None
+def _standing(gate: str, dataset: Dataset, config: GatesConfig, verdicts: "VerdictStore") -> "Verdict | None":
+    """The verdict of the very same expectations about the very same content."""
     try:
         verdict = verdicts.find(dataset.manifest.data_version, gate)
     except GateClosedError:  # a damaged file: judge anew, which replaces it
         return None
-    return verdict if verdict is not None and verdict.required.get(_SUITE) == _suite_id(_SUITES[gate]) else None
+    same = verdict is not None and verdict.required.get(_SUITE) == _suite_id(gate, dataset, config.suites)
+    return verdict if same else None
 
 
-def _suite(name: str) -> Judge:
-    def judge_suite(dataset: Dataset, _: GatesConfig) -> Judgement:
-        from sap_llm.preparation.suites import validate
+def _judge_suites(
+    groups: Sequence[str],
+    dataset: Dataset,
+    config: GatesConfig,
+    verdicts: "VerdictStore",
+    spark: SparkSettings | None,
+) -> dict[str, Judgement]:
+    if not groups:
+        return {}
+    from sap_llm.preparation.suites.docs import DataDocs
+    from sap_llm.preparation.suites.engine import Report, validate
 
-        result = validate(name, dataset.table("documents"))
-        failures = [f"{failure.expectation} on {failure.column}: {failure.observed}" for failure in result.failures]
-        return Judgement(
-            passed=result.success,
-            measured={"failed_expectations": len(failures), "expectations": result.evaluated},
-            required={"failed_expectations": 0, _SUITE: _suite_id(name)},
-            explanation="; ".join(failures) or f"every expectation of the suite {name} holds",
-        )
-
-    return judge_suite
+    report = Report(docs=DataDocs(verdicts.files), ref=dataset.ref, moment=verdicts.clock.now())
+    results = validate(dataset, groups, settings=config.suites, spark=spark, report=report)
+    return {group: _of_group(result, _suite_id(group, dataset, config.suites)) for group, result in results.items()}
 
 
-def _suite_id(name: str) -> str:
-    """Name and content of a suite, e.g. `training_set+3fa91c07`: another content judges anew."""
-    from sap_llm.preparation.suites import SUITES
-
-    content = json.dumps([asdict(expectation) for expectation in SUITES[name]()], sort_keys=True, default=str)
-    return f"{name}+{hashlib.sha256(content.encode()).hexdigest()[:8]}"
+def _of_group(result: "GroupResult", suite: str) -> Judgement:
+    examples = [
+        {"outcome": outcome, "expectation": failure.expectation, "column": failure.column or "", **row}
+        for outcome, failures in (("fails", result.failures), ("tolerated", result.tolerated))
+        for failure in failures
+        for row in failure.rows
+    ]
+    return Judgement(
+        passed=result.success,
+        measured={
+            "failed_expectations": len(result.failures),
+            "expectations": result.evaluated,
+            "failing_rows": sum(failure.count for failure in result.failures),
+            "tolerated_rows": sum(failure.count for failure in result.tolerated),
+        },
+        required={"failed_expectations": 0, _SUITE: suite},
+        explanation="; ".join(map(str, result.failures)) or f"every expectation of the group {result.group} holds",
+        examples=examples[:_MOST_EXAMPLES],
+        report=result.report,
+    )
 
 
 def _annotators(dataset: Dataset, config: GatesConfig) -> Judgement:
@@ -179,16 +213,17 @@ def _why_undefined(doubled: int) -> str:
     )
 
 
-def _splits(dataset: Dataset, _: GatesConfig) -> Judgement:
-    from sap_llm.preparation.splits import leaks
+def _suite_id(group: str, dataset: Dataset, settings: SuiteSettings) -> str:
+    """Name and content of a group, e.g. `money+3fa91c07`: another content is judged anew.
 
-    found = leaks(dataset.table("documents"))
-    return Judgement(
-        passed=not found,
-        measured={"leaks": len(found)},
-        required={"leaks": 0},
-        explanation="; ".join(found) or "train, validation and test share no group, file or text",
-    )
+    Some expectations look at the pages of the inputs, which the data version does not cover: they are a part of it.
+    """
+    from sap_llm.preparation.suites.views import VERSION
+
+    expectations = expectations_of(dataset.ref.name.partition("/")[0], group, settings)
+    inputs = sorted(str(ref) for ref in dataset.manifest.inputs.values())
+    content = json.dumps([VERSION, inputs, *map(asdict, expectations)], sort_keys=True, default=str)
+    return f"{group}+{hashlib.sha256(content.encode()).hexdigest()[:8]}"
 
 
 def _model(dataset: Dataset, config: GatesConfig) -> Judgement:
@@ -228,11 +263,9 @@ def _variant(dataset: Dataset, _: GatesConfig) -> Judgement:
 
 JUDGES: Mapping[str, Judge] = MappingProxyType(
     {
-        **{gate: _suite(name) for gate, name in _SUITES.items()},
         gates.ANNOTATOR_AGREEMENT: _annotators,
-        gates.SPLITS_DISJOINT: _splits,
         gates.MODEL_QUALITY: _model,
         gates.VARIANT_QUALITY: _variant,
     }
 )
-"""Gate name -> judge."""
+"""Gate name -> judge, where it is no group of a suite: those are judged together."""

@@ -20,7 +20,7 @@ from sap_llm.registry.gates import require_gates
 from sap_llm.schema.errors import DatasetNotFoundError, GateClosedError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
-from sap_llm.storage.store import Dataset, DatasetWriter
+from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
 
 if TYPE_CHECKING:
     from sap_llm.registry.mlflow_registry import Champion, ModelRegistry, RegisteredVersion
@@ -131,16 +131,24 @@ def build_registered_model(
 
     Raises:
         DatasetNotFoundError: An input is not complete, or the evaluation lacks what the decision needs.
+        GateClosedError: The evaluation is of another model.
     """
     inputs = {"document_model": model, "model_evaluation": evaluation}
     if quantized is not None:
         inputs["quantized_models"] = quantized
     opened = {role: context.store.open(ref) for role, ref in inputs.items()}
+    if not _is_of(model, opened["model_evaluation"]):
+        raise GateClosedError(
+            f"{evaluation} is of another model than {model}, so its verdict says nothing about this one",
+            where="registered_model",
+            remedy="Materialise model_evaluation again, then registered_model.",
+        )
     measured = _measured(opened["model_evaluation"])
     champion = _champion(registry)
     refusal = _refusal(verdicts, opened["model_evaluation"])
-    if quantized is not None and _refusal(verdicts, opened["quantized_models"]) is not None:
-        del opened["quantized_models"]  # a refused variant is not served; the model needs none
+    variant = opened.get("quantized_models")
+    if variant is not None and (not _is_of(model, variant) or _refusal(verdicts, variant) is not None):
+        del opened["quantized_models"]  # refused, or of another model: not served, and the model needs none
 
     def produce(writer: DatasetWriter) -> Mapping[str, Any]:
         context.progress(f"registering {model}")
@@ -184,6 +192,26 @@ def build_registered_model(
         },
         produce=produce,
     )
+
+
+def champion_to_serve(
+    store: DatasetStore, registry: "ModelRegistry", verdicts: "VerdictStore", *, consumer: str
+) -> "Champion | None":
+    """The champion behind its door: whoever serves asks again, since an override ends and a verdict may be replaced.
+
+    Raises:
+        GateClosedError: A gate of the evaluation that promoted it is closed.
+        DatasetNotFoundError: That evaluation is gone, so nobody can say what was judged.
+    """
+    champion = registry.champion()
+    if champion is not None:
+        require_gates(verdicts, store.open(DatasetRef.parse(champion.evaluation)), consumer=consumer)
+    return champion
+
+
+def _is_of(model: DatasetRef, judged: Dataset) -> bool:
+    """Whether a verdict about `judged` says anything about the model, which may have been trained anew since."""
+    return model in judged.manifest.inputs.values()
 
 
 def _champion(registry: "ModelRegistry") -> "Champion | None":

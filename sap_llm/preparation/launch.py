@@ -38,7 +38,7 @@ def run_job(plan: JobPlan) -> None:
         MissingToolError: There is no Java.
         PreparationJobError: The job failed; the message carries the end of its log.
     """
-    _require_java()
+    require_java()
     with tempfile.TemporaryDirectory(prefix="sap_llm_plan_") as folder:
         file = Path(folder) / "plan.json"
         file.write_text(plan.model_dump_json(), encoding="utf-8")
@@ -70,7 +70,8 @@ def run_job(plan: JobPlan) -> None:
         )
 
 
-def _require_java() -> None:
+def require_java() -> None:
+    """Raise MissingToolError where Spark would find no Java."""
     home = os.environ.get("JAVA_HOME")
     if shutil.which(f"{home}/bin/java" if home else "java") is None:
         raise MissingToolError(

@@ -13,19 +13,27 @@ if TYPE_CHECKING:
     from sap_llm.registry.verdicts import Override, VerdictStore
 
 ANNOTATOR_AGREEMENT = "annotator_agreement"
-ANNOTATED_SUITE = "annotated_suite"
-RELEASE_SUITE = "release_suite"
-TRAINING_SUITE = "training_suite"
-SPLITS_DISJOINT = "splits_disjoint"
+SCHEMA, IDENTITY, CLASSES, RANGES, MONEY, GEOMETRY, DATES, SPLITS_DISJOINT = SUITE = (
+    "schema",
+    "identity",
+    "classes",
+    "ranges",
+    "money",
+    "geometry",
+    "dates",
+    "splits_disjoint",
+)
+"""The groups of expectations; each group is a gate with a verdict of its own."""
+
 MODEL_QUALITY = "model_quality"
 VARIANT_QUALITY = "variant_quality"
 
 GATES = MappingProxyType(
     {
         "human_annotations": (ANNOTATOR_AGREEMENT,),
-        "annotated_docs": (ANNOTATED_SUITE,),
-        "corpus_release": (RELEASE_SUITE,),
-        "training_set": (TRAINING_SUITE, SPLITS_DISJOINT),
+        "annotated_docs": (SCHEMA, IDENTITY, CLASSES, RANGES, MONEY, GEOMETRY, DATES),
+        "corpus_release": (SCHEMA, IDENTITY, CLASSES),
+        "training_set": (SCHEMA, IDENTITY, CLASSES, RANGES, SPLITS_DISJOINT),
         "model_evaluation": (MODEL_QUALITY,),
         "quantized_models": (VARIANT_QUALITY,),
     }
@@ -52,3 +60,14 @@ def require_gates(verdicts: "VerdictStore", dataset: Dataset, *, consumer: str) 
     """
     used = verdicts.require(dataset.manifest.data_version, gates_of(dataset.ref.name), consumer=consumer)
     return {gate: override for gate, override in used.items() if override is not None}
+
+
+def last_overrides(verdicts: "VerdictStore", dataset: Dataset) -> list["Override"]:
+    """The last override of each gate that this data version did not pass; those that ended are among them."""
+    version = dataset.manifest.data_version
+    found = []
+    for gate in gates_of(dataset.ref.name):
+        verdict = verdicts.find(version, gate)
+        if verdict is None or not verdict.passed:
+            found += verdicts.overrides(version, gate)[-1:]
+    return found

@@ -31,6 +31,8 @@ class Verdict(BaseModel):
     measured: dict[str, Number] = Field(description="what was measured, by name")
     required: dict[str, Number] = Field(description="what it had to be, by the same names")
     explanation: str = Field(description="one sentence for a person")
+    examples: list[dict[str, str]] = Field(default=[], description="rows that failed: where each is, and its value")
+    report: str = Field(default="", description="path or URL of a page with everything, where there is one")
     created_at: AwareDatetime
 
 
@@ -52,11 +54,11 @@ class VerdictStore:
 
     def __init__(self, root: str | Path, *, clock: Clock | None = None, **storage_options: Any) -> None:
         self.clock: Clock = clock or SystemClock()
-        self._files = RegistryFiles(root, **storage_options)
+        self.files = RegistryFiles(root, **storage_options)
 
     def record(self, verdict: Verdict) -> None:
         """Keep a verdict; a later one of the same gate about the same data version replaces it."""
-        self._files.write(_path(verdict.data_version, verdict.gate), verdict.model_dump_json(indent=2))
+        self.files.write(_path(verdict.data_version, verdict.gate), verdict.model_dump_json(indent=2))
 
     def find(self, data_version: str, gate: str) -> Verdict | None:
         """The verdict, None if the gate never judged this data version.
@@ -65,7 +67,7 @@ class VerdictStore:
             GateClosedError: The file is damaged; a damaged verdict opens nothing.
         """
         path = _path(data_version, gate)
-        text = self._files.read(path)
+        text = self.files.read(path)
         if text is None:
             return None
         try:
@@ -73,13 +75,13 @@ class VerdictStore:
         except ValidationError as error:
             raise GateClosedError(
                 f"the verdict of gate {gate} cannot be read ({error.error_count()} errors)",
-                where=f"{self._files.root_url}/{path}",
+                where=f"{self.files.root_url}/{path}",
                 remedy="Judge the data version again, which replaces the file.",
             ) from error
         if (verdict.data_version, verdict.gate) != (data_version, gate):
             raise GateClosedError(
                 f"the file holds the verdict of {verdict.gate} about {verdict.data_version}",
-                where=f"{self._files.root_url}/{path}",
+                where=f"{self.files.root_url}/{path}",
                 remedy="Judge the data version again, which replaces the file.",
             )
         return verdict
@@ -99,13 +101,29 @@ class VerdictStore:
             first = error.errors()[0]
             raise ConfigurationError(f"{first['loc'][0]}: {first['msg']}", where="override") from error
         stamp = now.astimezone(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self._files.write(f"{_folder(data_version, gate)}/{stamp}.json", entry.model_dump_json(indent=2))
+        self.files.write(f"{_folder(data_version, gate)}/{stamp}.json", entry.model_dump_json(indent=2))
         return entry
 
     def overrides(self, data_version: str, gate: str) -> list[Override]:
         """Every override that was ever recorded, oldest first."""
-        texts = [self._files.read(path) for path in self._files.list(_folder(data_version, gate))]
-        return [Override.model_validate_json(text) for text in texts if text is not None]
+        return self._overrides(_folder(data_version, gate))
+
+    def all_overrides(self) -> list[Override]:
+        """Every override of every gate and data version, oldest first."""
+        return sorted(self._overrides("verdicts/*/overrides/*"), key=lambda entry: entry.created_at)
+
+    def _overrides(self, folder: str) -> list[Override]:
+        found = []
+        for path in self.files.list(folder):
+            try:
+                found.append(Override.model_validate_json(self.files.read(path) or ""))
+            except ValidationError as error:
+                raise GateClosedError(
+                    f"an override cannot be read ({error.error_count()} errors); it opens nothing",
+                    where=f"{self.files.root_url}/{path}",
+                    remedy="Remove the file, and record the override again.",
+                ) from error
+        return found
 
     def standing_override(self, data_version: str, gate: str) -> Override | None:
         """The override that holds now, None if there is none."""

@@ -43,6 +43,8 @@ CURRENCY_SYMBOLS = {
 }
 """Printed signs and words (upper case) to ISO 4217; `kr` is read as Swedish."""
 
+_CURRENCY_DECIMALS = {"JPY": 0, "KRW": 0, "CLP": 0, "HUF": 0, "KWD": 3, "BHD": 3, "TND": 3}  # HUF by habit, else ISO
+
 LEGAL_FORM = (
     r"(?:gmbh(?: ?& ?co\.? ?kg)?|ges\.m\.b\.h\.|ag|kg|ohg|ug|se|e\.\s?k\.|e\.\s?v\.|eg|a\.g\.|ltd\.?|limited|plc|llp"
     r"|llc|inc\.?|corp\.?|corporation|company|sarl|s[àa]rl|s\.à r\.l\.|sas|sasu|sa|s\.a\.|eurl|snc|sl|s\.l\.u?\.?"
@@ -130,6 +132,11 @@ def equal(a: str, b: str, type: str, *, language: str | None = None) -> bool:  #
 def folded(text: str) -> str:
     """Text for comparison: lower case, single spaces, no punctuation around it."""
     return _squeezed(text).casefold().strip(" .,;:!?'\"()[]{}*#-–—_/|")
+
+
+def currency_decimals(currency: str) -> int:
+    """Decimal places of amounts in the currency (ISO 4217): 0, 2 or 3; 2 where it is unknown."""
+    return _CURRENCY_DECIMALS.get(currency, 2)
 
 
 def decimal(value: str, *, language: str | None = None) -> Decimal | None:

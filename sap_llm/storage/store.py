@@ -45,6 +45,15 @@ class Dataset:
         """The exact version that this is."""
         return self.manifest.ref
 
+    @property
+    def local_root(self) -> Path | None:
+        """Folder of the whole store; None where it is on an object store."""
+        return Path(self._store.root) if self._store.is_local else None
+
+    def sibling(self, ref: DatasetRef) -> "Dataset":
+        """Another version of the same store, such as an input of this one."""
+        return self._store.open(ref)
+
     def has_table(self, name: str) -> bool:
         """Whether the version holds the table at all (an empty table counts as held)."""
         return name in self.manifest.rows

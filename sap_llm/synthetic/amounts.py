@@ -9,10 +9,9 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from sap_llm.schema.errors import SapLlmError
-from sap_llm.schema.values import format_decimal
+from sap_llm.schema.values import currency_decimals, format_decimal
 
 _ZERO = Decimal(0)
-_DECIMALS = {"JPY": 0, "KRW": 0, "CLP": 0, "HUF": 0, "KWD": 3, "BHD": 3, "TND": 3}  # HUF by habit, else ISO 4217
 FOR_A_EURO = {
     "EUR": Decimal(1), "USD": Decimal("1.1"), "GBP": Decimal("0.86"), "CHF": Decimal(1), "JPY": Decimal(150),
     "KRW": Decimal(1450), "CLP": Decimal(950), "HUF": Decimal(385), "KWD": Decimal("0.34"), "BHD": Decimal("0.41"),
@@ -29,7 +28,7 @@ class UnbalancedError(SapLlmError):
 
 def decimals(currency: str) -> int:
     """Decimal places of amounts in the currency: 0, 2 or 3."""
-    return _DECIMALS.get(currency, 2)
+    return currency_decimals(currency)
 
 
 def rounded(value: Decimal, currency: str) -> Decimal:

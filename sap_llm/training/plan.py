@@ -10,6 +10,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.whole import write_whole
 from sap_llm.training.config import DocumentModelConfig
 
@@ -23,6 +24,7 @@ class TrainingPlan(BaseModel):
 
     name: str  # dataset that the result becomes
     version: str  # version id: also the identity of the checkpoints
+    training_set: DatasetRef  # the version that passed the door; a newer one may appear while the program runs
     shards: str  # path of the training set's shards table
     work: str  # checkpoints and result of exactly this version
     backend: Literal["deepspeed", "gloo"]

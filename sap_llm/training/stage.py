@@ -62,6 +62,7 @@ def make_plan(
     return TrainingPlan(
         name=name,
         version=version,
+        training_set=training_set,
         shards=str(dataset.path("shards.parquet")),
         work=str(folder.resolve()),
         backend=backend,

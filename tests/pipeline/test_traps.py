@@ -122,3 +122,27 @@ def test_a_partitioned_check_is_evaluated_once_in_a_single_run_backfill() -> Non
     made = instance.get_materialized_partitions(dg.AssetKey("training"))
     assert made == {"r1", "r2", "r3"}
     assert seen == [False]  # the trap: one evaluation for three partitions; hence `StageRun.partition` refuses ranges
+
+
+def test_each_failed_blocking_check_of_a_multi_check_stops_its_run() -> None:
+    @dg.asset
+    def upstream() -> None: ...
+
+    @dg.asset(deps=[upstream])
+    def downstream() -> None: ...
+
+    @dg.multi_asset_check(
+        specs=[dg.AssetCheckSpec(name, asset=upstream, blocking=True) for name in ("schema", "money")]
+    )
+    def gates() -> Iterator[dg.AssetCheckResult]:
+        yield dg.AssetCheckResult(asset_key="upstream", check_name="schema", passed=True)
+        yield dg.AssetCheckResult(asset_key="upstream", check_name="money", passed=False)
+
+    defs = dg.Definitions(assets=[upstream, downstream], asset_checks=[gates])
+    result = _run(defs, dg.DagsterInstance.ephemeral())
+    assert {check.check_name: check.passed for check in result.get_asset_check_evaluations()} == {
+        "schema": True,
+        "money": False,
+    }
+    assert not result.success
+    assert not _was_made(result, "downstream")

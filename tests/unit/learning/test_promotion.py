@@ -12,12 +12,14 @@ from sap_llm.learning.promotion import (
     Measured,
     RegisteredModelConfig,
     build_registered_model,
+    champion_to_serve,
     decide_promotion,
 )
 from sap_llm.registry.gates import MODEL_QUALITY, VARIANT_QUALITY
 from sap_llm.registry.mlflow_registry import ModelRegistry
 from sap_llm.registry.verdicts import Verdict, VerdictStore
 from sap_llm.schema.clock import FrozenClock
+from sap_llm.schema.errors import GateClosedError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetStore, DatasetWriter
@@ -165,6 +167,30 @@ def test_closed_gate_registers_but_does_not_promote_until_it_opens(house: House)
     assert house.registry.variant_folder(champion, "int8") is not None
     assert opened.manifest.metrics["is_champion"] is True
     assert opened.manifest.metrics["version"] == "1", "the same model is registered once"
+
+
+def test_what_was_judged_of_another_model_neither_promotes_nor_is_served(house: House) -> None:
+    before, after = house.release("r1", 0.9), house.release("r2", 0.7)
+    trained_anew = {**before, "model": after["model"]}
+    with pytest.raises(GateClosedError, match="is of another model than document_model/r2"):
+        house.register(trained_anew)
+    assert house.registry.champion() is None
+
+    mixed = house.register({**after, "quantized": before["quantized"]})
+    assert mixed.manifest.metrics["variants"] == "none"
+
+
+def test_whoever_serves_passes_the_door_again(house: House) -> None:
+    made = house.release("r1", 0.9, opens=False)
+    version = house.context.store.open(made["evaluation"]).manifest.data_version
+    house.verdicts.override(version, MODEL_QUALITY, who="ana", why="demo", until=NOW + timedelta(days=1))
+    house.register(made)
+    served = champion_to_serve(house.context.store, house.registry, house.verdicts, consumer="extract")
+    assert served is not None
+
+    tomorrow = VerdictStore(house.verdicts.files.root_url, clock=FrozenClock(NOW + timedelta(days=2)))
+    with pytest.raises(GateClosedError, match="extract is refused, because the gate model_quality is closed"):
+        champion_to_serve(house.context.store, house.registry, tomorrow, consumer="extract")
 
 
 def test_pointer_and_alias_are_compared_and_repaired(house: House) -> None:

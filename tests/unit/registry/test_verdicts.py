@@ -140,3 +140,18 @@ def test_verdicts_work_on_an_object_store_url() -> None:
     entry = store.override("v1", "quality", who="ana", why="demo", until=NOW + timedelta(days=1))
     assert store.find("v1", "quality") == verdict(passed=False)
     assert store.standing_override("v1", "quality") == entry
+
+
+def test_a_damaged_override_opens_nothing_and_is_named(store: VerdictStore, tmp_path: Path) -> None:
+    store.override("v1", "schema", who="ana", why="demo", until=store.clock.now() + timedelta(days=1))
+    (file,) = tmp_path.rglob("overrides/schema/*.json")
+    file.write_text("{}")
+    with pytest.raises(GateClosedError, match=file.name):
+        store.require("v1", ["schema"], consumer="document_model")
+
+
+def test_all_overrides_are_listed_in_their_order(store: VerdictStore) -> None:
+    until = store.clock.now() + timedelta(days=1)
+    for version, gate in (("v2", "schema"), ("v1", "money")):
+        store.override(version, gate, who="ana", why="demo", until=until)
+    assert {(entry.data_version, entry.gate) for entry in store.all_overrides()} == {("v2", "schema"), ("v1", "money")}

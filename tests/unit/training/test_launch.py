@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sap_llm.schema.errors import MissingToolError
+from sap_llm.schema.manifest import DatasetRef
 from sap_llm.training.config import DocumentModelConfig, LaunchConfig
 from sap_llm.training.launch import ProcessGroup, TrainingFailedError, choose_backend, commands, run
 from sap_llm.training.plan import TrainingPlan
@@ -29,6 +30,7 @@ def plan_in(folder: Path, **launch: object) -> TrainingPlan:
     return TrainingPlan(
         name="document_model/r1",
         version="v1",
+        training_set=DatasetRef(name="training_set/r1", version="v1"),
         shards=str(folder / "absent.parquet"),
         work=str(folder / "work"),
         backend="gloo",
