@@ -19,7 +19,14 @@ from tests.support.altered import altered
 from tests.support.toy_corpus import toy_document, write_corpus
 
 NOW = datetime(2026, 5, 4, tzinfo=UTC)
-CONFIG = GatesConfig(min_class_accuracy=0, min_subtype_accuracy=0, min_field_f1=0, min_lead_over_baseline=0)
+CONFIG = GatesConfig(
+    min_annotator_kappa=0,
+    min_doubled_documents=1,
+    min_class_accuracy=0,
+    min_subtype_accuracy=0,
+    min_field_f1=0,
+    min_lead_over_baseline=0,
+)
 GROUPS = ("schema", "classes")
 
 
