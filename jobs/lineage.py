@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from jobs.dvc import commit_to_dvc
+from jobs.retention import retention_report
 from resources.partitions import release
 
 TIME_ZONE = "Europe/Berlin"
@@ -67,6 +68,12 @@ def weekly_refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
     yield dg.RunRequest(run_key=f"refresh-{name}", partition_key=name)
 
 
+@dg.schedule(job=retention_report, cron_schedule="0 6 * * 1", execution_timezone=TIME_ZONE)
+def weekly_retention_report(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every Monday morning: what may be deleted. It deletes nothing."""
+    return dg.RunRequest(run_key=f"retention-{context.scheduled_execution_time:%G-w%V}")
+
+
 JOBS = [
     export_sources,
     read_corpora,
@@ -78,5 +85,6 @@ JOBS = [
     release_model,
     retrain,
     commit_to_dvc,
+    retention_report,
 ]
-SCHEDULES = [daily_export, weekly_refresh]
+SCHEDULES = [daily_export, weekly_refresh, weekly_retention_report]
