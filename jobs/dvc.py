@@ -13,6 +13,7 @@ from sap_llm.storage.dvc_ledger import DvcLedger, local_versions, split_stages
 from sap_llm.storage.dvc_writer import is_checkout, only_writer
 
 _STAGES = "dvc.yaml"
+_WAIT_SECONDS = 1800.0  # a push of the command line may take long
 
 
 @dg.op(pool="dvc", tags={"kind": "dvc"})
@@ -23,7 +24,9 @@ def dvc_commit(context: dg.OpExecutionContext, deployment: DeploymentResource) -
         context.log.info("%s is no DVC checkout; nothing to commit", house.home)
         return "no checkout"
     try:
-        with only_writer(house.home, f"Dagster run {context.run.run_id}", clock=house.clock) as writer:
+        with only_writer(
+            house.home, f"Dagster run {context.run.run_id}", wait_seconds=_WAIT_SECONDS, clock=house.clock
+        ) as writer:
             versions = list(local_versions(house.store))
             fresh = DvcLedger(house.home, house.store).record(writer, versions)
             built, others = split_stages(house.home)

@@ -109,10 +109,11 @@ def checkout(
     What is not here is fetched from DVC's cache or remote; a damaged version is refused.
     """
     from sap_llm.storage import versions
+    from sap_llm.storage.deletion import tombstone
 
     deployment = Deployment.load()
     ref = _meant(deployment, version)
-    if deployment.store.find(ref) is None:
+    if deployment.store.find(ref) is None and tombstone(deployment.store, ref) is None:
         _pull(deployment, [ref], remote, wait)
     if to is not None:
         versions.export(deployment.store, ref, to)
@@ -201,6 +202,6 @@ def _here(deployment: Deployment, text: str) -> DatasetRef:
     ref = _meant(deployment, text)
     if deployment.store.find(ref) is None:
         raise DatasetNotFoundError(
-            "the version is not here", where=str(ref), remedy=f"`sap-llm data pull {ref}` fetches it."
+            "the version is not here", where=str(ref), remedy=f"`sap-llm data checkout {ref}` brings it back."
         )
     return ref

@@ -13,7 +13,8 @@ from pathlib import Path
 from sap_llm.storage.dvc_writer import DvcWriter
 
 _DIRECTORY = ".dir"
-_DIGEST = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
+DIGEST = re.compile(r"\b[0-9a-f]{32}(?:\.dir)?\b")
+"""How DVC names an object: the md5 of a file, or of a folder's list of files."""
 
 
 class DvcCache:
@@ -51,7 +52,7 @@ class DvcCache:
         paths = [self._home / "dvc.lock", *self._home.glob("*.dvc")]
         for path in [*paths, *(file for folder in folders for file in folder.rglob("*.dvc"))]:
             if path.is_file():
-                found.update(_DIGEST.findall(path.read_text(encoding="utf-8")))
+                found.update(DIGEST.findall(path.read_text(encoding="utf-8")))
         return found
 
     def _closure(self, digest: str) -> set[str]:

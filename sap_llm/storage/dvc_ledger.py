@@ -20,7 +20,7 @@ from sap_llm.schema.errors import DamagedDatasetError, DatasetNotFoundError
 from sap_llm.schema.manifest import DatasetRef, Manifest
 from sap_llm.storage import deletion
 from sap_llm.storage.build import Progress, silent
-from sap_llm.storage.dvc_cache import DvcCache
+from sap_llm.storage.dvc_cache import DIGEST, DvcCache
 from sap_llm.storage.dvc_writer import WAIT_SECONDS, DvcWriter, batches, is_checkout, only_writer
 from sap_llm.storage.store import MANIFEST, DatasetStore
 from sap_llm.storage.whole import write_whole
@@ -81,7 +81,7 @@ class DvcLedger:
             for ref in parsed:
                 self._link_into_ledger(ref)
                 self._file(ref).unlink(missing_ok=True)  # what a killed DVC may have left half-written
-            writer.run("add", "--quiet", *(str(self._tracked(ref)) for ref in parsed))
+            writer.run("add", *(str(self._tracked(ref)) for ref in parsed))
             for ref in parsed:
                 self._describe(ref)
                 self._file(ref, _RETIRED).unlink(missing_ok=True)
@@ -154,7 +154,7 @@ class DvcLedger:
         done = 0
         for group in batches([str(self._file(ref)) for ref in refs], _BATCH):
             progress(f"dvc {verb}", done=done, total=len(refs))
-            writer.run(verb, "--quiet", *force, *named, *group)
+            writer.run(verb, *force, *named, *group)
             done += len(group)
 
     def _tracked(self, ref: DatasetRef) -> Path:
@@ -169,6 +169,8 @@ class DvcLedger:
         try:
             content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
             (out,) = content["outs"]
+            if DIGEST.fullmatch(str(out["md5"])) is None:
+                return None
             return Entry(
                 ref=DatasetRef(name=name, version=version.removesuffix(_SUFFIX)),
                 path=path,
@@ -287,7 +289,7 @@ def split_stages(home: Path) -> tuple[list[str], list[str]]:
 
     with Repo(str(home)) as repo:
         stages = [
-            (stage.addressing, all(Path(out.fs_path).exists() for out in stage.outs))
+            (f"{stage.path_in_repo}:{stage.name}", all(Path(out.fs_path).exists() for out in stage.outs))
             for stage in repo.index.stages
             if stage.is_data_source is False
         ]

@@ -25,6 +25,7 @@ from sap_llm.storage.build import Progress, silent
 
 WAIT_SECONDS = 600.0
 _LOCK = ".dvc/tmp/sap_llm_writer.lock"  # DVC's own .gitignore covers the folder
+_MEMORY = ".dvc/tmp/sap_llm_memory"
 _POLL_SECONDS = 0.25
 _LAST_WORDS = 2000
 _REMEDIES = (
@@ -60,6 +61,10 @@ class DvcWriter:
         Raises:
             VersionControlError: DVC refused; with its own words.
         """
+        # DVC remembers between calls what it has to transfer, and notes it down target by target. After a kill in the
+        # middle of that, the next push or pull (3.67) takes half the list for the whole and succeeds without the rest.
+        memory = self.home / _MEMORY
+        shutil.rmtree(memory, ignore_errors=True)
         done = subprocess.run(
             [dvc_program(), *arguments],
             cwd=self.home,
@@ -67,7 +72,7 @@ class DvcWriter:
             text=True,
             check=False,
             pass_fds=(self._lock.fileno(),),
-            env={**os.environ, "DVC_NO_ANALYTICS": "true"},
+            env={**os.environ, "DVC_NO_ANALYTICS": "true", "DVC_SITE_CACHE_DIR": str(memory)},
         )
         if done.returncode:
             said = done.stderr.strip()[-_LAST_WORDS:] or done.stdout.strip()[-_LAST_WORDS:]
