@@ -9,7 +9,7 @@ from pydantic import Field
 
 from resources.deployment import DeploymentResource
 from resources.pictures import fit
-from resources.stage_run import DATASET_REF, refusal
+from resources.stage_run import DATASET_REF, LogProgress, refusal
 from sap_llm.registry.live_versions import plan_retention
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
@@ -42,9 +42,7 @@ def plan_and_report(context: dg.OpExecutionContext, config: RetentionRunConfig, 
         )
         if config.delete:
             release = retire_in(house.home, house.store)
-            retention.apply(
-                house.store, plan, now=now, progress=lambda text, **_: context.log.info(text), release=release
-            )
+            retention.apply(house.store, plan, now=now, progress=LogProgress(context.log), release=release)
     except SapLlmError as error:
         raise refusal(error) from error
     context.add_output_metadata(

@@ -47,8 +47,7 @@ class DvcCache:
     def _named(self) -> set[str]:
         """Digests that other files of the checkout name: its `dvc.lock` and `.dvc` files."""
         found: set[str] = set()
-        skipped = {".dvc", ".git", ".venv", "data"}
-        folders = [path for path in self._home.iterdir() if path.is_dir() and path.name not in skipped]
+        folders = [path for path in self._home.iterdir() if path.is_dir() and not path.name.startswith(".")]
         paths = [self._home / "dvc.lock", *self._home.glob("*.dvc")]
         for path in [*paths, *(file for folder in folders for file in folder.rglob("*.dvc"))]:
             if path.is_file():

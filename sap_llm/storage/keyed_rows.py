@@ -107,8 +107,17 @@ def _taking_part(records: Records, batch: pa.RecordBatch, side: Rows) -> Records
         records["rank"] = side.rank(batch)
         keep &= records["rank"] >= 0
     if side.only is not None:
-        keep &= np.isin(records["key"][:, 0], side.only)
+        keep &= _is_among(records["key"][:, 0], side.only)
     return records if keep.all() else records[keep]
+
+
+def _is_among(keys: NDArray[np.uint64], ordered: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether each key is among the ordered ones; `np.isin` would order them anew for every batch."""
+    if not len(ordered):
+        return np.zeros(len(keys), dtype=bool)
+    places = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+    found: NDArray[np.bool_] = ordered[places] == keys
+    return found
 
 
 def _load(file: Any, side: Rows) -> Records:

@@ -20,7 +20,7 @@ from sap_llm.storage.store import Dataset
 
 ANNOTATIONS = "annotations"
 _LABELS = ("document_type", "document_subtype", "fields", "line_items")
-_CHUNK = 4096  # changed documents compared at a time
+_CHUNK = 16_384  # changed documents compared at a time
 _LINES = 1 << 20  # more than the occurrences of a field in one line
 
 
