@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +77,11 @@ def make(root: Path, count: int) -> None:
             name=NAME,
             stage_version="1",
             config=StageConfig(seed=side),
-            produce=lambda writer, side=side, numbers=numbers: write(writer, side, numbers),
+            produce=partial(write, side=side, numbers=numbers),
         )
 
 
-def write(writer: DatasetWriter, side: int, numbers: Any) -> Mapping[str, Any]:
+def write(writer: DatasetWriter, *, side: int, numbers: Any) -> Mapping[str, Any]:
     """Both tables, in parts."""
     parts = [numbers[start : start + 4096] for start in range(0, len(numbers), 4096)]
     writer.write_table("documents", (documents(part, side) for part in parts), DOCUMENTS)
