@@ -1,8 +1,10 @@
 """What changed between two dataset versions: rows, classes, splits, labels, quarantine, and what made them differ.
 
 Belongs here: the comparison as data. How it is printed is `cli.data_text`; rows are joined by `keyed_rows`, label
-values compared by `label_changes`. Cost: see `keyed_rows`; details of rows are read in chunks, so memory does not
-grow with the tables beyond 8 bytes a document.
+values compared by `label_changes`.
+
+Cost: see `keyed_rows`. Beside a bucket, memory holds one chunk of at most 16,384 changed rows of both sides with all
+that is nested in them, and 8 bytes a document; `python -m benchmarks versions` measures it.
 """
 
 from collections import Counter
