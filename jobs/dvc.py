@@ -1,48 +1,48 @@
 """The job that tells DVC what Dagster built, so that both front doors agree.
 
-Belongs here: the one DVC writer (pool of one; DVC's lock fails when two write). The stages are declared in `dvc.yaml`;
-running them is DVC's own business (`dvc repro`), never done from here.
+Belongs here: the op and its job. The pool of one keeps Dagster's runs apart, the lock of `storage.dvc_writer` the
+command line from them. The stages are declared in `dvc.yaml`; running them is DVC's own business (`dvc repro`).
 """
-
-import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import dagster as dg
 
 from resources.deployment import DeploymentResource
+from resources.stage_run import refusal
+from sap_llm.schema.errors import SapLlmError, VersionControlError
+from sap_llm.storage.dvc_ledger import DvcLedger, local_versions, split_stages
+from sap_llm.storage.dvc_writer import is_checkout, only_writer
 
-_TIMEOUT_SECONDS = 900
+_STAGES = "dvc.yaml"
+_WAIT_SECONDS = 1800.0  # a push of the command line may take long
 
 
 @dg.op(pool="dvc", tags={"kind": "dvc"})
 def dvc_commit(context: dg.OpExecutionContext, deployment: DeploymentResource) -> str:
-    """Write `dvc.lock` and the cache for the outputs that exist, without executing anything."""
-    checkout = deployment.load().home
-    if not (checkout / ".dvc").is_dir() or not (checkout / "dvc.yaml").is_file():
-        context.log.info("%s is no DVC checkout; nothing to commit", checkout)
+    """Track every complete version, and write `dvc.lock` for the stages, without executing anything."""
+    house = deployment.load()
+    if not is_checkout(house.home) or not (house.home / _STAGES).is_file():
+        context.log.info("%s is no DVC checkout; nothing to commit", house.home)
         return "no checkout"
-    done = subprocess.run(
-        [_dvc(), "commit", "--force"],
-        check=False,
-        cwd=checkout,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT_SECONDS,
-    )
-    if done.returncode != 0:
-        raise dg.Failure(f"dvc commit failed: {done.stderr.strip()[-1000:]}", metadata={"exit_code": done.returncode})
-    context.log.info("dvc.lock matches what was built")
+    try:
+        with only_writer(
+            house.home, f"Dagster run {context.run.run_id}", wait_seconds=_WAIT_SECONDS, clock=house.clock
+        ) as writer:
+            versions = list(local_versions(house.store))
+            fresh = DvcLedger(house.home, house.store).record(writer, versions)
+            built, others = split_stages(house.home)
+            if built:
+                writer.run("commit", "--force", *built)
+    except VersionControlError as error:
+        raise dg.Failure(str(error)) from error  # DVC may be free again when the run is launched again
+    except SapLlmError as error:
+        raise refusal(error) from error
+    context.log.info("%d of %d versions are new to DVC", len(fresh), len(versions))
+    context.log.info("stages committed: %s; not built: %s", ", ".join(built) or "none", ", ".join(others) or "none")
+    context.add_output_metadata({"versions": len(versions), "new": len(fresh), "stages": len(built)})
     return "committed"
 
 
-@dg.job(description="Run `dvc commit` after assets were built, where the folder is a DVC checkout.")
+@dg.job(description="Track what was built with DVC (`dvc add`, `dvc commit`), where the folder is a DVC checkout.")
 def commit_to_dvc() -> None:
     """One op, one writer."""
     dvc_commit()
-
-
-def _dvc() -> str:
-    beside = Path(sys.executable).with_name("dvc")
-    return str(beside) if beside.exists() else shutil.which("dvc") or "dvc"

@@ -11,6 +11,7 @@ import dagster as dg
 
 from jobs.annotation import collect_answers, send_for_annotation
 from jobs.dvc import commit_to_dvc
+from jobs.retention import retention_report
 from resources.partitions import release
 
 TIME_ZONE = "Europe/Berlin"
@@ -68,6 +69,12 @@ def weekly_refresh(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequ
     yield dg.RunRequest(run_key=f"refresh-{name}", partition_key=name)
 
 
+@dg.schedule(job=retention_report, cron_schedule="0 6 * * 1", execution_timezone=TIME_ZONE)
+def weekly_retention_report(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Every Monday morning: what may be deleted. It deletes nothing."""
+    return dg.RunRequest(run_key=f"retention-{context.scheduled_execution_time:%G-w%V}")
+
+
 JOBS = [
     export_sources,
     read_corpora,
@@ -81,5 +88,6 @@ JOBS = [
     send_for_annotation,
     collect_answers,
     commit_to_dvc,
+    retention_report,
 ]
-SCHEDULES = [daily_export, weekly_refresh]
+SCHEDULES = [daily_export, weekly_refresh, weekly_retention_report]

@@ -49,7 +49,8 @@ class StageRun:
     @cached_property
     def context(self) -> StageContext:
         """For `build_<asset>`; progress goes to the run's log."""
-        return self.deployment.context(LogProgress(self.dagster.log))
+        run = f"Dagster run {self.dagster.run.run_id}"
+        return self.deployment.context(LogProgress(self.dagster.log), built_by=run)
 
     def config(self, model: type[Config]) -> Config:
         """The stage's resolved configuration: profile plus this run's overrides."""

@@ -4,8 +4,10 @@ Belongs here: reading `configs/<profile>/`, resolving stage configurations with 
 What the clients do belongs to their rooms; nothing connects before it is asked for.
 """
 
+import getpass
 import os
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
@@ -93,9 +95,10 @@ class Deployment:
         """
         return _load(model, self.configs / self.profile / f"{stage}.yaml", overrides or {})
 
-    def context(self, progress: Progress = silent) -> StageContext:
-        """What every stage function takes."""
-        return StageContext(store=self.store, clock=self.clock, progress=progress)
+    def context(self, progress: Progress = silent, *, built_by: str | None = None) -> StageContext:
+        """What every stage function takes; `built_by` goes into manifests, by default user and machine."""
+        who = built_by or f"{getpass.getuser()}@{socket.gethostname()}"
+        return StageContext(store=self.store, clock=self.clock, progress=progress, built_by=who)
 
     def path(self, value: str) -> str:
         """Absolute form of a setting that may be a path below home or a URL."""

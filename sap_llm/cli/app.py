@@ -17,8 +17,9 @@ app = typer.Typer(
     help="Document AI for SAP business documents: purchase orders, invoices, sales orders, goods receipts.\n\n"
     "[bold]extract[/bold] reads one document with the champion model. [bold]build[/bold] makes dataset versions "
     "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]synthetic[/bold] "
-    "writes, shows and measures documents of the simulator, [bold]augment[/bold] damages them. "
-    "[bold]annotate[/bold] asks people and takes over their answers. [bold]gate[/bold] and "
+    "writes, shows and measures documents of the simulator, [bold]augment[/bold] damages them. [bold]data[/bold] "
+    "compares, restores, shares and cleans up dataset versions. [bold]annotate[/bold] asks people and takes over their "
+    "answers. [bold]gate[/bold] and "
     "[bold]feedback[/bold] are the reviewer's and the ML lead's tools. `make dev` opens the Dagster UI over the same "
     "data.",
 )
@@ -43,17 +44,22 @@ def _options(
         os.environ["SAP_LLM_PROFILE"] = profile
 
 
+def show_error(error: SapLlmError) -> None:
+    """Print an error for users as its sentence, on standard error."""
+    errors.print(f"[bold red]error[/bold red] {type(error).__name__}: ", end="")
+    errors.print(str(error), markup=False, highlight=False)
+
+
 def main() -> None:
     """Entry point of the `sap-llm` script."""
-    from sap_llm.cli import annotate, augment, build, extract, feedback, gate, seed, status, synthetic
+    from sap_llm.cli import annotate, augment, build, data, extract, feedback, gate, seed, status, synthetic
 
-    for module in (extract, build, seed, status, synthetic, augment, annotate, gate, feedback):
+    for module in (extract, build, seed, status, data, synthetic, augment, annotate, gate, feedback):
         module.register(app)
     try:
         app()
     except SapLlmError as error:
-        errors.print(f"[bold red]error[/bold red] {type(error).__name__}: ", end="")
-        errors.print(str(error), markup=False, highlight=False)
+        show_error(error)
         sys.exit(1)
     except KeyboardInterrupt:
         errors.print("stopped")

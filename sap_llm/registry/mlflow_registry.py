@@ -183,6 +183,18 @@ class ModelRegistry:
         client = self._mlflow()
         return [self._describe(client, found) for found in self._search(client)]
 
+    def aliased(self) -> dict[str, RegisteredVersion]:
+        """The registered versions that have an alias, by alias; empty where nothing was ever registered."""
+        scheme, _, path = self.tracking_uri.partition(":///")
+        if scheme == "sqlite" and not Path(path).exists():
+            return {}  # asking would make the database, which takes MLflow seconds
+        client = self._mlflow()
+        aliases = client.get_registered_model(REGISTERED_MODEL).aliases
+        return {
+            alias: self._describe(client, client.get_model_version(REGISTERED_MODEL, str(version)))
+            for alias, version in sorted(aliases.items())
+        }
+
     def check_consistency(self) -> list[str]:
         """Compare the pointer file with MLflow's alias; an empty list means that they agree.
 

@@ -25,6 +25,14 @@ class DatasetNotFoundError(SapLlmError):
     """A dataset version was asked for that no manifest declares complete."""
 
 
+class DamagedDatasetError(SapLlmError):
+    """A dataset version does not hold what its manifest promises."""
+
+
+class VersionControlError(SapLlmError):
+    """DVC is missing, busy with another writer, or refused what was asked of it."""
+
+
 class SourceError(SapLlmError):
     """An upstream system or file cannot be read as a whole (single bad records go to quarantine instead)."""
 

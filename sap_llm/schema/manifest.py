@@ -53,6 +53,7 @@ class Manifest(BaseModel):
     rows: dict[str, int] = Field(description="row count by table")
     files: dict[str, str] = Field(description="sha256 by relative path, tables included")
     metrics: dict[str, Any] = Field(default_factory=dict, description="numbers shown in the UI")
+    built_by: str = Field(default="", description="run of Dagster, or user and machine; says nothing about content")
     attempt: str = Field(
         default="", description="folder of the files below the version; on object storage each writer has its own"
     )

@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from sap_llm.schema.clock import Clock, SystemClock
 from sap_llm.schema.manifest import DatasetRef, Manifest
 from sap_llm.schema.taxonomy import taxonomy_version
+from sap_llm.storage.deletion import restore
 from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
 
 
@@ -32,11 +33,12 @@ def silent(message: str, *, done: int = 0, total: int = 0) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class StageContext:
-    """What every stage function gets: where data live, what time it is, whom to tell."""
+    """What every stage function gets: where data live, what time it is, whom to tell, and who asked."""
 
     store: DatasetStore
     clock: Clock = field(default_factory=SystemClock)
     progress: Progress = silent
+    built_by: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +108,7 @@ def build(
     versions |= {f"outside:{role}": value for role, value in (fingerprint or {}).items()}
     code = code_version(stage_version, config)
     ref = DatasetRef(name=name, version=version_id(name, code, versions))
-    existing = context.store.find(ref)
+    existing = context.store.find(ref) or restore(context.store, ref)
     if existing is not None:
         context.progress(f"{name}: reused {ref.version}")
         context.store.set_current(ref)
@@ -128,6 +130,7 @@ def build(
             rows=writer.rows,
             files=files,
             metrics=metrics,
+            built_by=context.built_by,
         )
         dataset = context.store.commit(writer, manifest)
     except BaseException:

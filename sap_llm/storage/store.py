@@ -13,7 +13,7 @@ import shutil
 import socket
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,11 @@ class Dataset:
     def local_root(self) -> Path | None:
         """Folder of the whole store; None where it is on an object store."""
         return Path(self._store.root) if self._store.is_local else None
+
+    @property
+    def prefix(self) -> str:
+        """Where the files are on the store's filesystem."""
+        return self._prefix
 
     def sibling(self, ref: DatasetRef) -> "Dataset":
         """Another version of the same store, such as an input of this one."""
@@ -152,10 +157,14 @@ class DatasetWriter:
 
     def data_version(self, files: dict[str, str]) -> str:
         """Hash over logical table hashes and, for opaque files, their bytes."""
-        tables = {f"{name}.parquet" for name in self._hashes}
-        opaque = {name: digest for name, digest in files.items() if name not in tables}
-        parts = json.dumps([sorted(self._hashes.items()), sorted(opaque.items())])
-        return hashlib.sha256(parts.encode()).hexdigest()[:32]
+        return data_version_of(self._hashes, files)
+
+
+def data_version_of(tables: Mapping[str, str], files: Mapping[str, str]) -> str:
+    """`data_version` of tables (logical hash by name) and files (sha256 by relative path, tables passed over)."""
+    opaque = {name: digest for name, digest in files.items() if name.removesuffix(".parquet") not in tables}
+    parts = json.dumps([sorted(tables.items()), sorted(opaque.items())])
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
 class DatasetStore:
@@ -239,13 +248,17 @@ class DatasetStore:
     def writer(self, ref: DatasetRef) -> DatasetWriter:
         """A writer into a fresh scratch folder (beside the target when local, so that the rename is atomic)."""
         if self.is_local:
-            home = Path(self.root) / ref.name
-            _sweep(home)
-            scratch = home / f".{ref.version}.{socket.gethostname()}-{os.getpid()}.{uuid.uuid4().hex}"
+            _sweep(Path(self.root) / ref.name)
+            scratch = self.scratch(ref)
             scratch.mkdir(parents=True)
         else:
             scratch = Path(tempfile.mkdtemp(prefix="sap_llm_"))
         return DatasetWriter(scratch)
+
+    def scratch(self, ref: DatasetRef) -> Path:
+        """A fresh name beside a local version that nobody takes for one, and that tells which process it belongs to."""
+        process = f"{socket.gethostname()}-{os.getpid()}"
+        return Path(self.root) / ref.name / f".{ref.version}.{process}.{uuid.uuid4().hex}"
 
     def commit(self, writer: DatasetWriter, manifest: Manifest) -> Dataset:
         """Make the version visible, or adopt the one that another writer completed first."""
@@ -301,12 +314,19 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _sweep(home: Path) -> None:
-    """Remove scratch folders that killed processes of this machine left behind."""
+def abandoned(home: Path) -> list[Path]:
+    """Scratch folders directly in `home` that killed processes of this machine left behind."""
+    found = []
     for scratch in home.glob(f".*.{socket.gethostname()}-*.*"):
         process = scratch.name.rsplit(".", 1)[0].rsplit("-", 1)[-1]
         if process.isdecimal() and not Path(f"/proc/{process}").exists() and Path("/proc/self").exists():
-            shutil.rmtree(scratch, ignore_errors=True)
+            found.append(scratch)
+    return found
+
+
+def _sweep(home: Path) -> None:
+    for scratch in abandoned(home):
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _fsync(path: Path) -> None:

@@ -11,7 +11,10 @@ import yaml
 from typer.main import get_command
 
 from sap_llm.cli.build import commands
+from sap_llm.storage.dvc_writer import only_writer
+from sap_llm.storage.store import DatasetStore
 from sap_llm_dagster.local_run import run_job
+from tests.support.versioned import documents, labelled
 
 REPOSITORY = Path(__file__).parents[2]
 DVC = Path(sys.executable).with_name("dvc")
@@ -73,10 +76,41 @@ def test_a_folder_that_is_no_checkout_is_left_alone(
     assert not (tmp_path / "dvc.lock").exists()
 
 
-def test_what_dvc_refuses_fails_the_run_with_its_words(
+def test_a_stage_that_was_not_built_is_left_for_later(
     checkout: Path, defs: dg.Definitions, instance: dg.DagsterInstance
 ) -> None:
     (checkout / "more").unlink()
+    assert run_job(instance, "commit_to_dvc", defs=defs, is_quiet=True).is_success
+    locked = yaml.safe_load((checkout / "dvc.lock").read_text(encoding="utf-8"))
+    assert list(locked["stages"]) == ["first"]
+
+
+def test_every_complete_version_is_tracked_once(
+    checkout: Path, defs: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    store = DatasetStore(checkout / "data/local/datasets")
+    ref = labelled(store, documents(3)).ref
+    for _ in range(2):
+        assert run_job(instance, "commit_to_dvc", defs=defs, is_quiet=True).is_success
+    assert (checkout / f"versions/training_set/r1/{ref.version}.dvc").is_file()
+    status = subprocess.run([DVC, "status"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert "up to date" in status.stdout
+
+
+def test_what_dvc_refuses_fails_the_run_with_its_words(
+    checkout: Path, defs: dg.Definitions, instance: dg.DagsterInstance
+) -> None:
+    (checkout / ".dvc/config").write_text("[core]\n    no_such_option = true\n    no_scm = true\n")
+    labelled(DatasetStore(checkout / "data/local/datasets"), documents(3))
     outcome = run_job(instance, "commit_to_dvc", defs=defs, is_quiet=True)
-    assert "dvc commit failed" in outcome.failure
-    assert "more" in outcome.failure
+    assert "dvc add failed" in outcome.failure
+    assert "no_such_option" in outcome.failure
+
+
+def test_a_commit_waits_for_the_command_line_that_holds_the_lock(
+    checkout: Path, defs: dg.Definitions, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.dvc._WAIT_SECONDS", 0.1)
+    with only_writer(checkout, "a push of the command line"):
+        outcome = run_job(instance, "commit_to_dvc", defs=defs, is_quiet=True)
+    assert "a push of the command line" in outcome.failure
