@@ -1,11 +1,12 @@
 """How many documents one CPU second of the volume tier makes, beside other ways to write a PDF from values.
 
-Ours draws facts with 8 to 12 lines and gives the file, every word's true box and all annotation rows; the making of
-layouts is part of it, as in a run of many documents a vendor. Rivals: the roadmap's Faker + Jinja2 + WeasyPrint (fonts
-cut down by fontTools as on a machine without libharfbuzz-subset, by that library, or embedded whole) and skia-python
-with fonts loaded once, all without boxes; and our own typeset tier. Besides: layouts that are met once, two processes
-against one, memory over many documents, and the way to a gray picture. Rivals live in the virtual environment of
-`benchmarks.synthetic`.
+Ours reads facts with 8 to 12 lines and gives the corpus tables of the stage: the file, every word's true box and line,
+fields, line items, table cells and layout blocks; the making of layouts is part of it, as in a run of many documents a
+vendor. Rivals: the roadmap's Faker + Jinja2 + WeasyPrint (fonts cut down by fontTools as on a machine without
+libharfbuzz-subset, by that library, or embedded whole) and skia-python with fonts loaded once, all of them files
+without boxes or truth; and our own typeset tier. Besides: layouts that are met once, two processes against one, memory
+over many documents, and the way to a gray picture. `python -m benchmarks.volume growth` says how memory grows up
+to 100,000 documents, which takes some minutes and is no part of `run`.
 """
 
 import json
@@ -25,7 +26,9 @@ from benchmarks.synthetic import RIVAL_PACKAGES, ROOT, rival
 RUNS = 3
 DOCUMENTS = 4000  # of one world: some thirty a layout
 COLD_DOCUMENTS = 250
-TYPESET_DOCUMENTS, SKIA_DOCUMENTS, IMAGE_DOCUMENTS, RIVAL_IMAGES = 60, 400, 60, 6
+TYPESET_DOCUMENTS, SKIA_DOCUMENTS, IMAGE_DOCUMENTS = 60, 400, 600
+BATCH = 64  # documents, as in the stage
+MILESTONES = (10_000, 50_000, 100_000)  # documents of the long run
 FEW, MANY = 2_000, 6_000  # documents between which memory must not grow
 CHAINS = 6000  # of the world that has many documents a layout
 WORLDS, SMALL_CHAINS = 40, 14  # many small worlds: some four thousand documents
@@ -42,7 +45,7 @@ OURS = (
     "workers-1",
     "workers-2",
 )
-RIVALS = ("rival", "rival-fonttools", "rival-full-fonts", "skia", "rival-image")
+RIVALS = ("rival", "rival-fonttools", "rival-full-fonts", "skia", "rival-image", "rival-image-fonttools")
 
 
 def run() -> dict[str, Measure]:
@@ -82,8 +85,12 @@ def run() -> dict[str, Measure]:
             rival_name="our typeset tier, each document the first of its layout",
         ),
         "volume_gray_image": higher_is_better(
+            ours=median["image"], rival=median["rival-image-fonttools"], unit=unit, runs=RUNS,
+            rival_name=f"Faker + Jinja2 + WeasyPrint, fontTools subsetting, + PDFium at {DOTS_PER_INCH} dpi, no boxes",
+        ),
+        "volume_gray_image_vs_system_subsetting": higher_is_better(
             ours=median["image"], rival=median["rival-image"], unit=unit, runs=RUNS,
-            rival_name=f"Faker + Jinja2 + WeasyPrint + PDFium at {DOTS_PER_INCH} dpi, no boxes",
+            rival_name=f"Faker + Jinja2 + WeasyPrint, system's subsetting, + PDFium at {DOTS_PER_INCH} dpi, no boxes",
         ),
         "volume_two_processes": lower_is_better(
             ours=median["workers-2"], rival=median["workers-1"], rival_name="one process", unit="wall s", runs=RUNS
@@ -138,45 +145,59 @@ def _facts(config: Any, *, ten_lines: bool) -> Iterator[dict[str, Any]]:
 
 def ours(tier: str, documents: int) -> float:
     """Documents per CPU second of facts with about ten lines."""
+    facts, config = _ready(tier, documents)
+    return _rate(lambda: _made(facts, config))
+
+
+def _ready(tier: str, documents: int) -> tuple[list[dict[str, Any]], Any]:
+    """Facts with about ten lines, after the fonts were read, as those of skia-python are."""
     from itertools import islice
 
-    from sap_llm.synthetic.stage import make_document
+    from sap_llm.synthetic.stage import make_documents
     from sap_llm.synthetic.volume.fonts import FAMILIES, face
 
     facts_config, config = _config(tier)
     facts = list(islice(_facts(facts_config, ten_lines=True), documents))
-    for family in FAMILIES:  # fonts are read once a process, as those of skia-python
+    for family in FAMILIES:
         for is_bold in (False, True):
             face(family, is_bold=is_bold)
-    make_document(facts[0], config)
-    return _rate(lambda: sum(bool(make_document(fact, config).get("blobs")) for fact in facts))
+    make_documents(facts[:1], config)
+    return facts, config
+
+
+def _made(facts: list[dict[str, Any]], config: Any) -> int:
+    from sap_llm.synthetic.stage import make_documents
+
+    batches = (facts[start : start + BATCH] for start in range(0, len(facts), BATCH))
+    return sum(make_documents(batch, config)[0]["blobs"].num_rows for batch in batches)
 
 
 def image() -> float:
     """Documents per CPU second from facts to gray pictures of their first pages, with all truth."""
-    from itertools import islice
-
     import pypdfium2
 
-    from sap_llm.synthetic.stage import make_document
+    from sap_llm.synthetic.stage import make_documents
 
-    facts_config, config = _config("volume")
-    facts = list(islice(_facts(facts_config, ten_lines=True), IMAGE_DOCUMENTS))
+    facts, config = _ready("volume", IMAGE_DOCUMENTS)
 
-    def one(fact: dict[str, Any]) -> int:
-        file = pypdfium2.PdfDocument(make_document(fact, config)["blobs"][0]["content"])
-        pixels: int = file[0].render(scale=DOTS_PER_INCH / 72, grayscale=True).to_numpy().size
-        file.close()
-        return bool(pixels)
+    def batch(start: int) -> int:
+        tables, _ = make_documents(facts[start : start + BATCH], config)
+        return sum(_picture(content.as_py(), pypdfium2) for content in tables["blobs"].column("content"))
 
-    one(facts[0])
-    return _rate(lambda: sum(map(one, facts)))
+    return _rate(lambda: sum(map(batch, range(0, len(facts), BATCH))))
+
+
+def _picture(content: Any, pdfium: Any) -> int:
+    """Draw the first page of a file as gray pixels, which is what a model is given; 1 if there are any."""
+    file = pdfium.PdfDocument(content)
+    pixels: int = file[0].render(scale=DOTS_PER_INCH / 72, grayscale=True).to_numpy().size
+    file.close()
+    return bool(pixels)
 
 
 def cold(tier: str) -> float:
     """Documents per CPU second where each is the first of its layout."""
     from sap_llm.synthetic.classes import trade_classes
-    from sap_llm.synthetic.stage import make_document
 
     facts_config, config = _config(tier, chains=4)
     firsts: dict[tuple[str, ...], dict[str, Any]] = {}
@@ -186,19 +207,27 @@ def cold(tier: str) -> float:
         if len(firsts) > COLD_DOCUMENTS:
             break
     warmup, *facts = firsts.values()
-    make_document(warmup, config)
-    return _rate(lambda: sum(bool(make_document(fact, config).get("blobs")) for fact in facts))
+    _made([warmup], config)
+    return _rate(lambda: _made(facts, config))
 
 
 def peak_memory(documents: int) -> float:
     """MiB that a process had at most while it made documents of many small worlds, facts included."""
-    from itertools import islice
-
-    from sap_llm.synthetic.stage import make_document
+    from sap_llm.synthetic.facts import fact_rows
+    from sap_llm.synthetic.stage import make_documents
 
     facts_config, config = _config("volume", chains=SMALL_CHAINS)
-    for fact in islice(_facts(facts_config, ten_lines=False), documents):
-        make_document(fact, config)
+    made = world = 0
+    while made < documents:
+        facts = list(fact_rows(world, facts_config))[: documents - made]
+        make_documents(facts, config)
+        made, world = made + len(facts), world + 1
+        if any(made - len(facts) < milestone <= made for milestone in MILESTONES):
+            sys.stderr.write(f"{made} documents: {_peak():.1f} MiB at the peak\n")
+    return _peak()
+
+
+def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
@@ -271,18 +300,12 @@ def full_fonts() -> float:
     return rival(uses_fonttools=False)
 
 
-def rival_image() -> float:
-    """Documents per CPU second of the roadmap's way to a gray picture."""
+def rival_image(*, uses_fonttools: bool) -> float:
+    """Documents per CPU second of the roadmap's way to a gray picture, drawn by PDFium as ours are."""
     import pypdfium2
 
-    def render(pdf: bytes) -> bytes:
-        file = pypdfium2.PdfDocument(pdf)
-        pixels = file[0].render(scale=DOTS_PER_INCH / 72, grayscale=True).to_numpy()
-        file.close()
-        return pdf if pixels.size else b""
-
-    _always(after=render)
-    return rival(uses_fonttools=False)
+    _always(after=lambda pdf: pdf if _picture(pdf, pypdfium2) else b"")
+    return rival(uses_fonttools=uses_fonttools)
 
 
 def _always(after: Callable[[bytes], bytes] = bytes, **options: Any) -> None:
@@ -313,7 +336,9 @@ def _figure(mode: str) -> float:
         "rival": lambda: rival(uses_fonttools=False),
         "rival-fonttools": lambda: rival(uses_fonttools=True),
         "rival-full-fonts": full_fonts,
-        "rival-image": rival_image,
+        "rival-image": lambda: rival_image(uses_fonttools=False),
+        "rival-image-fonttools": lambda: rival_image(uses_fonttools=True),
+        "growth": lambda: peak_memory(MILESTONES[-1]),
     }
     return modes.get(mode, modes[name])()
 

@@ -84,7 +84,9 @@ def _other_dates(draft: Draft) -> list[Pair]:
     count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
     found = []
     for index, name in enumerate(style.rng("other_date_names").sample(style.synonyms("other_dates"), count)):
-        day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=draft.rng.randint(*_days(name, style)))
+        day = date.fromisoformat(draft.facts["document_date"]) + timedelta(
+            days=draft.rng.randint(*days_after(name, style))
+        )
         value = text(style.date(day))
         if name in style.synonyms("periods") and style.chance(f"other_date_range/{index}", 0.8):
             value = text(f"{style.date(day)} - {style.date(day + timedelta(days=30))}")
@@ -92,7 +94,7 @@ def _other_dates(draft: Draft) -> list[Pair]:
     return found
 
 
-def _days(name: str, style: Style) -> tuple[int, int]:
+def days_after(name: str, style: Style) -> tuple[int, int]:
     """Between which days after the document a date of that name lies: nothing is printed after tomorrow."""
     if name in style.synonyms("past_dates"):
         return -60, 0

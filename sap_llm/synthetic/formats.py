@@ -40,8 +40,11 @@ def decimal(value: str, shape: tuple[str, str], *, places: int, keeps_sign_behin
     """A decimal with at least `places` decimal digits; more are kept if the value has them."""
     whole, _, fraction = value.partition(".")
     if len(fraction) <= places and whole.isdigit():  # nearly all are; arithmetic with decimals costs five times as much
-        grouped_whole = f"{int(whole):,}".replace(",", shape[0]) if len(whole) > 3 else str(int(whole))
-        return f"{grouped_whole}{shape[1]}{fraction:0<{places}}" if places else grouped_whole
+        if len(whole) > 3:
+            whole = f"{int(whole):,}".replace(",", shape[0])
+        if not places:
+            return whole
+        return whole + shape[1] + (fraction if len(fraction) == places else f"{fraction:0<{places}}")
     number = Decimal(value)
     digits = max(places, -int(number.normalize().as_tuple().exponent))
     digits = 4 if digits == 3 != places else digits  # three decimals read like thousands

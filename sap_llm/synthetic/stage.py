@@ -9,7 +9,7 @@ import json
 import random
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pyarrow import feather
 from pydantic import Field, field_validator
+from pydantic_core import from_json
 
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import CORPUS, conform
@@ -33,10 +34,10 @@ from sap_llm.synthetic.papers_values import PAPER_TYPES
 from sap_llm.synthetic.rows import corpus_rows
 from sap_llm.synthetic.style import TEST_STYLES, Style
 from sap_llm.synthetic.typeset import overprinted, typeset
-from sap_llm.synthetic.volume.document import draw_fact
-from sap_llm.synthetic.workers import in_order
+from sap_llm.synthetic.volume.document import Job, draw_facts
+from sap_llm.synthetic.workers import in_order, rare_collections
 
-STAGE_VERSION = "8"
+STAGE_VERSION = "9"
 _DOCUMENTS_A_PART = 64
 _TIERS = "tiers.json"  # of a part: its documents by tier
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
@@ -149,37 +150,59 @@ def _read(folder: Path, name: str) -> Iterator[pa.Table]:
 def typeset_part(part: tuple[int, list[dict[str, Any]]], *, config: SyntheticDocsConfig, folder: Path) -> None:
     """Typeset the facts of a numbered part into one file a table (runs in a worker process)."""
     index, facts = part
-    tables: dict[str, list[dict[str, Any]]] = {name: [] for name in CORPUS}
-    tiers: Counter[str] = Counter()
-    for fact in facts:
-        drawn = _drawn(fact, config)
-        made = drawn or typeset_fact(fact, config)
-        tiers["volume" if drawn else "typeset"] += len(made.get("documents", ()))
-        for name, rows in made.items():
-            tables[name].extend(rows)
+    tables, tiers = make_documents(facts, config)
     (folder / f"{index:07d}.{_TIERS}").write_text(json.dumps(tiers), encoding="utf-8")
-    for name, schema in CORPUS.items():
-        feather.write_feather(
-            conform(tables[name], schema), folder / f"{index:07d}.{name}.arrow", compression="uncompressed"
-        )
+    for name, table in tables.items():
+        feather.write_feather(table, folder / f"{index:07d}.{name}.arrow", compression="uncompressed")
+
+
+def make_documents(
+    facts: Sequence[Mapping[str, Any]], config: SyntheticDocsConfig
+) -> tuple[dict[str, pa.Table], dict[str, int]]:
+    """Corpus tables of facts, each by the tier of its layout, and how many documents either tier made.
+
+    What the volume tier cannot draw (special papers, values without room in the layout) is typeset and stands behind
+    what it can; a document that cannot be made becomes a quarantine row.
+    """
+    tables, rest = _drawn(facts, config)
+    count = tables["documents"].num_rows
+    if rest:
+        made = [typeset_fact(fact, config) for fact in rest]
+        for name, schema in CORPUS.items():
+            more = conform([row for rows in made for row in rows.get(name, ())], schema)
+            tables[name] = pa.concat_tables([tables[name], more])
+    return tables, {"volume": count, "typeset": tables["documents"].num_rows - count}
+
+
+@rare_collections()
+def _drawn(
+    facts: Sequence[Mapping[str, Any]], config: SyntheticDocsConfig
+) -> tuple[dict[str, pa.Table], list[Mapping[str, Any]]]:
+    """Corpus tables of what the volume tier draws of some facts, and the facts that it leaves."""
+    jobs = [_job(fact, config) for fact in facts]
+    drawn, refused = draw_facts([job for job in jobs if job])
+    return drawn, [fact for fact, job in zip(facts, jobs, strict=True) if job is None or job in refused]
 
 
 def make_document(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]]:
-    """Corpus rows of one fact by the tier of its layout; a document that cannot be made becomes a quarantine row.
+    """Corpus rows of one fact by the tier of its layout; a document that cannot be made becomes a quarantine row."""
+    job = _job(fact, config)
+    if job:
+        tables, refused = draw_facts([job])
+        if not refused:
+            return {name: table.to_pylist() for name, table in tables.items()}
+    return typeset_fact(fact, config)
 
-    What the volume tier cannot draw (special papers, values without room in the layout) is typeset.
-    """
-    return _drawn(fact, config) or typeset_fact(fact, config)
 
-
-def _drawn(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> dict[str, list[dict[str, Any]]] | None:
-    """The document by the volume tier, where that is its layout's and can draw it."""
-    if config.tier != "typeset" and fact["document_type"] in trade_classes():
-        payload = json.loads(fact["payload"])
-        style = issuer_style(fact, payload, config)
-        if config.tier == "volume" or _is_volume(config.seed, style.seed, config.volume_share):
-            return draw_fact(fact, payload, style, seed=config.seed, untitled_share=config.untitled_share)
-    return None
+def _job(fact: Mapping[str, Any], config: SyntheticDocsConfig) -> Job | None:
+    """The document for the volume tier, where that is its layout's and knows its class."""
+    if config.tier == "typeset" or fact["document_type"] not in trade_classes():
+        return None
+    payload = from_json(fact["payload"])
+    style = issuer_style(fact, payload, config)
+    if config.tier == "mixed" and not _is_volume(config.seed, style.seed, config.volume_share):
+        return None
+    return Job(fact, payload, style, seed=config.seed, untitled_share=config.untitled_share)
 
 
 @lru_cache(maxsize=4096)

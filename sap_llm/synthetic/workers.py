@@ -9,14 +9,16 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 S = TypeVar("S")
 T = TypeVar("T")
 
+_RARELY = (50_000, 20, 100)
 _AHEAD = 8  # pieces a worker may be ahead of the one that is waited for
 
 
@@ -44,13 +46,24 @@ def in_order(work: Callable[[S], T], pieces: Iterable[S], *, workers: int) -> Ge
             pool.shutdown(wait=True, cancel_futures=True)
 
 
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """While a batch of documents is made: it has no cycles, but a hundred containers a document."""
+    before = gc.get_threshold()
+    gc.set_threshold(*_RARELY)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 def _become_worker() -> None:
     """Keep Typst from starting threads, for the other workers have the other cores; end when the parent ends.
 
     A worker waits for work on a pipe whose other end it holds as well, so it would outlive a killed parent for ever.
     """
     os.environ["RAYON_NUM_THREADS"] = "1"
-    gc.set_threshold(50_000, 20, 100)  # rows have no cycles, but a thousand containers a document
+    gc.set_threshold(*_RARELY)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, after what is in work
     parent = parent_process()
     assert parent is not None

@@ -1,26 +1,19 @@
-"""The page while it is drawn: PDF operators, words with boxes, and what the words mean.
+"""The page while it is drawn: texts in places, operators of what is no text, and what the words mean.
 
 Placing text, rules and fills, and keeping what never changes as fragments, belongs here; what is drawn does not
-(`markup_art`, `blocks`), nor the file around pages (`pdf`). Points, y downwards from the upper edge.
+(`markup_art`, `blocks`), nor where words end up and the content stream (`placing`). Points, y downwards from the upper
+edge.
 """
 
-import itertools
-from array import array
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from itertools import accumulate, chain, repeat
+from typing import Any, NamedTuple
 
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.synthetic.volume.fonts import Face, Shaped
 
-Boxes = npt.NDArray[np.float64]
 BLACK = "0 g"
-_X_AND_Y = [0, 1, 0, 1, 1]  # of left, top, right, bottom and baseline
-_NEARLY_A_TIE = 0.4999999
-_SHOW = "1 0 0 1 %.2f %.2f Tm<%s>Tj\n"
 
 
 class NoRoomError(SapLlmError):
@@ -47,10 +40,8 @@ class Ink:
 Fitted = tuple[float, tuple[tuple[Shaped, str, str], ...]]
 """A value set on one line: width in points; each piece shaped, with its field and value. All but the last end in a
 space."""
-Mention = tuple[int, int, str, str, int, int, int]
-"""Words from, to, field, value, index of the line item, row and column of the line table (-1 for none)."""
-Block = tuple[int, int, str]
-"""Words from, to, kind of layout block."""
+RUN, MENTION, BLOCK = 4, 7, 3
+"""How many entries of a canvas's lists belong together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +49,9 @@ class Fragment:
     """What was drawn on a canvas of its own, to be stamped onto pages; coordinates from its upper left corner."""
 
     operators: str
-    words: list[str]
-    edges: "array[float]"
-    """Left, top, right, bottom and baseline of each word."""
-    mentions: list[Mention]
-    blocks: list[Block]
+    text: Shaped
+    """All its words, as if they were one text."""
+    mentions: list[Any]
     height: float
 
 
@@ -70,32 +59,26 @@ class Fragment:
 class Canvas:
     """One page, or one fragment (of height 0: its y axis starts at its upper edge).
 
-    Numbers of words are collected flat and become boxes all at once: a hundred small objects a page cost more than all
-    the arithmetic.
+    Texts are kept as they are given and become boxes and operators many pages at a time. What belongs together stands
+    one after the other in flat lists, for thousands of small tuples are what the garbage collector takes longest for.
     """
 
     height: float = 0.0
-    words: list[str] = field(default_factory=list)
-    mentions: list[Mention] = field(default_factory=list)
-    blocks: list[Block] = field(default_factory=list)
-    _edges: "array[float]" = field(default_factory=lambda: array("d"))
-    """Five of each word, relative to its run."""
-    _runs: list[float] = field(default_factory=list)
-    """x, baseline, scale, number of words and place of the ink (-1 for a fragment) of each run."""
-    _art: list[str] = field(default_factory=list)
-    _stamps: list[str] = field(default_factory=list)
-    _texts: dict[Any, tuple[int, list[Any]]] = field(default_factory=dict)
-    """Ink -> place among the inks; x, y and code of each run."""
+    count: int = 0
+    """Of words."""
+    runs: list[Any] = field(default_factory=list)
+    """x, baseline, `Shaped` and `Ink` of each text; no ink for a fragment, whose measures are points."""
+    mentions: list[Any] = field(default_factory=list)
+    """Words from, to, field, value, index of the line item, row and column of the line table (-1 for none)."""
+    blocks: list[Any] = field(default_factory=list)
+    """Words from, to, kind of layout block."""
+    art: list[str] = field(default_factory=list)
+    stamps: list[str] = field(default_factory=list)
 
     def put(self, x: float, baseline: float, shaped: Shaped, ink: Ink) -> None:
         """Draw a shaped text from x on."""
-        self.words += shaped.words
-        self._edges += shaped.edges
-        found = self._texts.get(ink)
-        if found is None:
-            found = self._texts[ink] = (len(self._texts), [])
-        self._runs += (x, baseline, ink.scale, shaped.number, found[0])
-        found[1].extend((x, self.height - baseline, shaped.code))
+        self.runs += (x, baseline, shaped, ink)
+        self.count += shaped.number
 
     def put_row(
         self, baseline: float, cells: Iterable[tuple[int, Fitted]], anchors: Sequence[tuple[float, float]], ink: Ink,
@@ -111,22 +94,57 @@ class Canvas:
             line: Index of the line item, -1 for none.
             row: Of the table.
         """
-        words, edges, runs, mentions, scale = self.words, self._edges, self._runs, self.mentions, ink.scale
-        place, texts = self._texts.setdefault(ink, (len(self._texts), []))
-        y = self.height - baseline
-        at = len(words)
+        runs, mentions, scale, at = self.runs, self.mentions, ink.scale, self.count
         for column, (width, pieces) in cells:
             anchor, share = anchors[column]
             x = anchor - share * width
-            for (code, advance, new_words, count, new_edges), name, value in pieces:
-                words += new_words
-                edges += new_edges
-                runs += (x, baseline, scale, count, place)
-                texts += (x, y, code)
+            for shaped, name, value in pieces:
+                runs += (x, baseline, shaped, ink)
+                count = shaped.number
                 if count:
-                    mentions.append((at, at + count, name, value, line if name != "currency" else -1, row, column))
+                    mentions += (at, at + count, name, value, line if name != "currency" else -1, row, column)
                     at += count
-                x += advance * scale
+                x += shaped.advance * scale
+        self.count = at
+
+    def put_rows(self, baselines: Sequence[float], columns: Sequence["CellColumn"], ink: Ink, first: int) -> None:
+        """Draw rows of a table whose cells all have one line.
+
+        Args:
+            baselines: Of the rows.
+            columns: Their cells; empty ones are harmless.
+            ink: Of all cells.
+            first: Index of the first row's line item; a row of the table has the number after that.
+        """
+        count = len(baselines)
+        if not count:
+            return
+        rows = slice(first, first + count)
+        texts = [column.texts[rows] for column in columns]
+        self.runs += chain.from_iterable(
+            zip(
+                by_row([column.xs[rows] for column in columns]),
+                by_row([baselines] * len(columns)),
+                by_row(texts),
+                repeat(ink),
+                strict=False,
+            )
+        )
+        ends = [*accumulate([text.number for text in by_row(texts)], initial=self.count)]
+        nothing, lines = [-1] * count, [*range(first, first + count)]
+        self.mentions += chain.from_iterable(
+            zip(
+                ends,
+                ends[1:],
+                [column.name for column in columns] * count,
+                by_row([column.values[rows] for column in columns]),
+                by_row([nothing if column.name == "currency" else lines for column in columns]),
+                by_row([range(first + 1, first + count + 1)] * len(columns)),
+                [column.number for column in columns] * count,
+                strict=False,
+            )
+        )
+        self.count = ends[-1]
 
     def write(self, x: float, baseline: float, text: str, ink: Ink) -> float:
         """Draw a text from x on; the x where it ends."""
@@ -136,113 +154,70 @@ class Canvas:
 
     def mention(self, start: int, name: str, value: str) -> None:
         """Say which field the words from `start` to the last one show."""
-        if start < len(self.words):
-            self.mentions.append((start, len(self.words), name, value, -1, -1, -1))
+        if start < self.count:
+            self.mentions += (start, self.count, name, value, -1, -1, -1)
+
+    def go_on(self, stop: int) -> None:
+        """Say that the last mention goes on up to the word `stop`."""
+        self.mentions[1 - MENTION] = stop
 
     def block(self, kind: str, start: int) -> None:
         """Say that the words from `start` to the last one are a layout block."""
-        if start < len(self.words):
-            self.blocks.append((start, len(self.words), kind))
+        if start < self.count:
+            self.blocks += (start, self.count, kind)
 
     def rule(self, x0: float, y0: float, x1: float, y1: float, *, width: float = 0.4, gray: float = 0.0) -> None:
         """A straight line."""
         high = self.height
-        self._art.append(f"{gray:.2f} G {width:.2f} w {x0:.2f} {high - y0:.2f} m {x1:.2f} {high - y1:.2f} l S")
+        self.art.append(f"{gray:.2f} G {width:.2f} w {x0:.2f} {high - y0:.2f} m {x1:.2f} {high - y1:.2f} l S")
 
     def frame(self, x: float, y: float, width: float, height: float, *, line: float = 0.4) -> None:
         """The outline of a rectangle."""
-        self._art.append(f"0 G {line:.2f} w {x:.2f} {self.height - y - height:.2f} {width:.2f} {height:.2f} re S")
+        self.art.append(f"0 G {line:.2f} w {x:.2f} {self.height - y - height:.2f} {width:.2f} {height:.2f} re S")
 
     def fill(self, x: float, y: float, width: float, height: float, colour: str) -> None:
         """A filled rectangle below all text; `colour` is an operator."""
-        self._art.append(f"{colour} {x:.2f} {self.height - y - height:.2f} {width:.2f} {height:.2f} re f")
+        self.art.append(f"{colour} {x:.2f} {self.height - y - height:.2f} {width:.2f} {height:.2f} re f")
 
     def stamp(self, fragment: Fragment, x: float, y: float) -> None:
         """Draw a fragment with its upper left corner at x, y."""
-        self._stamps.append(f"q 1 0 0 1 {x:.2f} {self.height - y:.2f} cm {fragment.operators} Q")
-        offset = len(self.words)
-        self.words += fragment.words
-        self._edges += fragment.edges
-        self._runs += (x, y, 1.0, len(fragment.words), -1)
-        for start, stop, *rest in fragment.mentions:
-            self.mentions.append((start + offset, stop + offset, *rest))  # type: ignore[arg-type]
-        for start, stop, kind in fragment.blocks:
-            self.blocks.append((start + offset, stop + offset, kind))
+        self.stamps.append(f"q 1 0 0 1 {x:.2f} {self.height - y:.2f} cm {fragment.operators} Q")
+        offset = self.count
+        self.runs += (x, y, fragment.text, None)
+        self.count += fragment.text.number
+        mentions = fragment.mentions.copy()
+        for place in (0, 1):
+            mentions[place::MENTION] = [word + offset for word in mentions[place::MENTION]]
+        self.mentions += mentions
 
     def state(self) -> list[int]:
         """What `go_back` needs to undo all that is drawn from now on."""
-        return [len(one) for one in self._lists()]
+        return [self.count, *(len(one) for one in self._lists())]
 
     def go_back(self, state: list[int]) -> None:
         """Undo what was drawn since."""
-        for one, length in itertools.zip_longest(self._lists(), state, fillvalue=0):
-            del one[length:]  # type: ignore[union-attr]
+        self.count = state[0]
+        for one, length in zip(self._lists(), state[1:], strict=True):
+            del one[length:]
 
-    def _lists(self) -> list[Any]:
-        return [
-            self.words, self.mentions, self.blocks, self._edges, self._runs, self._art, self._stamps,
-            *(run for _, run in self._texts.values()),
-        ]  # fmt: skip
-
-    def places(self) -> tuple[Boxes, npt.NDArray[np.intp]]:
-        """Where all words are, and in what order they are in the file: fragments first, then ink by ink.
-
-        Places are left, top, right, bottom and baseline, [n, 5], in the hundredths of points that the file has.
-        """
-        if not self.words:
-            return np.zeros((0, 5)), np.zeros(0, dtype=np.intp)
-        runs = np.frombuffer(array("d", self._runs)).reshape(-1, 5)
-        of_run = np.repeat(np.arange(len(runs)), runs[:, 3].astype(np.intp))
-        found = np.array(self._edges).reshape(-1, 5)
-        found *= runs[of_run, 2, None]
-        origins = _as_printed(np.column_stack([runs[:, 0], self.height - runs[:, 1]]))
-        origins[:, 1] = self.height - origins[:, 1]
-        found += origins[:, _X_AND_Y][of_run]
-        return found, np.argsort(runs[of_run, 4], kind="stable")
-
-    def operators(self) -> str:
-        """The content stream."""
-        parts = [*self._art, *self._stamps]
-        if self._texts:
-            parts.append("BT")
-            for ink, (_, run) in self._texts.items():
-                parts.append(ink.head + _SHOW * (len(run) // 3) % tuple(run))
-            parts.append("ET")
-        return "\n".join(parts)
-
-    def freeze(self, height: float) -> Fragment:
-        """What was drawn as a fragment."""
-        edges = array("d", self.places()[0].tobytes())
-        return Fragment(self.operators(), self.words, edges, self.mentions, self.blocks, height)
+    def _lists(self) -> Iterator[list[Any]]:
+        yield from (self.runs, self.mentions, self.blocks, self.art, self.stamps)
 
 
-def _as_printed(values: Boxes) -> Boxes:
-    """Values as `%.2f` prints them, which rounds what is a tie in decimals by its binary digits."""
-    hundredths = values * 100
-    rounded = np.rint(hundredths)
-    for place in zip(*np.nonzero(np.abs(hundredths - rounded) > _NEARLY_A_TIE), strict=True):
-        rounded[place] = round(100 * float(f"{values[place]:.2f}"))
-    found: Boxes = rounded / 100
-    return found
+class CellColumn(NamedTuple):
+    """The pieces at one place in all cells of a column of a table."""
+
+    number: int
+    """Of the column."""
+    texts: list[Shaped]
+    xs: list[float]
+    name: str
+    values: list[str]
 
 
-class _Scratch(Canvas):
-    """The canvas of a fragment: its file order is that of drawing, so that its words need no second order."""
-
-    __slots__ = ()
-
-    def put(self, x: float, baseline: float, shaped: Shaped, ink: Ink) -> None:
-        """Draw a shaped text from x on."""
-        self.words += shaped.words
-        self._edges += shaped.edges
-        self._runs += (x, baseline, ink.scale, shaped.number, 0)
-        self._stamps.append(f"BT {ink.head}1 0 0 1 {x:.2f} {self.height - baseline:.2f} Tm<{shaped.code}>Tj ET")
-
-
-def drawn(draw: Callable[[Canvas], float]) -> Fragment:
-    """The fragment that `draw` makes on an empty canvas; it returns the height."""
-    canvas = _Scratch()
-    return canvas.freeze(draw(canvas))
+def by_row(columns: Sequence[Iterable[Any]]) -> Iterator[Any]:
+    """What the cells of columns hold, row by row."""
+    return chain.from_iterable(zip(*columns, strict=False))
 
 
 def wrapped(words: Sequence[float], space: float, width: float) -> list[int]:

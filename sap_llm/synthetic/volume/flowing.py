@@ -41,12 +41,11 @@ def width_of(value: Value, ink: Ink) -> float:
 
 def put_fitted(canvas: Canvas, x: float, baseline: float, value: Fitted, ink: Ink) -> float:
     """Draw a fitted value from x on; returns where it ends."""
-    words = canvas.words
     for shaped, name, canonical in value[1]:
-        start = len(words)
+        start = canvas.count
         canvas.put(x, baseline, shaped, ink)
-        if name and len(words) > start:
-            canvas.mentions.append((start, len(words), name, canonical, -1, -1, -1))
+        if name and shaped.number:
+            canvas.mentions += (start, canvas.count, name, canonical, -1, -1, -1)
         x += shaped.advance * ink.scale
     return x
 
@@ -92,17 +91,16 @@ def set_words(
     baseline = y + CAP_HEIGHT * ink.size - step
     for first, stop in zip(starts, [*starts[1:], len(words)], strict=True):
         baseline += step
-        at = len(canvas.words) - first
+        at = canvas.count - first
         canvas.write(x, baseline, " ".join(words[first:stop]), ink)
         begin = first
         for position in range(first + 1, stop + 1):
             if position == stop or owners[position] != owners[begin]:
                 _, name, canonical = value[owners[begin]]
                 if name and begin == first > 0 and owners[begin] == owners[begin - 1]:  # goes on from the line above
-                    last = canvas.mentions[-1]
-                    canvas.mentions[-1] = (last[0], at + position, *last[2:])
+                    canvas.go_on(at + position)
                 elif name:
-                    canvas.mentions.append((at + begin, at + position, name, canonical, -1, -1, -1))
+                    canvas.mentions += (at + begin, at + position, name, canonical, -1, -1, -1)
                 begin = position
     return baseline - y
 

@@ -8,12 +8,15 @@ PDFium computes, so that a box made here and a box that the reader finds are the
 import io
 import re
 import zlib
-from array import array
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 from sap_llm.schema.errors import MissingToolError, SapLlmError
 
@@ -32,6 +35,7 @@ COMPLETE = "DejaVu Sans"
 """The family that has every letter of the pools."""
 _LETTERS = {*range(0x20, 0x7F), *range(0xA1, 0x180), *map(ord, "ȘșȚț‐‑–—‘’‚“”„•…‰€№™●")} - {0xAD}
 _REMEMBERED = 2_000  # shaped texts a face; older ones are forgotten all at once
+_SPACE, _FAR = 0x20, 1_000_000
 _TOP_SHARE = 64  # PDFium lifts the upper bound of a glyph by this part of it
 
 
@@ -39,17 +43,34 @@ class UndrawableTextError(SapLlmError):
     """A face has no glyph for a letter."""
 
 
-class Shaped(NamedTuple):
-    """A text set in one face: advance and word bounds in thousandths of the font size."""
+class Shaped:
+    """A text set in one face: advance and word bounds in thousandths of the font size.
 
-    code: str
-    """Glyph numbers in hexadecimal, as a PDF string holds them."""
-    advance: float
-    words: list[str]
-    number: int
-    """Of words."""
-    edges: "array[float]"
-    """Left, top, right, bottom and baseline of each word, relative to the origin, y downwards."""
+    Layout needs the advance at once; what the file and the boxes need is worked out for many texts together, by
+    `Face.finish`.
+    """
+
+    __slots__ = ("advance", "code", "edges", "number", "words")
+
+    def __init__(self, advance: float, words: list[str], edges: bytes = b"") -> None:
+        self.advance, self.words, self.number = advance, words, len(words)
+        self.edges = edges
+        """Left, top, right, bottom and baseline of each word as float64, relative to the origin, y downwards."""
+        self.code = ""
+        """Glyph numbers in hexadecimal, with the end of the PDF string and the operator that shows it."""
+
+
+class _Remembered(dict[str, Shaped]):
+    """Texts that a face has set; the latest ones."""
+
+    def __init__(self, make: Callable[[str], Shaped]) -> None:
+        self._make = make
+
+    def __missing__(self, text: str) -> Shaped:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        found = self[text] = self._make(text)
+        return found
 
 
 class Face:
@@ -64,68 +85,62 @@ class Face:
         self.tracking = tracking
         self.name = path.stem.replace("-", "")
         self._file = _subset(path)
-        glyphs = {chr(letter): glyph for letter, glyph in self._file.glyphs.items()}
-        self.advances = {letter: glyph.advance + tracking for letter, glyph in glyphs.items()}
-        self.lefts = {letter: glyph.left for letter, glyph in glyphs.items()}
-        self.rights = {letter: glyph.right for letter, glyph in glyphs.items()}
-        self._tops = {letter: glyph.top for letter, glyph in glyphs.items()}
-        self._bottoms = {letter: glyph.bottom for letter, glyph in glyphs.items()}
-        self._codes = {letter: f"{glyph.number:04X}" for letter, glyph in self._file.glyphs.items()}
+        self.advances = {chr(letter): glyph.advance + tracking for letter, glyph in self._file.glyphs.items()}
+        self.measures = _measures(self._file.glyphs, tracking)
         missing = "".join(map(chr, sorted(_LETTERS - self._file.glyphs.keys())))
         self._missing = re.compile(f"[{re.escape(missing)}]") if missing else None
-        self._shaped: dict[str, Shaped] = {}
-        self._words: dict[str, tuple[float, float, float, float, float]] = {}
-
-    def shape(self, text: str) -> Shaped:
-        """Set a text whose words stand one space apart.
-
-        Raises:
-            UndrawableTextError: The face lacks a letter of the text.
-        """
-        found = self._shaped.get(text)
-        if found is None:
-            if len(self._shaped) >= _REMEMBERED:
-                self._shaped.clear()
-                self._words.clear()
-            found = self._shaped[text] = self._shape(text)
-        return found
+        self.shape: Callable[[str], Shaped] = _Remembered(self._shape).__getitem__
+        """Sets a text whose words stand one space apart; UndrawableTextError if the face lacks a letter of it."""
+        self._unfinished: list[tuple[str, Shaped]] = []
 
     def _shape(self, text: str) -> Shaped:
-        words: list[str] = []
-        edges: list[float] = []
-        pen = 0.0
-        space = self._file.glyphs[32].advance + self.tracking
-        known = self._words
-        for word in text.split(" "):
-            if word:
-                bounds = known.get(word)
-                if bounds is None:
-                    bounds = known[word] = self._bounds(word)
-                advance, left, top, right, bottom = bounds
-                words.append(word)
-                edges += (pen + left, top, pen + right, bottom, 0.0)
-                pen += advance
-            pen += space
-        return Shaped(text.translate(self._codes), pen - space, words, len(words), array("d", edges))
-
-    def _bounds(self, word: str) -> tuple[float, float, float, float, float]:
-        """Advance, left, top, right and bottom of a word (maps, not loops: most words of a document are new).
-
-        Words of these faces begin with the ink of their first letter and end with that of their last one: no letter
-        is so narrow that another one's overhang passes it.
-
-        Raises:
-            UndrawableTextError: The face lacks a letter of the word.
-        """
-        advances, last = self.advances, word[-1]
         try:
-            advance = sum(map(advances.__getitem__, word))
-            top, bottom = max(map(self._tops.__getitem__, word)), min(map(self._bottoms.__getitem__, word))
+            advance = sum(map(self.advances.__getitem__, text))
         except KeyError as error:
             raise UndrawableTextError(
-                f"{self.name} has no {error}", where=word, remedy=f"{COMPLETE} has every letter of the pools."
+                f"{self.name} has no {error}", where=text, remedy=f"{COMPLETE} has every letter of the pools."
             ) from error
-        return advance, self.lefts[word[0]], -top, advance - advances[last] + self.rights[last], -bottom
+        shaped = Shaped(advance, [text] if text and " " not in text else [word for word in text.split(" ") if word])
+        self._unfinished.append((text, shaped))
+        return shaped
+
+    def finish(self) -> None:
+        """Give all texts that were set their codes and the bounds of their words.
+
+        Words of these faces begin with the ink of their first letter and end with that of their last one: no letter is
+        so narrow that another one's overhang passes it.
+        """
+        if not self._unfinished:
+            return
+        texts, shaped = zip(*self._unfinished, strict=True)
+        self._unfinished = []
+        lengths = np.array([*map(len, texts)]) + 1
+        letters = np.frombuffer((" ".join(texts) + " ").encode("utf-32-le"), dtype=np.uint32)
+        measures = self.measures
+        advances = measures.advances[letters]
+        pens = np.cumsum(advances) - advances
+        pens -= np.repeat(pens[np.cumsum(lengths) - lengths], lengths)
+        is_space = letters == _SPACE
+        is_first = ~is_space
+        is_first[1:] &= is_space[:-1]
+        firsts = np.flatnonzero(is_first)
+        is_last = ~is_space
+        is_last[:-1] &= is_space[1:]
+        lasts = np.flatnonzero(is_last)
+        edges = np.zeros((len(firsts), 5))
+        if len(firsts):
+            edges[:, 0] = pens[firsts] + measures.lefts[letters[firsts]]
+            edges[:, 1] = -np.maximum.reduceat(measures.tops[letters], firsts)
+            edges[:, 2] = pens[lasts] + measures.rights[letters[lasts]]
+            edges[:, 3] = -np.minimum.reduceat(measures.bottoms[letters], firsts)
+        bounds, codes = edges.tobytes(), measures.codes[letters].tobytes().decode("ascii")
+        word = letter = 0
+        for text, one in zip(texts, shaped, strict=True):
+            stop = letter + 4 * len(text)
+            one.code = codes[letter:stop] + ">Tj\n"
+            letter = stop + 4
+            one.edges = bounds[word : word + 40 * one.number]
+            word += 40 * one.number
 
     def lacks(self, text: str) -> bool:
         """Whether the face lacks a Latin letter of a text; a quick look before a long document."""
@@ -158,11 +173,9 @@ class _Subset:
     advances: tuple[int, ...]
     """Of all glyphs, in their order."""
 
-    def objects(self, first: int, name: str) -> list[bytes]:
-        """See `Face.objects`."""
-        base = f"SAPLLM+{name}"
-        kind, stream = ("CIDFontType0", "/Subtype/CIDFontType0C") if self.is_cff else ("CIDFontType2", "")
-        file = zlib.compress(self.content, 9)
+    @cached_property
+    def _streams(self) -> tuple[bytes, bytes]:
+        """The font file and the map from its glyphs to letters, compressed; the same for all trackings."""
         pairs = [f"<{glyph.number:04X}><{letter:04X}>" for letter, glyph in sorted(self.glyphs.items())]
         chunks = [pairs[start : start + 100] for start in range(0, len(pairs), 100)]
         mapping = "\n".join(
@@ -171,7 +184,13 @@ class _Subset:
             + [f"{len(chunk)} beginbfchar\n" + "\n".join(chunk) + "\nendbfchar" for chunk in chunks]
             + ["endcmap CMapName currentdict/CMap defineresource pop end end"]
         ).encode()  # fmt: skip
-        cmap = zlib.compress(mapping, 9)
+        return zlib.compress(self.content, 9), zlib.compress(mapping, 9)
+
+    def objects(self, first: int, name: str) -> list[bytes]:
+        """See `Face.objects`."""
+        base = f"SAPLLM+{name}"
+        kind, stream = ("CIDFontType0", "/Subtype/CIDFontType0C") if self.is_cff else ("CIDFontType2", "")
+        file, cmap = self._streams
         widths = " ".join(map(str, self.advances))
         box = " ".join(map(str, self.bounds))
         file_key = "FontFile3" if self.is_cff else "FontFile2"
@@ -187,6 +206,29 @@ class _Subset:
             f"<</Length {len(file)}/Filter/FlateDecode{length}{stream}>>stream\n".encode() + file + b"\nendstream",
             f"<</Length {len(cmap)}/Filter/FlateDecode>>stream\n".encode() + cmap + b"\nendstream",
         ]  # fmt: skip
+
+
+class Measures(NamedTuple):
+    """Measures of a face's letters by code point, in thousandths of the font size, and their codes in a file."""
+
+    advances: npt.NDArray[np.int64]
+    lefts: npt.NDArray[np.int64]
+    tops: npt.NDArray[np.int64]
+    rights: npt.NDArray[np.int64]
+    bottoms: npt.NDArray[np.int64]
+    codes: npt.NDArray[np.uint8]
+    """Four hexadecimal digits."""
+
+
+def _measures(glyphs: dict[int, _Glyph], tracking: int) -> Measures:
+    found = np.zeros((5, max(glyphs) + 1), dtype=np.int64)
+    codes = np.zeros((max(glyphs) + 1, 4), dtype=np.uint8)
+    for letter, glyph in glyphs.items():
+        found[:, letter] = glyph.advance + tracking, glyph.left, glyph.top, glyph.right, glyph.bottom
+        codes[letter] = np.frombuffer(b"%04X" % glyph.number, dtype=np.uint8)
+    found[2, _SPACE], found[4, _SPACE] = -_FAR, _FAR  # a space has no ink
+    advances, lefts, tops, rights, bottoms = found
+    return Measures(advances, lefts, tops, rights, bottoms, codes)
 
 
 @cache

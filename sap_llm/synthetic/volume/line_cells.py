@@ -1,66 +1,73 @@
-"""Cells of line items in the volume tier: what each column prints of a line.
+"""Cells of line items in the volume tier: what each column prints of all lines.
 
-Printing single values of lines belongs here; the table that holds them does not (`line_table`). Choices have the names
-that they have in `blocks_lines`.
+Printing columns of values belongs here; the table that holds them does not (`line_table`). Choices have the names that
+they have in `blocks_lines`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.classes import column_place
+from sap_llm.synthetic.identifiers import gtin_of
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.look import Look
-from sap_llm.synthetic.volume.printing import NOTHING, Printer, Value
+from sap_llm.synthetic.volume.printing import Pieces, Printer, apart
 
 Line = dict[str, Any]
 Names = tuple[str, ...]
 """Of the columns."""
-CellMaker = Callable[[Printer, Line], Value]
+ColumnMaker = Callable[[Printer, Sequence[Line]], list[Pieces]]
+"""What a column prints of the lines: the first piece of each of its cells, then the second, if there is one."""
 
 
-def _position(look: Look, _name: str, _names: Names) -> CellMaker:
+def _position(look: Look, _name: str, _names: Names) -> ColumnMaker:
     shape = look.style.pick("position_shape", ("{}", "{}", "{}", "{}", "{:>05}", "{}."))
 
-    def make(_: Printer, line: Line) -> Value:
-        number = str(line["number"])
-        return ((shape.format(number), "line_number", number),)
+    def make(_: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        numbers = [str(line["number"]) for line in lines]
+        return [([*map(shape.format, numbers)] if shape != "{}" else numbers, "line_number", numbers)]
 
     return make
 
 
-def _quantity(look: Look, _name: str, names: Names) -> CellMaker:
+def _quantity(look: Look, _name: str, names: Names) -> ColumnMaker:
     places = look.style.pick("quantity_places", (0, 0, 0, 0, 2, 2, 1, 4))
     has_unit = "unit" not in names and look.style.chance("unit_in_quantity", 0.55)
     shape = look.number_shape if places else ("", look.number_shape[1])  # 1.000 pieces could as well be one
+    units = _as_it_is("unit", "line_unit")(look, "", ())
 
-    def make(_: Printer, line: Line) -> Value:
-        value = line["quantity"]
-        shown = (formats.decimal(value, shape, places=places), "line_quantity", value)
-        return (shown, (line["unit"], "line_unit", line["unit"])) if has_unit else (shown,)
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        values = [line["quantity"] for line in lines]
+        pieces: list[Pieces] = [
+            ([formats.decimal(value, shape, places=places) for value in values], "line_quantity", values)
+        ]
+        return apart(pieces + units(printer, lines)) if has_unit else pieces
 
     return make
 
 
-def _unit_price(look: Look, _name: str, _names: Names) -> CellMaker:
+def _unit_price(look: Look, _name: str, _names: Names) -> ColumnMaker:
     places = look.style.pick("price_places", (2, 2, 2, 2, 2, 2, 4))
-    if look.style.chance("line_currency", 0.3) and places == 2:
-        return lambda printer, line: printer.money("line_unit_price", line["unit_price"])
+    has_currency = look.style.chance("line_currency", 0.3) and places == 2
 
-    def make(printer: Printer, line: Line) -> Value:
-        value = line["unit_price"]
-        printed = printer.price(value, places if printer.places == 2 else printer.places)
-        return ((printed, "line_unit_price", value),)
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        values = [line["unit_price"] for line in lines]
+        if has_currency:
+            return printer.amounts("line_unit_price", values)
+        shown = places if printer.places == 2 else printer.places
+        return [([printer.price(value, shown) for value in values], "line_unit_price", values)]
 
     return make
 
 
-def _discount(look: Look, _name: str, _names: Names) -> CellMaker:
+def _discount(look: Look, _name: str, _names: Names) -> ColumnMaker:
     is_blank = look.style.chance("blank_discount", 0.6)
 
-    def make(printer: Printer, line: Line) -> Value:
-        percent = line["discount_percent"]
-        return NOTHING if percent == "0" and is_blank else ((printer.amount(percent, 0) + " %", "", ""),)
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        percents = [line["discount_percent"] for line in lines]
+        texts = ["" if is_blank and percent == "0" else printer.amount(percent, 0) + " %" for percent in percents]
+        return [(texts, "", texts)]
 
     return make
 
@@ -71,17 +78,26 @@ def rate(printer: Printer, value: str, sign: str) -> str:
     return printer.amount(value, places) + sign
 
 
-def _tax_rate(look: Look, _name: str, _names: Names) -> CellMaker:
+def _tax_rate(look: Look, _name: str, _names: Names) -> ColumnMaker:
     sign = look.style.pick("rate_sign", ("%", " %", ""))
-    return lambda printer, line: ((rate(printer, line["tax_rate"], sign), "", ""),)
+
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        values = [line["tax_rate"] for line in lines]
+        printed = {value: rate(printer, value, sign) for value in set(values)}
+        texts = [printed[value] for value in values]
+        return [(texts, "", texts)]
+
+    return make
 
 
-def _net_amount(look: Look, _name: str, _names: Names) -> CellMaker:
+def _net_amount(look: Look, _name: str, _names: Names) -> ColumnMaker:
     is_bare = not look.style.chance("line_currency", 0.3)
-    return lambda printer, line: printer.money("line_net_amount", line["net_amount"], bare=is_bare)
+    return lambda printer, lines: printer.amounts(
+        "line_net_amount", [line["net_amount"] for line in lines], bare=is_bare
+    )
 
 
-def _description(look: Look, _name: str, names: Names) -> CellMaker:
+def _description(look: Look, _name: str, names: Names) -> ColumnMaker:
     """Description; the material number may share the cell."""
     style = look.style
     bracket = style.pick("volume/material_bracket", ("[{}]", "{}", "({})"))
@@ -89,48 +105,51 @@ def _description(look: Look, _name: str, names: Names) -> CellMaker:
     has_number = "material" not in names
     has_number = has_number and style.chance("material_in_description", 0.35)
 
-    def make(_: Printer, line: Line) -> Value:
-        text = line["description"]
-        shown = (text, "line_description", text)
+    def make(_: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        texts = [line["description"] for line in lines]
+        shown: Pieces = (texts, "line_description", texts)
         if not has_number:
-            return (shown,)
-        number = (bracket.format(line["material"]), "line_material_number", line["material"])
-        return (number, shown) if is_first else (shown, number)
+            return [shown]
+        numbers = [line["material"] for line in lines]
+        number: Pieces = ([*map(bracket.format, numbers)], "line_material_number", numbers)
+        return apart([number, shown] if is_first else [shown, number])
 
     return make
 
 
-def cell_maker(look: Look, name: str, names: Names) -> CellMaker:
-    """What prints the cells of a column; `names` are all columns of the table."""
-    return _CELLS.get(name, _additional)(look, name, names)
+def column_maker(look: Look, name: str, names: Names) -> ColumnMaker:
+    """What prints a column; `names` are all columns of the table."""
+    return _COLUMNS.get(name, _additional)(look, name, names)
 
 
-def _as_it_is(key: str, field: str) -> Callable[[Look, str, Names], CellMaker]:
-    return lambda _look, _name, _names: (
-        lambda _printer, line: ((line[key], field, line[key]),) if line.get(key) else NOTHING
-    )
+def _as_it_is(key: str, field: str) -> Callable[[Look, str, Names], ColumnMaker]:
+    def make(_: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        texts = [line.get(key) or "" for line in lines]
+        return [(texts, field, texts)]
+
+    return lambda _look, _name, _names: make
 
 
-_CELLS: dict[str, Callable[[Look, str, Names], CellMaker]] = {
+_COLUMNS: dict[str, Callable[[Look, str, Names], ColumnMaker]] = {
     "position": _position, "material": _as_it_is("material", "line_material_number"), "description": _description,
     "quantity": _quantity, "unit": _as_it_is("unit", "line_unit"), "unit_price": _unit_price, "discount": _discount,
     "tax_rate": _tax_rate, "net_amount": _net_amount,
 }  # fmt: skip
 
 
-def _additional(look: Look, name: str, _names: Names) -> CellMaker:
+def _additional(look: Look, name: str, _names: Names) -> ColumnMaker:
     place = column_place(name, look.kind)
     assert place is not None
     key, kind, field = place.key, place.kind, place.field
 
-    def make(printer: Printer, line: Line) -> Value:
-        value = line.get(key)
-        if not value:
-            return NOTHING
-        printed = (
-            printer.day(value) if kind == "date" else printer.amount(value, 0) if kind == "quantity" else str(value)
-        )
-        return ((printed, field, str(value)),)
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        values = [str(line.get(key) or "") for line in lines]
+        texts = values
+        if kind == "date":
+            texts = [value and printer.day(value) for value in values]
+        elif kind == "quantity":
+            texts = [value and printer.amount(value, 0) for value in values]
+        return [(texts, field, values)]
 
     return make
 
@@ -145,7 +164,7 @@ def note(printer: Printer, kind: str, line: Line) -> str:
     if kind == "date":
         return f"{style.word('delivery_date')}: {printer.day(printer.other_day(-60, 90))}"
     if kind == "gtin":
-        return f"GTIN {10**12 + int(rng.random() * 9 * 10**12)}"
+        return f"GTIN {line.get('gtin') or gtin_of(line['material'] + line['description'])}"
     others = labels(style.language)["other_pairs"]["reference"]
     word = others[int(rng.random() * len(others))]
     return f"{word}: {printer.noise_number()}" if kind == "noise" else f"* {word} {'ABCDE'[int(rng.random() * 5)]}"

@@ -6,12 +6,16 @@ Columns as wide as their contents, rules, fills, page breaks and carried sums be
 
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import accumulate
+from operator import add
+from typing import NamedTuple
 
 from sap_llm.synthetic.blocks_lines import columns
 from sap_llm.synthetic.style import labels
-from sap_llm.synthetic.volume.canvas import Fitted, Ink, wrapped
+from sap_llm.synthetic.volume.canvas import CellColumn, Fitted, Ink, wrapped
 from sap_llm.synthetic.volume.flowing import fitted, no_room
-from sap_llm.synthetic.volume.line_cells import CellMaker, Line, Names, cell_maker, note
+from sap_llm.synthetic.volume.fonts import Shaped
+from sap_llm.synthetic.volume.line_cells import ColumnMaker, Line, Names, column_maker, note
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Printer, Value
@@ -33,7 +37,7 @@ class TableLook:
     """What a look decides about its line table."""
 
     names: Names
-    makers: tuple[CellMaker, ...]
+    makers: tuple[ColumnMaker, ...]
     sides: tuple[str, ...]
     headings: tuple[Value, ...]
     headings_fitted: tuple[Fitted, ...]
@@ -55,9 +59,10 @@ class TableLook:
 
 def table_look(printer: Printer) -> TableLook:
     """The line table's look, made once."""
-    names = tuple(columns(printer.probe))
-    key = ("table", printer.currency, names)
-    return printer.look.once(key, lambda: _table_look(printer, names))
+    names = printer.kept.get("columns")
+    if names is None:
+        names = printer.kept["columns"] = tuple(columns(printer.probe))
+    return printer.look.once(("table", printer.currency, names), lambda: _table_look(printer, names))
 
 
 def _table_look(printer: Printer, names: Names) -> TableLook:
@@ -70,7 +75,7 @@ def _table_look(printer: Printer, names: Names) -> TableLook:
     is_small = style.chance("small_notes", 0.6)
     return TableLook(
         names=names,
-        makers=tuple(cell_maker(look, name, names) for name in names),
+        makers=tuple(column_maker(look, name, names) for name in names),
         sides=tuple(_side(look, name) for name in names),
         headings=headings,
         headings_fitted=tuple(fitted(heading, heading_ink) for heading in headings),
@@ -107,24 +112,49 @@ def _heading(printer: Printer, name: str) -> Value:
     return (*head, (before.replace("in ", "") + code + after, "currency", printer.currency))
 
 
-class LineTable:
-    """The table of one document while it is drawn on a sheet."""
+class _Cells(NamedTuple):
+    """The cells of a document's table in one face, whatever their size."""
 
-    def __init__(self, sheet: Sheet, printer: Printer, x: float, width: float) -> None:
-        self.sheet, self.printer, self.x, self.look = sheet, printer, x, table_look(printer)
+    pieces: list[tuple[int, list[Shaped], str, list[str]]]
+    """Column, texts by line, field and canonical values, from left to right."""
+    advances: list[list[float]]
+    """By column and line."""
+
+
+def _cells(printer: Printer, look: TableLook) -> _Cells:
+    found = _Cells([], [])
+    shape, lines = look.ink.shape, printer.facts["lines"]
+    for column, make in enumerate(look.makers):
+        advances: list[float] = []
+        for texts, name, values in make(printer, lines):
+            shaped = [*map(shape, texts)]
+            found.pieces.append((column, shaped, name, values))
+            own = [text.advance for text in shaped]
+            advances = [*map(add, advances, own)] if advances else own
+        found.advances.append(advances)
+    return found
+
+
+class LineTable:
+    """The table of one document.
+
+    Raises:
+        NoRoomError: Its columns are too wide.
+    """
+
+    def __init__(self, printer: Printer, x: float, width: float) -> None:
+        self.printer, self.x, self.look = printer, x, table_look(printer)
         look = self.look
         self.lines: list[Line] = printer.facts["lines"]
         self.flexible = look.names.index("description")
-        makers, ink = look.makers, look.ink
-        self.cells = [[fitted(make(printer, line), ink) for make in makers] for line in self.lines]
+        kept, key = printer.kept, ("cells", look.ink.face)
+        self.cells: _Cells = kept.get(key) or kept.setdefault(key, _cells(printer, look))
         self.widths = self._widths(width)
-        self.edges = [x]
-        for one in self.widths:
-            self.edges.append(self.edges[-1] + one)
+        self.edges = [*accumulate(self.widths, initial=x)]
         self.right = self.edges[-1]
         self.anchors = [self._anchor(column) for column in range(len(self.widths))]
-        self.high = CAP_HEIGHT * ink.size
-        self.step = self.high + printer.look.leading * ink.size
+        self.high = CAP_HEIGHT * look.ink.size
+        self.step = self.high + printer.look.leading * look.ink.size
 
     def _anchor(self, column: int) -> tuple[float, float]:
         """Where a column's cells are aligned, and which share of their width lies before that."""
@@ -140,52 +170,94 @@ class LineTable:
 
     def _widths(self, width: float) -> list[float]:
         """As wide as the widest cell; the description has the rest."""
-        look, flexible = self.look, self.flexible
-        found = [max([one[0] for one in column]) for column in zip(look.headings_fitted, *self.cells, strict=True)]
-        found[flexible] = max(_LEAST_DESCRIPTION, look.headings_fitted[flexible][0])
+        look, flexible, scale = self.look, self.flexible, self.look.ink.scale
         pad = 2 * look.cell_x
-        found = [one + pad for one in found]
+        found = [
+            max(heading[0], max(advances) * scale) + pad
+            for heading, advances in zip(look.headings_fitted, self.cells.advances, strict=True)
+        ]
+        found[flexible] = max(_LEAST_DESCRIPTION, look.headings_fitted[flexible][0]) + pad
         rest = width - sum(found)
         if rest < 0:
             raise no_room("the line table", self.printer)
         found[flexible] += rest
         return found
 
-    def draw(self, y: float) -> float:
-        """Draw header and rows from y on; returns the lower edge, perhaps on a later page."""
-        look, sheet = self.look, self.sheet
+    def draw(self, sheet: Sheet, y: float) -> float:
+        """Draw header and rows on a sheet from y on; returns the lower edge, perhaps on a later page."""
+        self.sheet, look = sheet, self.look
+        columns = self._columns_of_cells()
         top = y
         if look.has_header:
             y = self._header(y)
         total = Decimal(0)
-        for index, (line, row) in enumerate(zip(self.lines, self.cells, strict=True)):
-            parts, notes = self._flexible(index, line)
-            height = 2 * look.cell_y + self.high + self.step * (len(parts) + len(notes) - 1)
+        low, single = look.cell_y + self.high, 2 * look.cell_y + self.high
+        first, baselines = 0, list[float]()  # of rows of one line that are not drawn yet
+        for index, line in enumerate(self.lines):
+            more = self._more_lines(index, line)
+            height = single + self.step * (len(more[0]) + len(more[1]) - 1) if more else single
             if y + height + (_CARRIED if look.carried else 0.0) > sheet.bottom:
+                sheet.canvas.put_rows(baselines, columns, look.ink, first)
+                first, baselines = index, []
                 self._columns(top, y)
                 top, y = self._turn(y, height, total)
             if look.fill == _FILLS[4] and index % 2:
                 sheet.canvas.fill(self.x, y, self.right - self.x, height, _HEAD_FILL[look.fill])
-            self._row(index, row, parts, notes, y)
+            if more:
+                sheet.canvas.put_rows(baselines, columns, look.ink, first)
+                first, baselines = index + 1, []
+                self._row(index, *more, y + low)
+            else:
+                baselines.append(y + low)
             y += height
             if look.has_rows:
                 sheet.canvas.rule(self.x, y, self.right, y, gray=look.gray)
             if look.carried:
                 total += Decimal(line["net_amount"])
+        sheet.canvas.put_rows(baselines, columns, look.ink, first)
         self._columns(top, y)
         return y
 
-    def _flexible(self, index: int, line: Line) -> tuple[list[Fitted], list[Fitted]]:
-        """The lines of a row's description, and of the note below it."""
-        look, value = self.look, self.cells[index][self.flexible]
+    def _columns_of_cells(self) -> list[CellColumn]:
+        """All cells in their places."""
+        found: list[CellColumn] = []
+        scale, last = self.look.ink.scale, -1
+        for column, texts, name, values in self.cells.pieces:
+            if column == last:  # behind the piece before
+                before = found[-1]
+                xs = [x + text.advance * scale for x, text in zip(before.xs, before.texts, strict=True)]
+            else:
+                anchor, share = self.anchors[column]
+                share *= scale
+                xs = [anchor - share * advance for advance in self.cells.advances[column]]
+            last = column
+            found.append(CellColumn(column, texts, xs, name, values))
+        return found
+
+    def _more_lines(self, index: int, line: Line) -> tuple[list[Fitted], list[Fitted]] | None:
+        """The lines of a row's description and of the note below it; None if the row is a single line."""
+        look = self.look
         room = self.widths[self.flexible] - 2 * look.cell_x
         remark = note(self.printer, look.note, line) if look.note else ""
-        parts = (
-            [value]
-            if value[0] <= room
-            else self._broken(look.makers[self.flexible](self.printer, line), look.ink, room)
-        )
+        is_broken = self.cells.advances[self.flexible][index] * look.ink.scale > room
+        if not remark and not is_broken:
+            return None
+        width, pieces = self._fitted(index, self.flexible)
+        parts = [(width, pieces)]
+        if is_broken:
+            texts = zip(look.makers[self.flexible](self.printer, [line]), strict=True)
+            value = tuple((text, name, values[0]) for (((text,), name, values),) in texts)
+            parts = self._broken(value, look.ink, room)
         return parts, self._broken(((remark, "", ""),), look.small, room) if remark else []
+
+    def _fitted(self, index: int, column: int) -> Fitted:
+        """One cell."""
+        pieces = tuple(
+            (texts[index], name, values[index])
+            for number, texts, name, values in self.cells.pieces
+            if number == column and texts[index].number
+        )
+        return self.cells.advances[column][index] * self.look.ink.scale, pieces
 
     def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
         """Go on on the next page, with the sum carried over and the header; upper edge of the table and of the row."""
@@ -226,10 +298,11 @@ class LineTable:
             else self._broken(self.look.headings[column], self.look.heading_ink, room)
         )
 
-    def _row(self, index: int, row: list[Fitted], parts: list[Fitted], notes: list[Fitted], y: float) -> None:
+    def _row(self, index: int, parts: list[Fitted], notes: list[Fitted], baseline: float) -> None:
+        """A row whose description has the lines `parts`, with lines of a note below."""
         look, canvas, flexible = self.look, self.sheet.canvas, self.flexible
-        baseline = y + look.cell_y + self.high
-        cells = row if len(parts) == 1 else [*row[:flexible], parts[0], *row[flexible + 1 :]]
+        cells = [self._fitted(index, column) for column in range(len(self.widths))]
+        cells[flexible] = parts[0]
         canvas.put_row(baseline, enumerate(cells), self.anchors, look.ink, index, index + 1)
         for number, part in enumerate((*parts[1:], *notes), start=1):
             ink = look.ink if number < len(parts) else look.small

@@ -14,9 +14,10 @@ from sap_llm.synthetic.classes import Role
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import Mark
 from sap_llm.synthetic.style import Style
-from sap_llm.synthetic.volume.canvas import BLACK, Canvas, Fragment, Ink, NoRoomError, drawn
+from sap_llm.synthetic.volume.canvas import BLACK, Canvas, Fragment, Ink, NoRoomError
 from sap_llm.synthetic.volume.fonts import face
 from sap_llm.synthetic.volume.markup_art import Node, Painter, Setting, parse
+from sap_llm.synthetic.volume.placing import drawn
 
 T = TypeVar("T")
 

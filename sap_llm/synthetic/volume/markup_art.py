@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from sap_llm.synthetic.markup import Mark
-from sap_llm.synthetic.volume.canvas import Canvas, Ink, NoRoomError, wrapped
+from sap_llm.synthetic.volume.canvas import MENTION, Canvas, Ink, NoRoomError, wrapped
 
 CAP_HEIGHT = 0.73  # of the font size: where a line's box begins above its baseline
 _LENGTH = re.compile(r"(-?[\d.]+)(pt|em|%|fr)")
@@ -191,13 +191,12 @@ class Painter:
 
     def _run(self, run: Run, x: float, baseline: float) -> None:
         canvas = self.canvas
-        start = len(canvas.words)
+        start = canvas.count
         canvas.write(x, baseline, run.text, run.ink)
         for number in run.marks:
             mark = self.marks[number]
-            if number == self._last and canvas.mentions[-1][1] == start:
-                last = canvas.mentions[-1]
-                canvas.mentions[-1] = (last[0], len(canvas.words), *last[2:])
+            if number == self._last and canvas.mentions[1 - MENTION] == start:
+                canvas.go_on(canvas.count)
             elif mark.field:
                 canvas.mention(start, mark.field, mark.value)
                 self._last = number

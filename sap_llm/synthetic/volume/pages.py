@@ -30,8 +30,13 @@ class Composition:
     def __init__(self, printer: Printer) -> None:
         self.printer, self.look = printer, printer.look
         self.style = printer.look.style
-        self.sheet = Sheet(printer)
         self.x, self.width, self.gap = self.look.left, self.look.inner, self.look.gap
+        self.narrow = 0.3 * self.width if self.look.family == "sidebar" else 0.0
+        """Width of a column beside everything else."""
+        self.body = (self.x + self.narrow + 14, self.width - self.narrow - 14) if self.narrow else (self.x, self.width)
+        """Left edge and width of what has the line items."""
+        self.table = LineTable(printer, *self.body)  # before all else, for it is what most often does not fit
+        self.sheet = Sheet(printer)
         self.title: list[Piece] = title_pieces(printer)
         shape = title_look(printer)
         has_number = bool(self.title) and shape.shape != "plain" and shape.number_once
@@ -45,7 +50,7 @@ class Composition:
         """A block that is the same on all documents between the two parties."""
         key = (name, self.printer.both())
         fragment = self.look.expression(key, partial(self.printer.draft, name), build, width)
-        if not fragment.words:
+        if not fragment.text.number:
             return y
         return self.sheet.stamp(fragment, x, y, kind)
 
@@ -56,7 +61,7 @@ class Composition:
     def put_title(self, x: float, y: float, width: float, side: str = "left") -> float:
         """The title, if the document has one."""
         canvas = self.sheet.canvas
-        start = len(canvas.words)
+        start = canvas.count
         height = title(self.printer, self.title, canvas, x, y, width, side)
         canvas.block("header", start)
         return y + height
@@ -64,7 +69,7 @@ class Composition:
     def put_info(self, x: float, y: float, width: float, options: tuple[str, ...] = ARRANGEMENTS) -> float:
         """The info block."""
         canvas = self.sheet.canvas
-        start = len(canvas.words)
+        start = canvas.count
         height = arrange(canvas, self.printer, self.info, x, y, width, name="info", options=options)
         canvas.block("header", start)
         return y + height
@@ -79,9 +84,9 @@ class Composition:
         """Where the next block begins."""
         return y + self.gap
 
-    def tail(self, y: float, x: float = -1.0, width: float = 0.0) -> None:
+    def tail(self, y: float) -> None:
         """Introduction, line table, sums, payment and closing texts."""
-        x, width = (x, width) if width else (self.x, self.width)
+        x, width = self.body
         y = self.text(intro, x, y, width)
         y = self.lines(y, x, width)
         y = self.sums(y, x, width)
@@ -102,7 +107,7 @@ class Composition:
             y = self._heading("lines", x, y)
         if y + 60 > self.sheet.bottom:
             y = self.sheet.turn()
-        y = LineTable(self.sheet, self.printer, x, width).draw(y)
+        y = self.table.draw(self.sheet, y)
         if shows_totals(self.printer) and shape_of(self.printer) == "tail":
             y = self.sheet.place(partial(tail, self.printer), x, y + 3, width, "totals")
         return self.below(y)
@@ -325,11 +330,10 @@ def sidebar(page: Composition) -> None:
     """Info and parties in a narrow column beside everything else (a test layout)."""
     x, width = page.x, page.width
     y = page.below(page.put_title(x, page.sheet.top, width))
-    narrow = 0.3 * width
-    lower = page.put_info(x, y, narrow, ("above", "colon", "columns"))
+    lower = page.put_info(x, y, page.narrow, ("above", "colon", "columns"))
     for role in page.both():
-        lower = page.box(role, x, lower + 18, narrow)
-    page.tail(y, x + narrow + 14, width - narrow - 14)
+        lower = page.box(role, x, lower + 18, page.narrow)
+    page.tail(y)
 
 
 def sums_first(page: Composition) -> None:
@@ -355,7 +359,7 @@ def two_up(page: Composition) -> None:
     left = page.put_info(x, y, half - 9, ("boxed", "columns"))
     at = page.put_title(x + half + 9, y, half - 9) + 12
     canvas = page.sheet.canvas
-    start = len(canvas.words)
+    start = canvas.count
     for role in ("seller", "buyer"):
         name = printer.facts[role]["name"]
         at += 9 + set_value(

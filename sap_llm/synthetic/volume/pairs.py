@@ -6,7 +6,7 @@ the names that they have in `blocks_pairs`, so that a style words its labels ali
 
 from collections.abc import Callable
 
-from sap_llm.synthetic.blocks_noise import CODES, codes
+from sap_llm.synthetic.blocks_noise import CODES, codes, days_after
 from sap_llm.synthetic.blocks_pairs import shown_pairs
 from sap_llm.synthetic.classes import pair_place
 from sap_llm.synthetic.pools import pools
@@ -122,7 +122,7 @@ def _noise(look: Look) -> list[tuple[str, Maker]]:
         found.append((style.word(concept), _constant(style.pick("empty", ("-", "", "n/a", "---")) or "-")))
     count = style.pick("other_dates", (0, 0, 0, 0, 0, 1, 1, 2, 3))
     names = style.rng("other_date_names").sample(style.synonyms("other_dates"), count)
-    found += [(name, _near_day) for name in names]
+    found += [(name, _day_within(*days_after(name, style))) for name in names]
     found += [(name, _constant(code)) for name, code in codes(look.style)]
     others = [(name, kind) for kind, group in labels(style.language)["other_pairs"].items() for name in group]
     count = style.pick("noise_pairs", (0, 0, 0, 1, 1, 2, 3, 5))
@@ -133,8 +133,8 @@ def _noise(look: Look) -> list[tuple[str, Maker]]:
     return found
 
 
-def _near_day(printer: Printer) -> Value:
-    return printer.date("", printer.other_day(-60, 90))
+def _day_within(first: int, last: int) -> Maker:
+    return lambda printer: printer.date("", printer.other_day(first, last))
 
 
 def _other(look: Look, name: str, kind: str) -> Maker:

@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sap_llm.synthetic.volume.fonts import Face
 
@@ -41,8 +41,16 @@ def _beginning(faces: tuple[Face, ...]) -> _Beginning:
     return _Beginning(bytes(content), tuple(entries), "".join(fonts), hashlib.sha256(content))
 
 
-def pdf_file(contents: Sequence[str], *, width: float, height: float, faces: tuple[Face, ...]) -> tuple[bytes, str]:
-    """The file and its sha256.
+class PdfFile(NamedTuple):
+    """A file in two parts: all files with the same fonts share the first."""
+
+    beginning: bytes
+    rest: bytes
+    sha256: str
+
+
+def pdf_file(contents: Sequence[str], *, width: float, height: float, faces: tuple[Face, ...]) -> PdfFile:
+    """The file.
 
     Args:
         contents: Content stream of each page.
@@ -78,4 +86,4 @@ def pdf_file(contents: Sequence[str], *, width: float, height: float, faces: tup
     rest = "".join(parts).encode("ascii")
     digest = beginning.digest.copy()
     digest.update(rest)
-    return beginning.content + rest, digest.hexdigest()
+    return PdfFile(beginning.content, rest, digest.hexdigest())

@@ -22,6 +22,8 @@ Piece = tuple[str, str, str]
 Value = tuple[Piece, ...]
 """Pieces that stand one space apart."""
 NOTHING: Value = ()
+Pieces = tuple[list[str], str, list[str]]
+"""The pieces at one place in all cells of a column: texts ("" for none), taxonomy field, canonical values."""
 _DATES = 4096
 
 
@@ -34,13 +36,15 @@ class Printer:
         look: Of its issuer.
         rng: The document's own random stream.
         is_titled: Whether the title tells the class.
+        kept: What was worked out for the document in other sizes and does not depend on them.
     """
 
     def __init__(
-        self, fact: Mapping[str, Any], payload: dict[str, Any], look: Look, rng: random.Random, *, is_titled: bool
-    ) -> None:
+        self, fact: Mapping[str, Any], payload: dict[str, Any], look: Look, rng: random.Random, *, is_titled: bool,
+        kept: dict[Any, Any],
+    ) -> None:  # fmt: skip
         self.kind, self.subtype, self.currency = fact["document_type"], fact["document_subtype"], fact["currency"]
-        self.facts, self.look, self.rng, self.is_titled = payload, look, rng, is_titled
+        self.facts, self.look, self.rng, self.is_titled, self.kept = payload, look, rng, is_titled, kept
         self.issuer: Role = "seller" if payload["seller"]["key"] == fact["issuer"] else "buyer"
         self.recipient: Role = "buyer" if self.issuer == "seller" else "seller"
         self.spec = class_spec(self.kind)
@@ -119,6 +123,20 @@ class Printer:
         unit = (symbol if "symbol" in where else self.currency, "currency", self.currency)
         return (unit, (printed, name, value)) if "before" in where else ((printed, name, value), unit)
 
+    def amounts(self, name: str, values: list[str], *, bare: bool = False) -> list[Pieces]:
+        """`money` of a column."""
+        texts = [self.price(value, self.places) for value in values]
+        where, symbol, is_before = self.currency_habit
+        if bare or where == "none":
+            return [(texts, name, values)]
+        if where == "glued":
+            return [([symbol + text if is_before else text + symbol for text in texts], name, values)]
+        count = len(values)
+        unit: Pieces = (
+            [symbol if "symbol" in where else self.currency] * count, "currency", [self.currency] * count
+        )  # fmt: skip
+        return apart([unit, (texts, name, values)] if "before" in where else [(texts, name, values), unit])
+
     def _currency_habit(self) -> tuple[str, str, bool]:
         where = self.probe.currency_place
         return where, formats.SYMBOLS.get(self.currency, self.currency), self.look.style.chance("glued_before", 0.75)
@@ -190,6 +208,15 @@ class Printer:
         first, last = (date.fromisoformat(self.facts[name]) for name in ("document_date", "due_date"))
         days = min(self.facts["terms"]["discount_days"] or 10, (last - first).days)
         return (first + timedelta(days=days)).isoformat()
+
+
+def apart(pieces: list[Pieces]) -> list[Pieces]:
+    """Pieces of two that stand in one cell, a space apart."""
+    (texts, name, values), second = pieces
+    return [
+        ([f"{text} " if other else text for text, other in zip(texts, second[0], strict=True)], name, values),
+        second,
+    ]
 
 
 def _text(content: str) -> Value:

@@ -46,7 +46,7 @@ class Sheet:
         for _ in range(2):
             canvas = self.canvas
             state = canvas.state()
-            start = len(canvas.words)
+            start = canvas.count
             lower = y + draw(canvas, x, y, width)
             if lower <= self.bottom:
                 if kind:
@@ -58,7 +58,7 @@ class Sheet:
 
     def stamp(self, fragment: Fragment, x: float, y: float, kind: str = "") -> float:
         """Stamp a fragment as a block; returns its lower edge."""
-        start = len(self.canvas.words)
+        start = self.canvas.count
         self.canvas.stamp(fragment, x, y)
         if kind:
             self.canvas.block(kind, start)
@@ -71,8 +71,8 @@ class Sheet:
         shape = style.pick("running_head", ("none", "none", "none", "page", "note"))
         foot_y = look.height - self.foot.height - 16
         for number, canvas in enumerate(self.pages, start=1):
-            if self.foot.words:
-                start = len(canvas.words)
+            if self.foot.text.number:
+                start = canvas.count
                 canvas.stamp(self.foot, look.left, foot_y)
                 canvas.block("footer", start)
             if shape == "page":

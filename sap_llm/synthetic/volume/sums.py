@@ -332,12 +332,9 @@ def payment(printer: Printer, canvas: Canvas, x: float, y: float, width: float) 
     if how == "none":
         return 0.0
     gap = style.number("payment_gap", 4, 9)
-    vocabulary = labels(style.language)
     value: Value = NOTHING
     if how == "bank" and style.chance("due_sentence", 0.45):
-        value = sentence(
-            printer, look.once("due", lambda: style.rng("due_sentence").choice(vocabulary["due_sentence"]))
-        )
+        value = _said(printer, "due_sentence")
     elif style.chance("terms_line", 0.45):
         value = ((look.label(style.word("payment_terms"), "terms")[0], "", ""), *printer.terms())
     if value:
@@ -346,9 +343,22 @@ def payment(printer: Printer, canvas: Canvas, x: float, y: float, width: float) 
         height = _bank(printer, canvas, x, y, width)
         y += height + (gap if height else 0.0)
         if style.chance("total_sentence", 0.06):
-            template = style.rng("total_sentence").choice(vocabulary["total_sentence"])
-            y += set_words(canvas, x, y, width, sentence(printer, template), look.text, look) + gap
+            y += set_words(canvas, x, y, width, _said(printer, "total_sentence"), look.text, look) + gap
     return max(0.0, y - gap - top)
+
+
+def _said(printer: Printer, concept: str) -> Value:
+    """The look's sentence of those that the document's facts allow; nothing where they allow none."""
+    allowed = printer.can_say("{order_reference}"), printer.can_say("{percent}")
+    template = printer.look.once((concept, allowed), lambda: _sentence_of(printer, concept))
+    return sentence(printer, template) if template else NOTHING
+
+
+def _sentence_of(printer: Printer, concept: str) -> str:
+    style = printer.look.style
+    choices = [one for one in labels(style.language)[concept] if printer.can_say(one)]
+    chosen: str = style.rng(concept).choice(choices) if choices else ""
+    return chosen
 
 
 def _bank(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> float:
@@ -358,8 +368,7 @@ def _bank(printer: Printer, canvas: Canvas, x: float, y: float, width: float) ->
     if shape == "none" or not printer.facts["seller"]["iban"]:
         return 0.0
     if shape == "sentence":
-        template = style.rng("payment_sentence").choice(labels(style.language)["payment_sentence"])
-        return set_words(canvas, x, y, width, sentence(printer, template), look.text, look)
+        return set_words(canvas, x, y, width, _said(printer, "payment_sentence"), look.text, look)
     pairs: list[Pair] = [(style.word("iban"), printer.iban())]
     if style.chance("bank_name", 0.6):
         pairs.insert(0, (style.word("bank"), ((printer.facts["seller"]["bank"], "", ""),)))

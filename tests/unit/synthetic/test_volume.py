@@ -7,6 +7,7 @@ files go through, so what a model learns here is what it will be given.
 import hashlib
 import json
 import random
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -22,16 +23,18 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sap_llm.reading.lines import order_with_margin, order_words
+from sap_llm.reading.lines import order_pages, order_with_margin, order_words
 from sap_llm.reading.words import read_page
 from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.page import Page
+from sap_llm.schema.tables import CORPUS
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts, fact_rows
 from sap_llm.synthetic.request import LANGUAGES, Request, wanted_facts
-from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs, make_document
+from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs, make_document, make_documents
+from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.fonts import FAMILIES, face
 from sap_llm.synthetic.workers import in_order
 from tests.unit.synthetic.test_ink import HALF_COVERED, boxes_of, farthest, ink_of, widest
@@ -117,9 +120,9 @@ def test_words_begin_and_end_with_the_ink_of_their_first_and_last_letter(family:
     for is_bold in (False, True):
         cut = face(family, is_bold=is_bold, tracking=tracking)
         letters = sorted(cut.advances.keys() - {" "})
-        advance, left, right = (
-            np.array([measure[letter] for letter in letters]) for measure in (cut.advances, cut.lefts, cut.rights)
-        )
+        chosen = [*map(ord, letters)]
+        measures = cut.measures
+        advance, left, right = measures.advances[chosen], measures.lefts[chosen], measures.rights[chosen]
         # Of any two neighbours; with positive advances it holds for letters farther apart as well.
         assert (advance > 0).all()
         assert (advance[:, None] + left[None, :] >= left[:, None]).all()
@@ -233,6 +236,47 @@ def test_bytes_depend_on_nothing_that_was_drawn_before() -> None:
 
 def _digest(fact: dict[str, Any], *, seed: int) -> str:
     return hashlib.sha256(repr(make_document(fact, config(seed))).encode()).hexdigest()
+
+
+def test_documents_of_a_batch_are_those_that_are_made_alone() -> None:
+    facts = [fact for number in range(2) for fact in fact_rows(number, facts_of(8))]
+    together, tiers = make_documents(facts, config(8))
+    assert tiers["volume"] > 20
+    alone = [make_document(fact, config(8)) for fact in facts]
+    for name, table in together.items():
+        table.validate(full=True)
+        assert table.schema.equals(CORPUS[name])
+        rows = sorted(map(repr, table.to_pylist()))
+        assert rows == sorted(repr(row) for made in alone for row in made.get(name, ()))
+
+
+def test_a_due_date_has_a_discount_only_where_the_terms_have_one() -> None:
+    facts = [fact for number in range(16) for fact in fact_rows(number, facts_of(3, chains=3))]
+    bills = [fact for fact in facts if fact["document_type"] in ("SUPPLIER_INVOICE", "CUSTOMER_INVOICE")]
+    templates = [one for name in LANGUAGES for one in labels(name)["due_sentence"] if "{discount_date}" in one]
+    discounts = re.compile("|".join(re.sub(r"\\{\w+\\}", ".{1,24}?", re.escape(one)) for one in templates))
+    for days, percent in ((10, "2"), (0, "0")):
+        terms = {"days": 30, "discount_days": days, "discount_percent": percent}
+        changed = [fact | {"payload": json.dumps(json.loads(fact["payload"]) | {"terms": terms})} for fact in bills]
+        pages = make_documents(changed, config(3, test_layout_share=0.0))[0]["pages"].column("words").to_pylist()
+        assert any(discounts.search(" ".join(words)) for words in pages) == (days > 0)
+
+
+def test_pages_ordered_together_are_ordered_as_each_alone() -> None:
+    random_numbers = np.random.default_rng(3)
+    counts = random_numbers.integers(1, 40, 60)
+    pages = np.repeat(np.arange(60), counts)
+    bottoms = random_numbers.integers(0, 60, len(pages)) * random_numbers.choice([0.3, 2.5, 7.0], 60)[pages]
+    lefts = random_numbers.random(len(pages)) * 500
+    heights = random_numbers.choice([4.0, 8.0, 8.0, 20.0], len(pages))
+    boxes = np.stack([lefts, bottoms - heights, lefts + 10, bottoms], axis=1)
+    order, lines, margins = order_pages(boxes, bottoms, pages)
+    for page in range(60):
+        words = np.flatnonzero(pages == page)
+        alone, own_lines, margin = order_with_margin(boxes[words], bottoms[words])
+        assert words[alone].tolist() == order[pages == page].tolist()
+        assert own_lines.tolist() == lines[pages == page].tolist()
+        assert margins[page] == pytest.approx(margin)
 
 
 @pytest.mark.slow
