@@ -120,6 +120,20 @@ def read_page(
     Raises:
         CrowdedPageError: More than `MAX_CHARACTERS` characters on the page.
     """
+    return _read(page, page_number=page_number, reader=reader, has_hidden_text=has_hidden_text)[0]
+
+
+def read_own_page(page: pdfium.PdfPage, *, page_number: int) -> tuple[Page, npt.NDArray[np.intp]]:
+    """`read_page` of a page that we typeset, and the place of each word in the order in which the file draws them.
+
+    A word that does not count, such as one off the page, leaves its place empty.
+    """
+    return _read(page, page_number=page_number, reader="typeset", has_hidden_text=False)
+
+
+def _read(
+    page: pdfium.PdfPage, *, page_number: int, reader: str, has_hidden_text: bool
+) -> tuple[Page, npt.NDArray[np.intp]]:
     width, height = page.get_size()
     found = _words(page, asks_mode=has_hidden_text)
     boxes, origins = _upright(page, found.edges, found.origins)
@@ -129,17 +143,19 @@ def read_page(
     kept = np.flatnonzero(is_kept)
     turns = _turns(found.angles[kept], page.get_rotation())
     order, lines = order_words(boxes[kept], origins=origins[kept], turns=turns)
-    words = [found.texts[index] for index in kept[order].tolist()]
-    return Page(
+    kept = kept[order]
+    words = [found.texts[index] for index in kept.tolist()]
+    done = Page(
         page_number=page_number,
         width=width,
         height=height,
         words=words,
-        boxes=boxes[kept[order]].astype(np.float32),
+        boxes=boxes[kept].astype(np.float32),
         lines=lines,
         reader=reader,
         quality=quality(words),
     )
+    return done, kept
 
 
 def _words(page: pdfium.PdfPage, *, asks_mode: bool) -> _Found:

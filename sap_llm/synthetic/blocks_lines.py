@@ -12,7 +12,7 @@ from sap_llm.synthetic import formats
 from sap_llm.synthetic.classes import class_table, column_place
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.identifiers import gtin_of
-from sap_llm.synthetic.markup import Mark, bold, call, join, lines, points, styled, text
+from sap_llm.synthetic.markup import END, Mark, bold, call, join, lines, points, styled, text
 from sap_llm.synthetic.style import labels
 
 _MOST_COLUMNS, _MOST_ADDED = 10, 3
@@ -39,7 +39,13 @@ _NUMERIC = {
 
 
 def columns(draft: Draft) -> list[str]:
-    """The columns that the style shows for this kind of document."""
+    """The columns that the style shows for this document."""
+    if draft.columns is None:
+        draft.columns = _columns(draft)
+    return draft.columns
+
+
+def _columns(draft: Draft) -> list[str]:
     style, spec = draft.style, draft.spec
     order = style.pick("column_order", _ORDERS, test_only=_TEST_ORDERS)
     is_priced, is_list = draft.is_priced, spec.prices == "list"
@@ -112,7 +118,7 @@ def ruled_table(
             '(_,y)=>if y==0{rgb("#dbe9f6")}',
         ),
     )
-    head = [call("table.header", *header)] if header and style.chance("repeats_header", 0.8) else header
+    head = [call("table.header", *header, END)] if header and style.chance("repeats_header", 0.8) else header
     table = call(
         "table", *head, *cells, columns=f"({','.join(widths)},)", align=f"({','.join(sides)},)", stroke=rules,
         fill=fill, inset=f"(x:{points(style.number('cell_x', 1.5, 5))},y:{points(style.number('cell_y', 1.5, 5.5))})",

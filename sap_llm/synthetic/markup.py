@@ -1,14 +1,22 @@
 """Typst expressions and the marks that tie printed values to their meaning.
 
 Building Typst code and registering marks belongs here; what is put on a page does not (`blocks_*`, `layouts`), nor
-compiling (`typeset`). A mark is a Typst link around a run of text: its rectangles come back from the compiled page, so
-the words of a value are known by construction. The links are erased from the finished file.
+compiling (`typeset`). A mark is written as a Typst link around a run of text. It is taken out before compiling, since
+the order of the print tells its words (`print_order`); where it does not, the links' rectangles do, and are erased.
 
 Expressions are strings in Typst's code mode; `join` glues them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+END = "/**/"
+"""Written where a mark or the header of a table ends, for whoever reads a source without parsing it."""
+HEAD, FOOT, BODY = "/*head*/", "/*foot*/", "/*body*/"
+"""Written where the head, the foot and the body of all pages begin."""
+PAGE_NUMBER = "str(counter(page).get().first())"
+PAGE_COUNT = "str(counter(page).final().first())"
+"""Expressions within `counted`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +44,7 @@ class Sheet:
         self.marks.append(mark)
         if mark.field:
             self.printed.add(mark.field)
-        return f'link("{len(self.marks) - 1}",{expression})'
+        return f'link("{len(self.marks) - 1}",{expression}{END})'
 
     def value(self, name: str, value: str, printed: str, *, line: int = -1, row: int = -1, column: int = -1) -> str:
         """Text that shows the value of a field."""
@@ -50,6 +58,19 @@ class Sheet:
 def text(content: str) -> str:
     """A string literal."""
     return '"' + content.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def counted(*parts: str) -> str:
+    """An expression with `PAGE_NUMBER` or `PAGE_COUNT`."""
+    return f"(context {join(*parts)})"
+
+
+def language(code: str) -> str:
+    """The language of text; not Spanish, in which Typst prints the hyphen at the end of a line again on the next.
+
+    That is right for words, but most of what is broken at a hyphen here is a number or an address.
+    """
+    return text("en" if code == "es" else code)
 
 
 def join(*parts: str) -> str:

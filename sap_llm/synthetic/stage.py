@@ -36,7 +36,7 @@ from sap_llm.synthetic.typeset import overprinted, typeset
 from sap_llm.synthetic.volume.document import draw_fact
 from sap_llm.synthetic.workers import in_order
 
-STAGE_VERSION = "8"
+STAGE_VERSION = "9"
 _DOCUMENTS_A_PART = 64
 _TIERS = "tiers.json"  # of a part: its documents by tier
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up
