@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 
 END = "/**/"
 """Written where a mark or the header of a table ends, for whoever reads a source without parsing it."""
+LINES = 'counter("line").get().first()'
+"""Within a `context`: how many lines of the table have been set so far."""
+COUNTED = 'counter("line").step()'
+"""Written in every line."""
+CARRIED = "/*carried*/"
+"""Written before what only a page break within a table shows: one text, or one for each line but the last."""
+CARRIED_IN, CARRIED_OVER = 0.5, float("inf")
+"""Rows of the line table that carry sums: between the header and the first line of a page, and after all lines."""
 HEAD, FOOT, BODY = "/*head*/", "/*foot*/", "/*body*/"
 """Written where the head, the foot and the body of all pages begin."""
 PAGE_NUMBER = "str(counter(page).get().first())"
@@ -26,7 +34,7 @@ class Mark:
     field: str = ""  # taxonomy name; empty when only the cell or block matters
     value: str = ""  # canonical
     line: int = -1  # index of the line item
-    row: int = -1  # row of the line table, header is 0
+    row: float = -1  # of the line table: the header 0, lines from 1, sums that are carried between them
     column: int = -1
     kind: str = ""  # kind of layout block
     text: str = ""  # what is printed, as far as it is known

@@ -8,21 +8,23 @@ their rectangles as well (`links`), but a link around every value makes compilin
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from sap_llm.synthetic.markup import BODY, END, FOOT, HEAD, PAGE_COUNT, PAGE_NUMBER
+from sap_llm.synthetic.markup import BODY, CARRIED, COUNTED, END, FOOT, HEAD, LINES, PAGE_COUNT, PAGE_NUMBER
 
 _TOKEN = re.compile(
     rf'(?P<end>{re.escape(END)})|link\("(?P<mark>\d+)",'
+    rf"|(?P<line>{re.escape(COUNTED)})|{re.escape(LINES)}"
     r'|(?<!:)(?<!rgb\()"(?P<text>(?:[^"\\]|\\.)*)"'
     r'|"(?:[^"\\]|\\.)*"'  # an argument: a colour, a weight
     rf"|(?P<number>{re.escape(PAGE_NUMBER)}|{re.escape(PAGE_COUNT)})"
     rf"|(?P<part>{re.escape(HEAD)}|{re.escape(FOOT)}|{re.escape(BODY)})"
-    r"|(?P<heading>table\.header\()"
+    rf"|(?P<heading>table\.header\()|(?P<carried>{re.escape(CARRIED)})"
 )
 _LINK = re.compile(r'link\("\d+",')
 _NUMBER, _COUNT = "\x01", "\x02"  # stand for the number of the page and of the last one
@@ -39,6 +41,9 @@ class _Run:
     text: str
     leaves: npt.NDArray[np.int32]
 
+    def __getitem__(self, place: slice) -> "_Run":
+        return _Run(self.text[place], self.leaves[place])
+
     def on(self, number: int, count: int) -> "_Run":
         """The run as page `number` of `count` shows it."""
         if _NUMBER not in self.text and _COUNT not in self.text:
@@ -46,6 +51,14 @@ class _Run:
         shown = {_NUMBER: str(number), _COUNT: str(count)}
         pieces = [shown.get(letter, letter) for letter in self.text]
         return _Run("".join(pieces), np.repeat(self.leaves, [len(piece) for piece in pieces]))
+
+
+@dataclass
+class _Varying:
+    """A leaf that shows one of its texts by how many lines of a table have been set (the first text for one line)."""
+
+    leaf: int
+    pieces: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -72,9 +85,14 @@ class _Reading:
         self._open: list[tuple[int, ...]] = []  # the marks around each mark or header that is open
         self._marks: tuple[int, ...] = ()
         self._heading_at: tuple[int, int] | None = None
+        self.lines: list[int] = []
+        self.carried_in: list[_Varying] = []
+        self.carried_over: list[_Varying] = []
+        self._varying: _Varying | None = None
         means: dict[str | None, Callable[[re.Match[str]], None]] = {
             "text": self._text, "number": self._number, "end": self._end, "mark": self._mark,
-            "heading": self._heading, "part": self._turn, None: lambda _: None,
+            "heading": self._heading, "part": self._turn, "line": self._line, "carried": self._carried,
+            None: lambda _: None,
         }  # fmt: skip
         for match in _TOKEN.finditer(source):
             means[match.lastgroup](match)
@@ -89,6 +107,9 @@ class _Reading:
         self._leaf(_NUMBER if match[0] == PAGE_NUMBER else _COUNT)
 
     def _leaf(self, piece: str) -> None:
+        if self._varying:
+            self._varying.pieces.append(piece)
+            return
         self._part.pieces.append(piece)
         self._part.leaves.append(len(self.marks_of))
         self.marks_of.append(self._marks)
@@ -103,11 +124,21 @@ class _Reading:
         self._heading_at = len(self._open), self._length()
         self._open.append(self._marks)
 
+    def _line(self, _: re.Match[str]) -> None:
+        self.lines.append(self._length())
+
+    def _carried(self, _: re.Match[str]) -> None:
+        self._open.append(self._marks)
+        self._varying = _Varying(len(self.marks_of))
+        self.marks_of.append(self._marks)
+        (self.carried_in if self._heading_at else self.carried_over).append(self._varying)
+
     def _turn(self, match: re.Match[str]) -> None:
         self._part = self.parts[match[0]]
 
     def _end(self, _: re.Match[str]) -> None:
         self._marks = self._open.pop()
+        self._varying = None
         if self._heading_at and self._heading_at[0] == len(self._open):
             self.headings.append((self._heading_at[1], self._length()))
             self._heading_at = None
@@ -130,6 +161,8 @@ class PrintOrder:
         self.set_marks = frozenset(reading.found)
         self._marks_of = reading.marks_of
         self._headings = reading.headings
+        self._lines = reading.lines
+        self._carried_in, self._carried_over = reading.carried_in, reading.carried_over
         self._head, self._body, self._foot = (reading.parts[name].run() for name in (HEAD, BODY, FOOT))
 
     def marks_of_words(self, pages: Sequence[Sequence[str]]) -> list[list[tuple[int, ...]]]:
@@ -147,10 +180,11 @@ class PrintOrder:
             printed = "".join(words)
             rest = printed[len(head.text) : len(printed) - len(foot.text)]
             again = self._repeated(body, rest, done)
-            upto = done + len(rest) - (again.stop - again.start)
-            if head.text + body.text[again] + body.text[done:upto] + foot.text != printed:
+            above, below, upto = self._between_pages(done, len(rest) - (again.stop - again.start))
+            runs = (head, body[again], above, body[done:upto], below, foot)
+            if "".join([run.text for run in runs]) != printed:
                 raise OutOfOrderError
-            leaves = np.concatenate((head.leaves, body.leaves[again], body.leaves[done:upto], foot.leaves))
+            leaves = np.concatenate([run.leaves for run in runs])
             lengths = np.fromiter(map(len, words), dtype=np.intp, count=len(words))
             middles = (
                 np.cumsum(lengths) - lengths // 2 - 1
@@ -160,6 +194,28 @@ class PrintOrder:
         if done != len(self._body.text):
             raise OutOfOrderError
         return covered
+
+    def _between_pages(self, done: int, length: int) -> tuple[_Run, _Run, int]:
+        """What a page shows of sums that are carried, at its head and its foot, and up to where it shows the body.
+
+        Args:
+            done: Characters of the body that earlier pages show.
+            length: Of what this page shows of the body and such sums.
+        """
+        line = bisect_left(self._lines, done)
+        above = self._sums(self._carried_in, line)
+        for last in range(line + 1, len(self._lines)) if self._carried_over else ():
+            below = self._sums(self._carried_over, last)
+            if len(above.text) + self._lines[last] - done + len(below.text) == length:
+                return above, below, self._lines[last]
+        return above, self._sums([], 0), done + length - len(above.text)
+
+    def _sums(self, varying: Sequence[_Varying], line: int) -> _Run:
+        part = _Part()
+        for one in varying if 0 < line < len(self._lines) else ():
+            part.pieces.append(one.pieces[line - 1 if len(one.pieces) > 1 else 0])
+            part.leaves.append(one.leaf)
+        return part.run()
 
     def _repeated(self, body: _Run, rest: str, done: int) -> slice:
         """The header, as characters of the body, that a table which goes on after a page break begins with again."""
