@@ -8,8 +8,8 @@ box. No box is too large: each is touched by ink on all its four sides.
 Tolerances, in pixels of 0.12 points; a pixel is the square that it covers. Measured on 223 first pages (seeds 3, 5 and
 9, with all classes and languages): pixels with any ink at all are at most 1.42 outside of a box, those at least half
 covered 0.93, all of them sideways and in print below 5 points, which the rasteriser sets on whole pixels: on the pages
-with the largest, no pixel is half covered outside of a box at 1200 dpi, and a slow test holds half of a 600th of an inch
-there. A box is wider than
+with the largest, no pixel is half covered outside of a box at 1200 dpi, and a slow test holds half of a 600th of an
+inch there. A box is wider than
 its ink by at most 1.4 at the left, right and lower edge, of which one is the pixel that ink begins in, and by 2.21 at
 the upper edge: there PDFium's boxes stand about a hundredth of the letters' height above the ink.
 """
