@@ -6,6 +6,7 @@ process; fonts are Typst's own and those of installed Python packages, never the
 every machine.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from sap_llm.synthetic.markup import Mark
 from sap_llm.synthetic.print_order import OutOfOrderError, PrintOrder
 
 _COLOURS = re.compile(rb"\[/ICCBased \d+ 0 R\]")
+_THREADS = "RAYON_NUM_THREADS"
 _TOUCHING_POINTS, _TOUCHING_LINES = 0.7, 0.3
 _FONT_PACKAGES = (("matplotlib", "mpl-data/fonts/ttf"), ("great_expectations", "render/view/static/fonts/HKGrotesk"))
 
@@ -48,7 +50,18 @@ def _compiler() -> Any:
         found = find_spec(package)
         if found and found.origin:
             folders.append(Path(found.origin).parent / folder)
-    return typst.Compiler(font_paths=folders, ignore_system_fonts=True)
+    compiler = typst.Compiler(font_paths=folders, ignore_system_fonts=True)
+    # Documents of few pages gain nothing by threads and pay for them. Typst asks how many when it first compiles; other
+    # libraries of the process read the same variable for pools of their own.
+    wanted = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    try:
+        compiler.compile(b"x", format="pdf")
+    finally:
+        os.environ.pop(_THREADS)
+        if wanted is not None:
+            os.environ[_THREADS] = wanted
+    return compiler
 
 
 def compile_source(source: str) -> bytes:
