@@ -35,7 +35,7 @@ def quality(words: Sequence[str]) -> float:
     text = "".join(words)
     if not text or (len(text) >= _MANY_CHARACTERS and len(set(text)) <= _FEW_KINDS) or _is_shifted(text):
         return 0.0
-    return sum(len(word) for word in words if is_legible(word)) / len(text)
+    return sum(map(len, filter(is_legible, words))) / len(text)
 
 
 @lru_cache(maxsize=1 << 16)  # documents repeat their words

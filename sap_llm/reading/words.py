@@ -53,6 +53,8 @@ _SPACES = {
     0x2029,
 }
 _SPACES |= {0x202F, 0x205F, 0x3000}
+_IS_INK = np.ones(1 << 16, dtype=np.bool_)
+_IS_INK[list(_SPACES)] = False
 _SLANT_QUARTERS = 0.1  # of a right angle: a crooked scan is not slanted print
 _WORD_GAP = 1.0  # of the character height: a wider gap separates words even without a space
 
@@ -70,6 +72,7 @@ def _bare(function: Any, argument_types: list[Any], result_type: Any = ctypes.c_
     return ctypes.PYFUNCTYPE(result_type, *argument_types)(address)
 
 
+_get_text = _bare(raw.FPDFText_GetText, [ctypes.c_void_p, ctypes.c_int, ctypes.c_int, ctypes.c_void_p])
 _get_box = _bare(raw.FPDFText_GetCharBox, _RECTANGLE)
 _get_origin = _bare(raw.FPDFText_GetCharOrigin, _POINT)
 _get_unicode = _bare(raw.FPDFText_GetUnicode, [ctypes.c_void_p, ctypes.c_int])
@@ -117,6 +120,20 @@ def read_page(
     Raises:
         CrowdedPageError: More than `MAX_CHARACTERS` characters on the page.
     """
+    return _read(page, page_number=page_number, reader=reader, has_hidden_text=has_hidden_text)[0]
+
+
+def read_own_page(page: pdfium.PdfPage, *, page_number: int) -> tuple[Page, npt.NDArray[np.intp]]:
+    """`read_page` of a page that we typeset, and the place of each word in the order in which the file draws them.
+
+    A word that does not count, such as one off the page, leaves its place empty.
+    """
+    return _read(page, page_number=page_number, reader="typeset", has_hidden_text=False)
+
+
+def _read(
+    page: pdfium.PdfPage, *, page_number: int, reader: str, has_hidden_text: bool
+) -> tuple[Page, npt.NDArray[np.intp]]:
     width, height = page.get_size()
     found = _words(page, asks_mode=has_hidden_text)
     boxes, origins = _upright(page, found.edges, found.origins)
@@ -126,17 +143,19 @@ def read_page(
     kept = np.flatnonzero(is_kept)
     turns = _turns(found.angles[kept], page.get_rotation())
     order, lines = order_words(boxes[kept], origins=origins[kept], turns=turns)
-    words = [found.texts[index] for index in kept[order].tolist()]
-    return Page(
+    kept = kept[order]
+    words = [found.texts[index] for index in kept.tolist()]
+    done = Page(
         page_number=page_number,
         width=width,
         height=height,
         words=words,
-        boxes=boxes[kept[order]].astype(np.float32),
+        boxes=boxes[kept].astype(np.float32),
         lines=lines,
         reader=reader,
         quality=quality(words),
     )
+    return done, kept
 
 
 def _words(page: pdfium.PdfPage, *, asks_mode: bool) -> _Found:
@@ -146,31 +165,32 @@ def _words(page: pdfium.PdfPage, *, asks_mode: bool) -> _Found:
         if count > MAX_CHARACTERS:
             raise CrowdedPageError(f"{count} characters on one page")
         handle = ctypes.cast(textpage.raw, ctypes.c_void_p).value
-        codes = [_get_unicode(handle, index) for index in range(count)]
-        kept = [index for index, code in enumerate(codes) if code not in _SPACES]
+        codes = _codes(handle, count)
+        kept = np.flatnonzero(_IS_INK[codes])
         edges = np.zeros((len(kept), 4))
         at = edges.ctypes.data
-        for index in kept:
+        for index in kept.tolist():
             _get_box(handle, index, at, at + 8, at + 16, at + 24)
             at += 32
         starts = _starts(kept, edges)
-        origins = np.zeros((len(starts), 2))
+        first = kept[starts].tolist()
+        origins = np.zeros((len(first), 2))
         at = origins.ctypes.data
-        for start in starts:
-            _get_origin(handle, kept[start], at, at + 8)
+        for index in first:
+            _get_origin(handle, index, at, at + 8)
             at += 16
-        angles = np.asarray([_get_angle(handle, kept[start]) for start in starts], dtype=np.float64)
-        objects = [_get_object(handle, kept[start]) for start in starts] if asks_mode else [0] * len(starts)
+        angles = np.asarray([_get_angle(handle, index) for index in first], dtype=np.float64)
+        objects = [_get_object(handle, index) for index in first] if asks_mode else [0] * len(first)
         modes = {item: text_mode(item) for item in set(objects)}
     finally:
         textpage.close()
-    if not starts:
+    if not len(starts):
         edges = np.zeros((0, 4))
     else:
         low, high = np.minimum.reduceat(edges, starts), np.maximum.reduceat(edges, starts)
         edges = np.stack([low[:, 0], high[:, 1], low[:, 2], high[:, 3]], axis=1)
     return _Found(
-        texts=_texts("".join([chr(codes[index]) for index in kept]), starts),
+        texts=_texts(codes[kept], starts),
         edges=edges,
         origins=origins,
         angles=angles,
@@ -178,19 +198,29 @@ def _words(page: pdfium.PdfPage, *, asks_mode: bool) -> _Found:
     )
 
 
-def _texts(units: str, starts: list[int]) -> list[str]:
-    if not starts:
+def _codes(handle: int | None, count: int) -> npt.NDArray[np.uint16]:
+    """UTF-16 units of all characters, in one call where PDFium has a unit for each (it leaves out unmapped ones)."""
+    codes = np.zeros(count + 1, dtype=np.uint16)
+    if count and _get_text(handle, 0, count, codes.ctypes.data) == count + 1:
+        return codes[:count]
+    return np.asarray([_get_unicode(handle, index) for index in range(count)], dtype=np.uint32).astype(np.uint16)
+
+
+def _texts(codes: npt.NDArray[np.uint16], starts: npt.NDArray[np.intp]) -> list[str]:
+    if not len(starts):
         return []
-    ends = [*starts[1:], len(units)]
-    texts = [units[start:end] for start, end in zip(starts, ends, strict=True)]
+    units = codes.astype("<u2").tobytes().decode("utf-16-le", "surrogatepass")
+    if len(units) < len(codes):  # pairs of UTF-16, each two units that have their boxes
+        units = "".join(map(chr, codes.tolist()))
+    first = starts.tolist()
+    texts = [units[start:end] for start, end in zip(first, [*first[1:], len(units)], strict=True)]
     return [_text(text) for text in texts] if _TRANSLATED.search(units) else texts
 
 
-def _starts(kept: list[int], edges: _Doubles) -> list[int]:
-    """Positions in `kept` where words begin: after white space, or after a gap that no space explains."""
-    if not kept:
-        return []
-    indices = np.asarray(kept)
+def _starts(indices: npt.NDArray[np.intp], edges: _Doubles) -> npt.NDArray[np.intp]:
+    """Positions among the characters where words begin: after white space, or after a gap that no space explains."""
+    if not len(indices):
+        return indices
     before, here = edges[:-1], edges[1:]
     # of four characters in a row the tallest: a full stop and a comma are small and, in a monospaced face, far apart
     heights = np.pad(edges[:, 3] - edges[:, 2], 1, mode="edge")
@@ -198,9 +228,9 @@ def _starts(kept: list[int], edges: _Doubles) -> list[int]:
     size = np.maximum(size, np.median(heights))
     apart_x = np.maximum(here[:, 0] - before[:, 1], before[:, 0] - here[:, 1])
     apart_y = np.maximum(here[:, 2] - before[:, 3], before[:, 2] - here[:, 3])
-    is_start = (np.diff(indices) > 1) | (apart_x > _WORD_GAP * size) | (apart_y > _WORD_GAP * size)
-    found: list[int] = (np.flatnonzero(is_start) + 1).tolist()
-    return [0, *found]
+    is_start = np.ones(len(indices), dtype=np.bool_)
+    is_start[1:] = (np.diff(indices) > 1) | (apart_x > _WORD_GAP * size) | (apart_y > _WORD_GAP * size)
+    return np.flatnonzero(is_start)
 
 
 def _upright(page: pdfium.PdfPage, edges: _Doubles, origins: _Doubles) -> tuple[_Doubles, _Doubles]:

@@ -97,9 +97,5 @@ class Page:
 
     def union(self, word_ids: list[int]) -> list[float]:
         """Smallest box around the words of the given indices (at least one)."""
-        if len(word_ids) == 1:  # most values are one word, and numpy's reductions cost ten times as much
-            only: list[float] = self.boxes[word_ids[0]].tolist()
-            return only
-        chosen = self.boxes[word_ids]
-        low, high = chosen.min(axis=0).tolist(), chosen.max(axis=0).tolist()
-        return [*low[:2], *high[2:]]
+        left, top, right, bottom = zip(*self.boxes[word_ids].tolist(), strict=True)  # most are few; numpy costs more
+        return [min(left), min(top), max(right), max(bottom)]

@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.blocks_carried import carried_rows
 from sap_llm.synthetic.classes import class_table, column_place
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.identifiers import gtin_of
-from sap_llm.synthetic.markup import Mark, bold, call, join, lines, points, styled, text
-from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.markup import COUNTED, END, Mark, bold, call, join, lines, points, styled, text
+from sap_llm.synthetic.style import Style, labels
 
 _MOST_COLUMNS, _MOST_ADDED = 10, 3
 _ORDERS = (
@@ -39,7 +40,13 @@ _NUMERIC = {
 
 
 def columns(draft: Draft) -> list[str]:
-    """The columns that the style shows for this kind of document."""
+    """The columns that the style shows for this document."""
+    if draft.columns is None:
+        draft.columns = _columns(draft)
+    return draft.columns
+
+
+def _columns(draft: Draft) -> list[str]:
     style, spec = draft.style, draft.spec
     order = style.pick("column_order", _ORDERS, test_only=_TEST_ORDERS)
     is_priced, is_list = draft.is_priced, spec.prices == "list"
@@ -78,6 +85,7 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
     names = columns(draft)
     style = draft.style
     header = [_heading(draft, name, index) for index, name in enumerate(names)]
+    carried_in, carried_over = carried_rows(draft, names, inset=_inset(style))
     cells = [
         _CELLS.get(name, partial(_from_facts, name))(draft, line, index, column)
         for index, line in enumerate(draft.facts["lines"])
@@ -85,16 +93,21 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
     ]
     if style.chance("no_header", 0.02):
         header = []
+    if carried_over:
+        header.append(",".join(carried_in))
+        cells[:: len(names)] = [join(COUNTED, cell) for cell in cells[:: len(names)]]
+        tail = [*tail, call("table.footer", *carried_over)]
     return ruled_table(
-        draft, header, [*cells, *tail],
+        draft, header, [*cells, *tail], repeats_header=bool(carried_over),
         widths=["1fr" if name == "description" else "auto" for name in names],
         sides=[_side(draft, name) for name in names],
     )  # fmt: skip
 
 
 def ruled_table(
-    draft: Draft, header: Sequence[str], cells: Sequence[str], *, widths: Sequence[str], sides: Sequence[str]
-) -> str:
+    draft: Draft, header: Sequence[str], cells: Sequence[str], *, widths: Sequence[str], sides: Sequence[str],
+    repeats_header: bool = False,
+) -> str:  # fmt: skip
     """A table with the rules and fills of the style; `header` may be empty."""
     style = draft.style
     rules = style.pick(
@@ -112,12 +125,21 @@ def ruled_table(
             '(_,y)=>if y==0{rgb("#dbe9f6")}',
         ),
     )
-    head = [call("table.header", *header)] if header and style.chance("repeats_header", 0.8) else header
+    head = (
+        [call("table.header", *header, END)]
+        if header and (style.chance("repeats_header", 0.8) or repeats_header)
+        else header
+    )
+    x, y = map(points, _inset(style))
     table = call(
         "table", *head, *cells, columns=f"({','.join(widths)},)", align=f"({','.join(sides)},)", stroke=rules,
-        fill=fill, inset=f"(x:{points(style.number('cell_x', 1.5, 5))},y:{points(style.number('cell_y', 1.5, 5.5))})",
+        fill=fill, inset=f"(x:{x},y:{y})",
     )  # fmt: skip
     return styled(table, size=f"{style.number('table_size', 0.85, 1.02):.2f}em")
+
+
+def _inset(style: Style) -> tuple[float, float]:
+    return style.number("cell_x", 1.5, 5), style.number("cell_y", 1.5, 5.5)
 
 
 def _side(draft: Draft, name: str) -> str:

@@ -10,7 +10,20 @@ from collections.abc import Callable
 from sap_llm.synthetic.blocks_noise import Pair, noise_pairs
 from sap_llm.synthetic.classes import pair_place
 from sap_llm.synthetic.draft import Draft
-from sap_llm.synthetic.markup import bold, call, grid, join, lines, points, stack, styled, text
+from sap_llm.synthetic.markup import (
+    PAGE_COUNT,
+    PAGE_NUMBER,
+    bold,
+    call,
+    counted,
+    grid,
+    join,
+    lines,
+    points,
+    stack,
+    styled,
+    text,
+)
 from sap_llm.synthetic.style import labels
 
 _TYPE_CODES = 0.07  # share of layouts that print the code of their class, as those made from e-invoices do
@@ -85,10 +98,8 @@ def _delivery_date(draft: Draft) -> list[Pair]:
 
 
 def _page(draft: Draft) -> list[Pair]:
-    number = "str(counter(page).get().first())"
-    if not draft.style.chance("page_bare", 0.5):
-        number += '+" / "+str(counter(page).final().first())'
-    return [Pair(draft.style.word("page"), f"(context ({number}))")]
+    total = [] if draft.style.chance("page_bare", 0.5) else [text(" / "), PAGE_COUNT]
+    return [Pair(draft.style.word("page"), counted(PAGE_NUMBER, *total))]
 
 
 def _total(draft: Draft) -> list[Pair]:

@@ -36,6 +36,8 @@ class Draft:
     issuer_role: Role
     sheet: Sheet = field(default_factory=Sheet)
     is_titled: bool = True
+    columns: list[str] | None = None
+    """Of the line table, once they are chosen (`blocks_lines.columns`)."""
     scale: float = 1.0
     """Below 1 where the page would else be overprinted."""
 

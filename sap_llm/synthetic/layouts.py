@@ -21,7 +21,24 @@ from sap_llm.synthetic.blocks_parties import (
 from sap_llm.synthetic.blocks_texts import closing_texts, intro, prose
 from sap_llm.synthetic.blocks_totals import has_totals, headed, payment, tail_cells, totals, totals_shape
 from sap_llm.synthetic.draft import Draft
-from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
+from sap_llm.synthetic.markup import (
+    BODY,
+    FOOT,
+    HEAD,
+    PAGE_COUNT,
+    PAGE_NUMBER,
+    aligned,
+    bold,
+    call,
+    counted,
+    grid,
+    join,
+    language,
+    points,
+    stack,
+    styled,
+    text,
+)
 from sap_llm.synthetic.papers_blocks import has_footer, paper_pairs, paper_tail, title_key
 from sap_llm.synthetic.papers_draft import PaperDraft
 from sap_llm.synthetic.papers_looks import LOOKS, PAGES
@@ -30,6 +47,7 @@ from sap_llm.synthetic.style import FONTS, labels
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0))
 _LETTER = (612.0, 792.0)  # paper of North America
 _WIDE = ("wide", "table_row", "boxed_above")  # arrangements that need the page's whole width
+_NARROWEST = ("above", "colon", "colon")
 _NARROW = ("columns", "columns", "colon", "colon", "above")
 
 
@@ -50,14 +68,14 @@ def compose(draft: Draft) -> str:
         height=points(height),
         footer_descent="10%",
         margin=f"(x:{width_margin},top:{top},bottom:{bottom})",
-        header=_running_head(draft),
-        footer=draft.sheet.block("footer", foot) if foot else "none",
+        header=HEAD + _running_head(draft),
+        footer=FOOT + (draft.sheet.block("footer", foot) if foot else "none") + BODY,
     )
     font = call(
         "set text",
         font=text(style.pick("font", FONTS)),
         size=points(style.number("font_size", 7.6, 10.6) * scale),
-        lang=text(style.language),
+        lang=language(style.language),
         hyphenate="false",
         tracking=f"{style.pick('tracking', (0, 0, 0, 0, -0.02, 0.02, 0.04)):.2f}em",
         ligatures="false",
@@ -90,15 +108,9 @@ def _running_head(draft: Draft) -> str:
     if shape == "note" and not isinstance(draft, PaperDraft):
         notes = [sentence for sentence in style.synonyms("noise", "all") if "{" not in sentence]
         return styled(text(style.rng("head_note").choice(notes)), size="0.75em")
-    page = (
-        f"context [{word} #counter(page).display()"
-        + (f" {of} #counter(page).final().first()" if style.chance("page_total", 0.6) else "")
-        + "]"
-    )
-    return aligned(
-        style.pick("page_side", ("right", "left")),
-        styled(page.replace("[#", "[\\#", 1) if word == "#" else page, size="0.8em"),
-    )
+    total = [text(f" {of} "), PAGE_COUNT] if style.chance("page_total", 0.6) else []
+    page = counted(text(f"{word} "), PAGE_NUMBER, *total)
+    return aligned(style.pick("page_side", ("right", "left")), styled(page, size="0.8em"))
 
 
 def title_words(draft: Draft) -> str:
@@ -139,13 +151,15 @@ def _title(draft: Draft) -> tuple[str, bool]:
     return draft.sheet.block("header", shown), has_number and style.chance("number_once", 0.6)
 
 
-def _info(draft: Draft, has_number: bool, *, options: tuple[str, ...] = ARRANGEMENTS, is_narrow: bool = False) -> str:
-    """The info block; papers have long pairs, so that a narrow place takes few of the arrangements."""
+def _info(
+    draft: Draft, has_number: bool, *, options: tuple[str, ...] = ARRANGEMENTS, narrow: tuple[str, ...] = ()
+) -> str:
+    """The info block; papers have long pairs, so that a narrow place takes only the arrangements that it names."""
     if not isinstance(draft, PaperDraft):
         arranged = arrange(draft, info_pairs(draft, has_number=not has_number), name="info", options=options)
     else:
         pairs = paper_pairs(draft, has_number=not has_number)
-        options, reserved = (_NARROW, ("below",)) if is_narrow else (options, ("below", "stacked_labels", "table_row"))
+        options, reserved = (narrow, ("below",)) if narrow else (options, ("below", "stacked_labels", "table_row"))
         arranged = arrange(draft, pairs, name="info", options=options, test_only=reserved)
     return draft.sheet.block("header", arranged)
 
@@ -189,7 +203,7 @@ def _letter(draft: Draft) -> str:
     head = draft.sheet.block("header", logo(draft, letterhead(draft)))
     title, has_number = _title(draft)
     window = draft.sheet.block("address", address_window(draft))
-    info = _info(draft, has_number, is_narrow=not style.chance("info_below", 0.22))
+    info = _info(draft, has_number, narrow=() if style.chance("info_below", 0.22) else _NARROW)
     side = style.pick("head_side", ("left", "right", "center"))
     if style.chance("window_right", 0.12):
         row = grid("(1.2fr,1fr)", [info, window], column_gutter="24pt")
@@ -228,7 +242,7 @@ def _modern(draft: Draft) -> str:
     across = min(len(parties), style.pick("parties_across", (2, 3, 3)))
     row = grid(f"({'1fr,' * across})", parties, column_gutter="14pt", row_gutter="10pt")
     middle = [info, row] if style.chance("info_first", 0.4) else [row, info]
-    if style.chance("info_beside", 0.3):
+    if style.chance("info_beside", 0.3) and style.pick("arrangement/info", ("",)) not in _WIDE:
         middle = [grid("(1fr,1fr)", [stack(parties, spacing=12), info], column_gutter="20pt")]
     return _paragraphs([grid("(1fr,1fr)", [part or '""' for part in top]), *middle, intro(draft), *_tail(draft)])
 
@@ -283,7 +297,7 @@ def _boxed(draft: Draft) -> str:
     if not isinstance(draft, PaperDraft) and style.chance("ship_to", 0.4):
         boxes.append(draft.sheet.block("address", ship_to(draft)))
     boxes += _others(draft, 0.45)
-    info = _info(draft, has_number, is_narrow=True)
+    info = _info(draft, has_number, narrow=_NARROW)
     boxes.insert(style.pick("info_slot", (0, 1, 1, 2)), info)
     table = call("table", *boxes, columns="(1fr,1fr)", inset=inset, stroke="0.5pt")
     if style.chance("boxes_loose", 0.4):
@@ -321,7 +335,7 @@ def _compact(draft: Draft) -> str:
 
 def _sidebar(draft: Draft) -> str:
     title, has_number = _title(draft)
-    info = _info(draft, has_number, options=("above", "colon", "columns"), is_narrow=True)
+    info = _info(draft, has_number, options=_NARROWEST, narrow=_NARROWEST)
     boxes = [draft.sheet.block("address", party_box(draft, role)) for role in _both(draft)]
     side = stack([info, *boxes], spacing=18)
     return _paragraphs([title, grid("(30%,1fr)", [side, stack(_tail(draft), spacing=12)], column_gutter="14pt")])

@@ -1,14 +1,30 @@
 """Typst expressions and the marks that tie printed values to their meaning.
 
 Building Typst code and registering marks belongs here; what is put on a page does not (`blocks_*`, `layouts`), nor
-compiling (`typeset`). A mark is a Typst link around a run of text: its rectangles come back from the compiled page, so
-the words of a value are known by construction. The links are erased from the finished file.
+compiling (`typeset`). A mark is written as a Typst link around a run of text. It is taken out before compiling, since
+the order of the print tells its words (`print_order`); where it does not, the links' rectangles do, and are erased.
 
 Expressions are strings in Typst's code mode; `join` glues them.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+END = "/**/"
+"""Written where a mark or the header of a table ends, for whoever reads a source without parsing it."""
+LINES = 'counter("line").get().first()'
+"""Within a `context`: how many lines of the table have been set so far."""
+COUNTED = 'counter("line").step()'
+"""Written in every line."""
+CARRIED = "/*carried*/"
+"""Written before what only a page break within a table shows: one text, or one for each line but the last."""
+CARRIED_IN, CARRIED_OVER = 0.5, float("inf")
+"""Rows of the line table that carry sums: between the header and the first line of a page, and after all lines."""
+HEAD, FOOT, BODY = "/*head*/", "/*foot*/", "/*body*/"
+"""Written where the head, the foot and the body of all pages begin."""
+PAGE_NUMBER = "str(counter(page).get().first())"
+PAGE_COUNT = "str(counter(page).final().first())"
+"""Expressions within `counted`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +34,7 @@ class Mark:
     field: str = ""  # taxonomy name; empty when only the cell or block matters
     value: str = ""  # canonical
     line: int = -1  # index of the line item
-    row: int = -1  # row of the line table, header is 0
+    row: float = -1  # of the line table: the header 0, lines from 1, sums that are carried between them
     column: int = -1
     kind: str = ""  # kind of layout block
     text: str = ""  # what is printed, as far as it is known
@@ -36,7 +52,7 @@ class Sheet:
         self.marks.append(mark)
         if mark.field:
             self.printed.add(mark.field)
-        return f'link("{len(self.marks) - 1}",{expression})'
+        return f'link("{len(self.marks) - 1}",{expression}{END})'
 
     def value(self, name: str, value: str, printed: str, *, line: int = -1, row: int = -1, column: int = -1) -> str:
         """Text that shows the value of a field."""
@@ -50,6 +66,19 @@ class Sheet:
 def text(content: str) -> str:
     """A string literal."""
     return '"' + content.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def counted(*parts: str) -> str:
+    """An expression with `PAGE_NUMBER` or `PAGE_COUNT`."""
+    return f"(context {join(*parts)})"
+
+
+def language(code: str) -> str:
+    """The language of text; not Spanish, in which Typst prints the hyphen at the end of a line again on the next.
+
+    That is right for words, but most of what is broken at a hyphen here is a number or an address.
+    """
+    return text("en" if code == "es" else code)
 
 
 def join(*parts: str) -> str:

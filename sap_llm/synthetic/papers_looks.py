@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from sap_llm.synthetic.blocks_pairs import ARRANGEMENTS, arrange
 from sap_llm.synthetic.blocks_parties import address_lines, contact_lines, letterhead
-from sap_llm.synthetic.markup import aligned, bold, call, grid, join, lines, points, stack, styled, text
+from sap_llm.synthetic.markup import aligned, bold, call, grid, join, language, lines, points, stack, styled, text
 from sap_llm.synthetic.papers_blocks import (
     cell_of,
     paper_pairs,
@@ -171,7 +171,7 @@ def _till_page(draft: PaperDraft) -> str:
         margin=f"(x:{margin},y:{points(style.number('till_end', 12, 40))})", header="none", footer="none",
     ) + "\n" + call(
         "set text", font=text(style.pick("till_font", _MONOSPACED)), size=points(style.number("till_size", 6.6, 7.8)),
-        lang=text(style.language), hyphenate="false", ligatures="false",
+        lang=language(style.language), hyphenate="false", ligatures="false",
     )  # fmt: skip
 
 

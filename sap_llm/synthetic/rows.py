@@ -158,7 +158,7 @@ def _line_items(mentions: list[_Mention], lines: list[Row], done: Typeset) -> li
 def _tables(mentions: list[_Mention], done: Typeset) -> list[Row]:
     found = []
     for page in done.pages:
-        cells: dict[tuple[int, int], list[int]] = {}
+        cells: dict[tuple[float, int], list[int]] = {}
         for mention in mentions:
             if mention.page is page and mention.mark.row >= 0:
                 cells.setdefault((mention.mark.row, mention.mark.column), []).extend(mention.words)

@@ -1,10 +1,12 @@
 """Typst source to a PDF, its words with true boxes, and the words of every mark.
 
-Compiling, reading back and erasing the marks belongs here; composing pages does not (`layouts`), nor writing rows
-(`rows`). One Compiler lives in each process; fonts are Typst's own and those of installed Python packages, never the
-system's, so that pages are alike on every machine.
+Compiling, reading back and judging whether a page is legible belong here; which words a mark covers does not
+(`print_order`, `links`), nor composing pages (`layouts`), nor writing rows (`rows`). One Compiler lives in each
+process; fonts are Typst's own and those of installed Python packages, never the system's, so that pages are alike on
+every machine.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,26 +19,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sap_llm.schema.page import Page
+from sap_llm.synthetic.links import erase_marks, locate_marks, words_in_marks
 from sap_llm.synthetic.markup import Mark
+from sap_llm.synthetic.print_order import OutOfOrderError, PrintOrder
 
-_ANNOTATION = re.compile(rb"(\d+) 0 obj\n<</Type/Annot/Subtype/Link/Rect\[([^\]]*)\][^\n]*?/URI\((\d+)\)>>[^\n]*>>")
-_PAGE = re.compile(rb"(\d+) 0 obj\n<</Type/Page/.*?\nendobj", re.DOTALL)
-_ANNOTS = re.compile(rb"/Annots\[([^\]]*)\]")
-_MEDIA_BOX = re.compile(rb"/MediaBox\[([^\]]*)\]")
-_KIDS = re.compile(rb"/Kids\[([^\]]*)\]")
-_SET = re.compile(r'link\("(\d+)"')
 _COLOURS = re.compile(rb"\[/ICCBased \d+ 0 R\]")
-_LINKS = b"/Type/Annot/Subtype/Link"
+_THREADS = "RAYON_NUM_THREADS"
+_TOUCHING_POINTS, _TOUCHING_LINES = 0.7, 0.3
 _FONT_PACKAGES = (("matplotlib", "mpl-data/fonts/ttf"), ("great_expectations", "render/view/static/fonts/HKGrotesk"))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placed:
-    """Rectangles of one mark on one page, in page points from the top left."""
-
-    mark: int
-    page: int
-    boxes: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +50,18 @@ def _compiler() -> Any:
         found = find_spec(package)
         if found and found.origin:
             folders.append(Path(found.origin).parent / folder)
-    return typst.Compiler(font_paths=folders, ignore_system_fonts=True)
+    compiler = typst.Compiler(font_paths=folders, ignore_system_fonts=True)
+    # Documents of few pages gain nothing by threads and pay for them. Typst asks how many when it first compiles; other
+    # libraries of the process read the same variable for pools of their own.
+    wanted = os.environ.get(_THREADS)
+    os.environ[_THREADS] = "1"
+    try:
+        compiler.compile(b"x", format="pdf")
+    finally:
+        os.environ.pop(_THREADS)
+        if wanted is not None:
+            os.environ[_THREADS] = wanted
+    return compiler
 
 
 def compile_source(source: str) -> bytes:
@@ -70,119 +71,90 @@ def compile_source(source: str) -> bytes:
 
 
 def typeset(source: str) -> Typeset:
-    """Compile, locate marks, erase them and read the words back."""
-    compiled = compile_source(source)
-    placed = locate_marks(compiled)
-    content = erase_marks(compiled)
-    pages = read_pages(content)
-    return Typeset(
-        content=content, pages=pages, words=_join(placed, pages), set_marks=frozenset(map(int, _SET.findall(source)))
-    )
+    """Compile the source without its marks, read the words back and tell those of each mark."""
+    order = PrintOrder(source)
+    content = compile_source(order.source)
+    pages, places = read_pages(content)
+    try:
+        words = _words_of_marks(order, pages, places)
+    except OutOfOrderError:
+        compiled = compile_source(source)
+        content = erase_marks(compiled)
+        pages, _ = read_pages(content)
+        words = words_in_marks(locate_marks(compiled), pages)
+    return Typeset(content=content, pages=pages, words=words, set_marks=order.set_marks)
 
 
-def locate_marks(compiled: bytes) -> list[Placed]:
-    """Rectangles of all marks, grouped by mark and page."""
-    found = {
-        int(match[1]): (int(match[3]), match[2])
-        for match in _ANNOTATION.finditer(compiled, 0, _end_of(compiled, _LINKS))
-    }
-    pages = {int(match[1]): match[0] for match in _PAGE.finditer(compiled, *_page_objects(compiled))}
-    kids = _KIDS.search(compiled)
-    order = [int(number) for number in re.findall(rb"(\d+) 0 R", kids[1])] if kids else []
-    grouped: dict[tuple[int, int], list[list[float]]] = {}
-    for page_number, key in enumerate(order, start=1):
-        body = pages[key]
-        annotations, media = _ANNOTS.search(body), _MEDIA_BOX.search(body)
-        height = float(media[1].split()[3]) if media else 0.0
-        for reference in re.findall(rb"(\d+) 0 R", annotations[1]) if annotations else ():
-            mark, edges = found[int(reference)]
-            x0, y0, x1, y1 = map(float, edges.split())
-            grouped.setdefault((mark, page_number), []).append([x0, height - y1, x1, height - y0])
-    return [Placed(mark=mark, page=page, boxes=np.array(boxes)) for (mark, page), boxes in grouped.items()]
+def _words_of_marks(
+    order: PrintOrder, pages: Sequence[Page], places: Sequence[npt.NDArray[np.intp]]
+) -> dict[tuple[int, int], list[int]]:
+    """Word ids of each mark and page.
 
-
-def erase_marks(compiled: bytes) -> bytes:
-    """The file without any trace of the marks; every byte offset stays, so the cross references hold."""
-
-    def blank(match: re.Match[bytes]) -> bytes:
-        head = match[1] + b" 0 obj\nnull"
-        return head + b" " * (len(match[0]) - len(head))
-
-    end = _end_of(compiled, _LINKS)
-    first, last = _page_objects(compiled)
-    return b"".join(
-        (
-            _ANNOTATION.sub(blank, compiled[:end]),
-            compiled[end:first],
-            _ANNOTS.sub(lambda match: b" " * len(match[0]), compiled[first:last]),
-            compiled[last:],
-        )
-    )
-
-
-def _end_of(compiled: bytes, token: bytes) -> int:
-    """Where the last object that holds the token ends (0 without any)."""
-    found = compiled.rfind(token)
-    return compiled.index(b"endobj", found) if found >= 0 else 0
-
-
-def _page_objects(compiled: bytes) -> tuple[int, int]:
-    """The stretch of the file that holds all page objects; Typst writes them in one go, after the links."""
-    first = compiled.index(b"/Type/Page/")
-    return compiled.rindex(b"endobj", 0, first), _end_of(compiled, b"/Type/Page/") + len(b"endobj")
+    Raises:
+        OutOfOrderError: The pages do not show the texts of the source in its order.
+    """
+    ranks = [np.argsort(np.argsort(place)) for place in places]
+    drawn = [[page.words[word] for word in np.argsort(place)] for page, place in zip(pages, places, strict=True)]
+    found: dict[tuple[int, int], list[int]] = {}
+    for page, rank, marks_of in zip(pages, ranks, order.marks_of_words(drawn), strict=True):
+        for word, place in enumerate(rank.tolist()):
+            for mark in marks_of[place]:
+                found.setdefault((mark, page.page_number), []).append(word)
+    return found
 
 
 def overprinted(marks: Sequence[Mark], done: Typeset) -> list[str]:
-    """Values that cannot be read back from their words (overprinted, fallen off the page); words cut by the edge."""
+    """Words over each other or cut by the edge, and values that cannot be read back from their words."""
     found: dict[int, str] = {}
     for (key, page), words in sorted(done.words.items()):
-        found[key] = found.get(key, "") + "".join(done.pages[page - 1].words[word] for word in words)
+        if marks[key].text:
+            shown = done.pages[page - 1].words
+            found[key] = found.get(key, "") + "".join([shown[word] for word in words])
     faults = [
-        page.words[word] for page in done.pages for word in np.flatnonzero(page.boxes[:, 2] > page.width + 1).tolist()
+        page.words[word]
+        for page in done.pages
+        for word in (*np.flatnonzero(page.boxes[:, 2] > page.width + 1).tolist(), *_overlapping(page).tolist())
     ]
     for index, mark in enumerate(marks):
-        expected = "".join(mark.text.split())
-        rest = found.get(index, "").replace(expected, "") if expected else ""
-        if (
-            expected
-            and index in done.set_marks
-            and (index not in found or expected not in found[index] or any(char.isalnum() for char in rest))
-        ):
+        if mark.text and index in done.set_marks and not _is_read(found.get(index, ""), "".join(mark.text.split())):
             faults.append(mark.text)
     return faults
 
 
-def read_pages(content: bytes) -> list[Page]:
-    """All pages through the reader that foreign PDFs go through."""
+def _is_read(words: str, expected: str) -> bool:
+    """Whether words show a text, with nothing but signs beside it."""
+    return words == expected or (
+        expected in words and not any(char.isalnum() for char in words.replace(expected, "") if expected)
+    )
+
+
+def _overlapping(page: Page) -> npt.NDArray[np.intp]:
+    """Words that stand on another word; lines may touch by a part of their height, as close ones do."""
+    by_top = np.argsort(page.boxes[:, 1])
+    left, top, right, bottom = page.boxes[by_top].T
+    after = np.maximum(
+        np.searchsorted(top, bottom) - np.arange(1, len(top) + 1), 0
+    )  # next ones that begin above its end
+    first = np.repeat(np.arange(len(top)), after)
+    second = np.arange(len(first)) - np.repeat(np.cumsum(after) - after, after) + first + 1
+    across = np.minimum(right[first], right[second]) - np.maximum(left[first], left[second])
+    down = np.minimum(bottom[first], bottom[second]) - top[second]
+    heights = bottom - top
+    is_over = (across > _TOUCHING_POINTS) & (down > _TOUCHING_LINES * np.minimum(heights[first], heights[second]))
+    found: npt.NDArray[np.intp] = by_top[first[is_over]]
+    return found
+
+
+def read_pages(content: bytes) -> tuple[list[Page], list[npt.NDArray[np.intp]]]:
+    """All pages through the reader that foreign PDFs go through, and the places of their words in the file's order."""
     import pypdfium2 as pdfium
 
-    from sap_llm.reading.words import read_page
+    from sap_llm.reading.words import read_own_page
 
     # Building the transforms of its colour profiles is half of what PDFium does with a page; words have no colour.
     document = pdfium.PdfDocument(_COLOURS.sub(lambda match: b"/DeviceGray".ljust(len(match[0])), content))
     try:
-        return [
-            read_page(document[index], page_number=index + 1, reader="typeset", has_hidden_text=False)
-            for index in range(len(document))
-        ]
+        read = [read_own_page(document[index], page_number=index + 1) for index in range(len(document))]
+        return [page for page, _ in read], [places for _, places in read]
     finally:
         document.close()
-
-
-def _join(placed: list[Placed], pages: list[Page]) -> dict[tuple[int, int], list[int]]:
-    """Words whose centre lies in a rectangle of the mark."""
-    joined: dict[tuple[int, int], list[int]] = {}
-    for page in pages:
-        here = [mark for mark in placed if mark.page == page.page_number]
-        if not here or not page.words:
-            continue
-        rectangles = np.concatenate([mark.boxes for mark in here])
-        owners = np.repeat([mark.mark for mark in here], [len(mark.boxes) for mark in here])
-        x = (page.boxes[:, 0] + page.boxes[:, 2])[:, None] / 2
-        y = (page.boxes[:, 1] + page.boxes[:, 3])[:, None] / 2
-        inside = (x >= rectangles[:, 0]) & (x <= rectangles[:, 2]) & (y >= rectangles[:, 1]) & (y <= rectangles[:, 3])
-        for word, rectangle in np.argwhere(inside).tolist():
-            ids = joined.setdefault((int(owners[rectangle]), page.page_number), [])
-            if not ids or ids[-1] != word:
-                ids.append(word)
-    return joined

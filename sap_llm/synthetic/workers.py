@@ -58,11 +58,10 @@ def rare_collections() -> Iterator[None]:
 
 
 def _become_worker() -> None:
-    """Keep Typst from starting threads, for the other workers have the other cores; end when the parent ends.
+    """Collect garbage seldom, leave signals to the parent, and end when it ends.
 
     A worker waits for work on a pipe whose other end it holds as well, so it would outlive a killed parent for ever.
     """
-    os.environ["RAYON_NUM_THREADS"] = "1"
     gc.set_threshold(*_RARELY)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides, after what is in work
     parent = parent_process()

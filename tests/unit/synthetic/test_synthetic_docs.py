@@ -25,7 +25,8 @@ from sap_llm.synthetic.blocks_parties import STRANGERS, party_of
 from sap_llm.synthetic.card import PAGES, REPORT, card, picture
 from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts, fact_rows
 from sap_llm.synthetic.layouts import compose
-from sap_llm.synthetic.markup import text
+from sap_llm.synthetic.links import erase_marks, locate_marks
+from sap_llm.synthetic.markup import Sheet, text
 from sap_llm.synthetic.stage import (
     SyntheticDocsConfig,
     build_synthetic_docs,
@@ -35,7 +36,7 @@ from sap_llm.synthetic.stage import (
     typeset_fact,
 )
 from sap_llm.synthetic.style import TEST_STYLES, Style, labels
-from sap_llm.synthetic.typeset import compile_source, erase_marks, locate_marks, typeset
+from sap_llm.synthetic.typeset import compile_source, typeset
 from sap_llm.synthetic.worlds import make_world
 
 CONFIG = SyntheticDocsConfig(
@@ -293,7 +294,8 @@ def test_some_buyers_are_persons_and_some_parties_placeholders() -> None:
 
 def test_wrapped_value_gives_all_its_words() -> None:
     name = "Vereinigte Werke Nord und Söhne GmbH"
-    done = typeset(f'#{{set page(width:120pt,height:200pt,margin:10pt)\ntext(size:10pt,link("0","{name}")+" Ende")}}')
+    value = Sheet().value("buyer_name", name, name)
+    done = typeset(f'#{{set page(width:120pt,height:200pt,margin:10pt)\ntext(size:10pt,{value}+" Ende")}}')
     page = done.pages[0]
     assert [page.words[index] for index in done.words[0, 1]] == name.split()
     assert len({int(line) for line in page.lines[done.words[0, 1]]}) > 1
