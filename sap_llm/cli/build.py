@@ -76,7 +76,6 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
 @commands.command()
 def training_set(release: Release = DEFAULT_RELEASE) -> None:
     """Clean, de-duplicate and split the release; write token shards."""
-    from sap_llm.preparation.plan import SparkSettings
     from sap_llm.preparation.stage import TrainingSetConfig, build_training_set
 
     deployment = Deployment.load()
@@ -89,7 +88,7 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
             config=deployment.config(TrainingSetConfig, "training_set"),
             corpus_release=consumed,
             release=release,
-            spark=SparkSettings(master=deployment.settings.spark_master),
+            spark=deployment.spark,
         ),
     )
 
