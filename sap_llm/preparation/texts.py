@@ -101,11 +101,11 @@ def describe(texts: pa.StringArray, *, similarity: float | None) -> pa.RecordBat
     if not len(texts):
         return pa.RecordBatch.from_pylist([], schema=DESCRIPTION)
     normal = normalised(texts)
-    batch = _Batch(normal)
+    batch = Batch(normal)
     letters, upper = batch.count(_LETTER), batch.count(_UPPER)
     solid, digits = batch.count(_SOLID), batch.count(_DIGIT)
     digests = _digests(normal)
-    bands, triples = _sketch(batch, similarity) if similarity is not None else (None, None)
+    bands, triples = sketch(batch, similarity) if similarity is not None else (None, None)
     columns: list[pa.Array] = [
         pa.array([digest.hex() for digest in digests], type=pa.string()),
         pa.array(np.frombuffer(b"".join(digest[:8] for digest in digests), dtype=">i8").astype(np.int64)),
@@ -154,8 +154,8 @@ class _Runs:
     counts: Numbers
 
 
-class _Batch:
-    """Normal texts as code points, one after the other, each followed by a line end."""
+class Batch:
+    """Normal texts, at least one, as code points, one after the other, each followed by a line end."""
 
     def __init__(self, texts: pa.StringArray) -> None:
         joined = "\n".join(texts.to_pylist()) + "\n" * _LOOK_AHEAD
@@ -251,7 +251,7 @@ def _amounts(codes: npt.NDArray[np.uint32]) -> Flags:
     return found
 
 
-def _languages(batch: _Batch) -> pa.StringArray:
+def _languages(batch: Batch) -> pa.StringArray:
     """`reading.language.detect_language` over all texts."""
     known, codes, member = _stop_words()
     runs = batch.letter_runs
@@ -278,8 +278,16 @@ def _stop_words() -> tuple[Hashes, list[str], Flags]:
     return hashes[order], languages, member[order]
 
 
-def _sketch(batch: _Batch, similarity: float) -> tuple[pa.BinaryArray, pa.BinaryArray]:
-    """Bands and triples of each text: runs of three words without case; a shorter text is one run."""
+def sketch(batch: Batch, similarity: float) -> tuple[pa.BinaryArray, pa.BinaryArray]:
+    """Bands and triples of each text: runs of three words without case; a shorter text is one run.
+
+    Args:
+        batch: The texts.
+        similarity: See `band_rows`.
+
+    Returns:
+        Columns bands and triples of `DESCRIPTION`.
+    """
     from rensa import RMinHash
 
     words = batch.words
