@@ -19,7 +19,7 @@ FIRST := $(VENV)/requirements-first.txt
 LABEL_STUDIO := .venv-label-studio
 LABEL_STUDIO_PORT ?= 8080
 
-.PHONY: help setup java demo dev label-studio check fix test test-slow bench requirements clean
+.PHONY: help setup java demo dev label-studio check fix test test-slow bench wheel requirements clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,10 @@ test: setup ## fast tests, no server, seconds profile (15 minutes at most on 2 c
 test-slow: setup ## kill tests, real servers, Spark cluster, DeepSpeed, browser, tiny end to end
 	@tools/ensure.sh servers
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow -n 0
+
+wheel: $(BIN)/uv ## dist/: the wheel, and the same under the name of a zip file, which Spark imports
+	$(BIN)/uv build --quiet --wheel --out-dir dist
+	for file in dist/*.whl; do cp "$$file" "$${file%.whl}.zip"; done
 
 bench: setup ## benchmarks, NAME=synthetic for one; writes benchmarks/results/ and RESULTS.md
 	$(BIN)/python -m benchmarks $(NAME)

@@ -12,7 +12,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -21,10 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pyarrow as pa
 
-from benchmarks.measure import Measure, Timing, higher_is_better, lower_is_better
+from benchmarks.measure import Measure, Peak, Timing, higher_is_better, lower_is_better
 from tests.integration.servers.postgres import postgres_server
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ DRIVER = "org.postgresql:postgresql:42.7.4"
 PYTHON_DRIVER = "psycopg[binary]==3.2.*"
 CACHE = Path.home() / ".cache" / "sap_llm" / "postgresql-jdbc-42.7.4"
 PYTHON_CACHE = Path.home() / ".cache" / "sap_llm" / "psycopg-3.2"
-_POLL_SECONDS = 0.02
 _CHILD_SECONDS = 1800
 _TABLE = """
 CREATE TABLE qorsync_documents (document_id TEXT PRIMARY KEY, document_type TEXT NOT NULL, document_subtype TEXT,
@@ -144,31 +141,6 @@ def measured(side: str, uri: str, target: Path, jar: Path | None, *, rows: int =
     if answer["rows"] != rows:
         raise RuntimeError(f"{side} wrote {answer['rows']} rows instead of {rows}")
     return Cost(seconds=answer["seconds"], peak_bytes=peak.bytes)
-
-
-class Peak:
-    """Highest sum of resident memory of a process and its descendants."""
-
-    def __init__(self, pid: int) -> None:
-        self.bytes = 0
-        self._root, self._is_over = psutil.Process(pid), threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more."""
-        self._is_over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._is_over.wait(_POLL_SECONDS):
-            total = 0
-            try:
-                for one in (self._root, *self._root.children(recursive=True)):
-                    total += one.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-            self.bytes = max(self.bytes, total)
 
 
 def jdbc_driver() -> Path | None:

@@ -4,14 +4,23 @@ Belongs here: clocks, minimum and median, the shape of a result. What is measure
 `run()`; running and filing them is `__main__`.
 """
 
+import contextlib
+import ctypes
 import json
+import os
+import resource
 import statistics
 import subprocess
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
+
+import psutil
+
+_POLL_SECONDS = 0.05
 
 
 class Measure(TypedDict):
@@ -84,3 +93,68 @@ def higher_is_better(*, ours: float, rival: float, rival_name: str, unit: str, r
 
 def _ratio(better: float, worse: float) -> float:
     return round(better / worse, 3) if worse else float("inf")
+
+
+class Peak:
+    """Highest sum of resident memory of a process and its descendants."""
+
+    def __init__(self, pid: int) -> None:
+        self.bytes = 0
+        self._root, self._is_over = psutil.Process(pid), threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Look no more."""
+        self._is_over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._is_over.wait(_POLL_SECONDS):
+            total = 0
+            try:
+                for one in (self._root, *self._root.children(recursive=True)):
+                    total += one.memory_info().rss
+            except psutil.NoSuchProcess:
+                continue
+            self.bytes = max(self.bytes, total)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a command took."""
+
+    cpu_seconds: float  # of its process and of all that it started
+    wall_seconds: float
+    peak_bytes: int  # resident, all processes together
+
+
+def cost_of(command: Sequence[str], *, timeout_seconds: float) -> Cost:
+    """Run a command at the project's root to its end and add up all of its processes, orphans included (Linux).
+
+    A Spark driver leaves its JVM behind when it ends, and a JVM its Python workers: we adopt them, so that the kernel
+    counts their time when we wait for them.
+
+    Raises:
+        RuntimeError: The command failed.
+    """
+    adopt = 36  # PR_SET_CHILD_SUBREAPER
+    ctypes.CDLL(None).prctl(adopt, 1, 0, 0, 0)
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    with subprocess.Popen(
+        list(command), cwd=Path(__file__).parent.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        peak = Peak(process.pid)
+        output, _ = process.communicate(timeout=timeout_seconds)
+        peak.stop()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} failed: {output[-2000:]}")
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(
+        cpu_seconds=round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 2),
+        wall_seconds=round(time.perf_counter() - started, 2),
+        peak_bytes=peak.bytes,
+    )

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sap_llm.annotation.desk import Desk
     from sap_llm.graph.client import GraphClient
+    from sap_llm.preparation.plan import SparkSettings
     from sap_llm.registry.mlflow_registry import ModelRegistry
     from sap_llm.registry.verdicts import VerdictStore
     from sap_llm.sources.qorsync import QorSync
@@ -62,6 +63,9 @@ class DeploymentConfig(BaseModel):
     annotation: str = Field(description="where people answer: folder of tasks and answers, or URL of Label Studio")
     annotation_token: str = Field(default="", description="of Label Studio's API")
     spark_master: str = Field(description="local[*] or spark:// | k8s:// URL")
+    spark_staging: str | None = Field(default=None, description="folder or s3:// URL that driver and executors share")
+    spark_packages: list[str] = Field(default=[], description="wheels for executors without sap_llm")
+    spark_options: dict[str, str] = Field(default={}, description="further spark.* settings")
     work: str = Field(description="local scratch: training checkpoints, caches")
 
 
@@ -108,6 +112,18 @@ class Deployment:
     def store(self) -> DatasetStore:
         """All dataset versions."""
         return DatasetStore(self.path(self.settings.storage), **self.settings.storage_options)
+
+    @property
+    def spark(self) -> "SparkSettings":
+        """Where and how Spark's jobs run."""
+        from sap_llm.preparation.plan import SparkSettings
+
+        return SparkSettings(
+            master=self.settings.spark_master,
+            staging=self.settings.spark_staging,
+            packages=self.settings.spark_packages,
+            options=self.settings.spark_options,
+        )
 
     @property
     def work_folder(self) -> Path:

@@ -15,7 +15,6 @@ from resources.deployment import DeploymentResource
 from resources.gates import overrides_table, rows_table
 from resources.stage_run import StageRun
 from sap_llm.learning.judges import DESCRIPTIONS, GATES_CONFIG, GatesConfig, judge_all
-from sap_llm.preparation.plan import SparkSettings
 from sap_llm.registry.gates import OPTIONAL, gates_of
 from sap_llm.registry.verdicts import Verdict
 
@@ -55,7 +54,7 @@ def _judge(stage: StageRun, asset: str, only: Sequence[str]) -> list[dg.AssetChe
         config=stage.deployment.config(GatesConfig, GATES_CONFIG),
         verdicts=stage.deployment.verdicts,
         only=only,
-        spark=SparkSettings(master=stage.deployment.settings.spark_master),
+        spark=stage.deployment.spark,
     )
     return [_result(stage, asset, str(dataset.ref), verdict) for verdict in verdicts]
 

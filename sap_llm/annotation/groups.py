@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sap_llm.reading.near_duplicates import SIGNATURES, Union, near_pairs, read_signatures
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.sources.families import Union
-from sap_llm.sources.near_duplicates import SIGNATURES, near_pairs, read_signatures
 from sap_llm.storage.store import DatasetStore
 
 _ROLES = ("test_only", "develop", "train")  # the first that a group has holds for all of it

@@ -82,7 +82,6 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
 @commands.command()
 def training_set(release: Release = DEFAULT_RELEASE) -> None:
     """Clean, de-duplicate and split the release; write token shards."""
-    from sap_llm.preparation.plan import SparkSettings
     from sap_llm.preparation.stage import TrainingSetConfig, build_training_set
 
     deployment = Deployment.load()
@@ -95,7 +94,7 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
             config=deployment.config(TrainingSetConfig, "training_set"),
             corpus_release=consumed,
             release=release,
-            spark=SparkSettings(master=deployment.settings.spark_master),
+            spark=deployment.spark,
         ),
     )
 
@@ -305,11 +304,9 @@ def _current(deployment: Deployment, name: str) -> DatasetRef:
 def _judged(deployment: Deployment, built: BuildResult) -> DatasetRef:
     """Say what was built and let its gates judge it, as Dagster's asset checks do."""
     from sap_llm.learning.judges import GATES_CONFIG, GatesConfig, judge_all
-    from sap_llm.preparation.plan import SparkSettings
 
     config = deployment.config(GatesConfig, GATES_CONFIG)
-    spark = SparkSettings(master=deployment.settings.spark_master)
-    for verdict in judge_all(built.dataset, config=config, verdicts=deployment.verdicts, spark=spark):
+    for verdict in judge_all(built.dataset, config=config, verdicts=deployment.verdicts, spark=deployment.spark):
         console.print(f"  {verdict.gate} {'passed' if verdict.passed else 'FAILED: ' + verdict.explanation}")
     return _say(built)
 

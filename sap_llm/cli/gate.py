@@ -41,13 +41,11 @@ def show() -> None:
 def judge(dataset: Annotated[str, typer.Argument(help="name of a built dataset, such as training_set/r1")]) -> None:
     """Judge the current version of a dataset at every gate that it has; exits 1 when one fails."""
     from sap_llm.learning.judges import GATES_CONFIG, GatesConfig, judge_all
-    from sap_llm.preparation.plan import SparkSettings
 
     deployment = Deployment.load()
     opened = deployment.store.open(deployment.store.current(dataset))
     config = deployment.config(GatesConfig, GATES_CONFIG)
-    spark = SparkSettings(master=deployment.settings.spark_master)
-    verdicts = judge_all(opened, config=config, verdicts=deployment.verdicts, spark=spark)
+    verdicts = judge_all(opened, config=config, verdicts=deployment.verdicts, spark=deployment.spark)
     for verdict in verdicts:
         console.print(f"{verdict.gate}: {'passed' if verdict.passed else 'failed'}; {verdict.explanation}")
         for row in verdict.examples:

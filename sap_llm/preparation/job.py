@@ -9,14 +9,23 @@ One pass: documents and page texts are read once, joined once and ranked; nothin
 
 import argparse
 import os
+import shutil
 import sys
+import tempfile
 import threading
+from collections.abc import Iterable, Iterator
 from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
+
 from sap_llm.preparation.plan import (
+    NEAR_DUPLICATE,
+    PARTITION_ROWS,
     PREPARED,
+    SAME_FILE,
+    SAME_TEXT,
     STATUS_DUPLICATE,
     STATUS_KEPT,
     STATUS_QUARANTINED,
@@ -25,11 +34,14 @@ from sap_llm.preparation.plan import (
     PagesInput,
     SparkSettings,
 )
-from sap_llm.preparation.splits import HASH_DIGITS, TEST, TRAIN, VALIDATION, SplitShares
-from sap_llm.reading.language import FEWEST_HITS, STOP_WORDS
+from sap_llm.preparation.progress import listener, told
+from sap_llm.preparation.similar import near_duplicates
+from sap_llm.preparation.splits import HASH_DIGITS, TEST, TEST_ONLY, TRAIN, VALIDATION, SplitShares
+from sap_llm.preparation.texts import DESCRIPTION
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame, SparkSession
+    from pyspark.accumulators import Accumulator
+    from pyspark.sql import DataFrame, SparkSession
 
 _DOCUMENT_TYPES = {
     "document_id": "string",
@@ -44,13 +56,11 @@ _DOCUMENT_TYPES = {
     "has_truth": "boolean",
 }
 """Columns that the decisions need; named, because finding a file's schema out is a Spark job for every file."""
-_DOCUMENT_COLUMNS = tuple(_DOCUMENT_TYPES)
 _PAGE_TYPES = {"document_id": "string", "page_number": "smallint", "words": "array<string>"}
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """For a JVM of seconds: the optimising compiler costs more than it brings (measured: 41 % less CPU without it)."""
-_SPACE = r"[\s\p{Z}\p{Cc}\p{Cf}]+"
-_AMOUNT = r"\d[.,]\d{2}(?!\d|[.,/-]\d)"
-_DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{2,4}"
+_NUMBERS = ("word_count", "character_count", "digit_share", "upper_share", "amount_count", "date_count")
+"""Are 0 where there is no text."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -62,9 +72,12 @@ def main(arguments: list[str] | None = None) -> None:
     if chosen.watch_parent:
         threading.Thread(target=_end_with_parent, daemon=True).start()
     plan = JobPlan.model_validate_json(Path(chosen.plan).read_text(encoding="utf-8"))
-    spark = open_session(plan.spark)
+    spark = open_session(plan.spark, rows=plan.rows)
     try:
-        prepare(spark, plan).write.mode("overwrite").parquet(plan.output)
+        context = spark.sparkContext
+        described = context.accumulator(0)
+        with listener() as tell, told(context, described, total=plan.rows, tell=tell):
+            prepare(spark, plan, described).write.mode("overwrite").parquet(plan.output)
     finally:
         spark.stop()
 
@@ -75,116 +88,118 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def open_session(settings: SparkSettings) -> "SparkSession":
-    """A session without web UI, as small as the settings allow."""
+def open_session(settings: SparkSettings, *, rows: int) -> "SparkSession":
+    """A session without web UI, as small as the settings and the rows allow."""
     from pyspark.sql import SparkSession
 
     builder = SparkSession.builder.appName("sap_llm prepare_training_set").master(settings.master)
     options = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": "false",
-        "spark.sql.shuffle.partitions": str(settings.shuffle_partitions),
+        "spark.sql.shuffle.partitions": str(settings.partitions(rows)),
         "spark.driver.memory": settings.driver_memory,
         "spark.sql.session.timeZone": "UTC",
         "spark.sql.parquet.compression.codec": "zstd",
+        # Rows that lie together by document id lie together by document id and input.
+        "spark.sql.requireAllClusterKeysForCoPartition": "false",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "4000",
+        "spark.sql.execution.arrow.maxBytesPerBatch": "64m",
     }
-    if settings.master.startswith("local"):
+    if settings.master.startswith("local") and rows <= PARTITION_ROWS:
         options["spark.driver.extraJavaOptions"] = _SHORT_LIVED
     for key, value in (options | settings.options).items():
         builder = builder.config(key, value)
-    return builder.getOrCreate()
+    spark = builder.getOrCreate()
+    for package in settings.packages:
+        spark.sparkContext.addPyFile(_importable(Path(package)))
+    return spark
 
 
-def prepare(spark: "SparkSession", plan: JobPlan) -> "DataFrame":
-    """The decisions as a data frame with the columns of `PREPARED`, one row per row of the documents."""
-    documents = spark.read.schema(_ddl(_DOCUMENT_TYPES)).parquet(plan.documents)
-    texts = reduce(lambda one, other: one.unionByName(other), [_texts(spark, pages) for pages in plan.pages])
-    described = _describe(documents.join(texts, on=["document_id", "input"], how="left"))
-    judged = _judge(described, plan.cleaning, plan.classes)
-    ranked = _mark_duplicates(judged)
-    return _split(ranked, plan.shares, plan.seed).select(*PREPARED.names)
+def _importable(package: Path) -> str:
+    """A wheel under the name of a zip file: Spark puts no other on the path of Python."""
+    if package.suffix != ".whl":
+        return str(package)
+    copy = Path(tempfile.mkdtemp(prefix="sap_llm_wheel_")) / f"{package.stem}.zip"
+    shutil.copyfile(package, copy)
+    return str(copy)
+
+
+def prepare(spark: "SparkSession", plan: JobPlan, described: "Accumulator[int] | None" = None) -> "DataFrame":
+    """The decisions as a data frame with the columns of `PREPARED`, one row per row of the documents.
+
+    Args:
+        spark: The session.
+        plan: What to read and by which rules to decide.
+        described: Is raised by the number of documents whose text was described, for progress.
+    """
+    from pyspark.sql import functions as fn
+
+    rows = spark.read.schema(_ddl(_DOCUMENT_TYPES)).parquet(plan.documents)
+    documents = rows.withColumn("row", fn.col("_metadata.row_index"))
+    pages = reduce(lambda one, other: one.unionByName(other), [_pages(spark, entry) for entry in plan.pages])
+    judged = _judge(documents, _texts(pages, plan.near_duplicates_from, described), plan.cleaning, plan.classes)
+    decided = _mark_copies(judged)
+    if plan.near_duplicates_from is not None:
+        decided = _mark_near_duplicates(spark, decided, plan)
+    return _split(decided, plan.shares, plan.seed).select(*PREPARED.names)
 
 
 def _ddl(types: dict[str, str]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in types.items())
 
 
-def _texts(spark: "SparkSession", pages: PagesInput) -> "DataFrame":
-    """One row per document: its words in page order, joined by spaces, and their number."""
+def _pages(spark: "SparkSession", pages: PagesInput) -> "DataFrame":
     from pyspark.sql import functions as fn
 
-    rows = (
+    return (
         spark.read.schema(_ddl(_PAGE_TYPES))
         .parquet(pages.path)
         .select(
             "document_id",
-            fn.struct("page_number", fn.array_join("words", " ").alias("text")).alias("page"),
-            fn.size("words").alias("words"),
+            fn.lit(pages.input).alias("input"),
+            "page_number",
+            fn.coalesce(fn.array_join("words", " "), fn.lit("")).alias("text"),
         )
     )
-    grouped = rows.groupBy("document_id").agg(
-        fn.array_sort(fn.collect_list("page")).alias("pages"), fn.sum("words").alias("word_count")
-    )
-    text = fn.array_join(fn.transform("pages", lambda page: page["text"]), " ")
-    return grouped.select("document_id", fn.lit(pages.input).alias("input"), text.alias("raw_text"), "word_count")
 
 
-def _describe(frame: "DataFrame") -> "DataFrame":
-    """Normalise the text (NFKC, single spaces) and replace it by its features."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from pyspark.sql import functions as fn
+def _texts(pages: "DataFrame", similarity: float | None, described: "Accumulator[int] | None") -> "DataFrame":
+    """One row per document that has pages: what `texts.describe` says of its words in page order."""
+    from pyspark.sql.pandas.types import from_arrow_schema
 
-    @fn.arrow_udf("string")
-    def nfkc(text: pa.Array) -> pa.Array:
-        return pc.utf8_normalize(text, form="NFKC")
+    def describe(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        from sap_llm.preparation import texts
 
-    text = fn.trim(fn.regexp_replace(nfkc(fn.coalesce("raw_text", fn.lit(""))), _SPACE, " "))
-    frame = frame.withColumn("text", text)
-    letters = fn.regexp_count("text", fn.lit(r"\p{L}"))
-    solid = fn.regexp_count("text", fn.lit(r"\S"))
-    digits = fn.regexp_count("text", fn.lit(r"\p{Nd}"))
-    upper = fn.regexp_count("text", fn.lit(r"\p{Lu}"))
-    return frame.select(
-        *_DOCUMENT_COLUMNS,
-        fn.when(fn.col("raw_text").isNotNull(), fn.sha2("text", 256)).alias("text_sha256"),
-        _language().alias("detected_language"),
-        fn.coalesce("word_count", fn.lit(0)).cast("bigint").alias("word_count"),
-        fn.length("text").cast("bigint").alias("character_count"),
-        fn.coalesce(fn.try_divide(digits, solid), fn.lit(0.0)).alias("digit_share"),
-        fn.coalesce(fn.try_divide(upper, letters), fn.lit(0.0)).alias("upper_share"),
-        fn.regexp_count("text", fn.lit(_AMOUNT)).cast("bigint").alias("amount_count"),
-        fn.regexp_count("text", fn.lit(_DATE)).cast("bigint").alias("date_count"),
-    )
+        for documents in texts.documents_of(batches):
+            about = texts.describe(documents.column("text"), similarity=similarity)
+            if described is not None:
+                described.add(about.num_rows)
+            keys = documents.select(["document_id", "input"])
+            yield pa.RecordBatch.from_arrays(
+                [*keys.columns, *about.columns], names=[*keys.schema.names, *about.schema.names]
+            )
+
+    ordered = pages.repartition("document_id").sortWithinPartitions("document_id", "input", "page_number")
+    schema = pa.schema([PREPARED.field("document_id"), PREPARED.field("input"), *DESCRIPTION])
+    return ordered.mapInArrow(describe, from_arrow_schema(schema))
 
 
-def _language() -> "Column":
-    """`reading.language.detect_language` over a column of texts."""
-    from pyspark.sql import functions as fn
-
-    words = fn.array_distinct(fn.split(fn.lower("text"), r"[^\p{L}]+"))
-    counts = [
-        fn.struct(
-            fn.size(fn.array_intersect(words, fn.array(*map(fn.lit, sorted(known))))).alias("hits"),
-            fn.lit(code).alias("code"),
-        )
-        for code, known in STOP_WORDS.items()
-    ]
-    ranked = fn.array_sort(fn.array(*counts))
-    second, best = fn.element_at(ranked, -2), fn.element_at(ranked, -1)
-    return fn.when((best["hits"] >= FEWEST_HITS) & (best["hits"] > second["hits"]), best["code"])
-
-
-def _judge(frame: "DataFrame", cleaning: Cleaning, classes: list[str]) -> "DataFrame":
-    """Add `reason`: the first rule that the document breaks, or null."""
+def _judge(documents: "DataFrame", texts: "DataFrame", cleaning: Cleaning, classes: list[str]) -> "DataFrame":
+    """Put documents and texts together and add `reason`: the first rule that the document breaks, or null."""
     from pyspark.sql import Window
     from pyspark.sql import functions as fn
 
-    same_id = Window.partitionBy("document_id").orderBy("input", "sha256")
+    # Before the join: the shuffle by id is used by both.
+    same_id = Window.partitionBy("document_id").orderBy("input", "sha256", "row")
+    numbered = documents.withColumn("number_of_id", fn.row_number().over(same_id))
+    frame = numbered.join(texts, on=["document_id", "input"], how="left")
+    counts = {name: fn.coalesce(name, fn.lit(0)).alias(name) for name in _NUMBERS}
+    frame = frame.select(*(counts.get(name, fn.col(name)) for name in frame.columns))
     quality = fn.col("quality")
-    good = quality.isNotNull() & ~fn.isnan(quality) & (quality > cleaning.quality_above)
+    # As the column: 0.8 as float is a little more than 0.8 as double.
+    good = quality.isNotNull() & ~fn.isnan(quality) & (quality > fn.lit(cleaning.quality_above).cast("float"))
     reason = (
-        fn.when(fn.row_number().over(same_id) > 1, "duplicate_id")
+        fn.when(fn.col("number_of_id") > 1, "duplicate_id")
         .when(~fn.col("document_type").isin(classes), "unknown_class")
         .when(fn.col("text_sha256").isNull() | (fn.col("page_count") < 1), "no_pages")
         .when(fn.col("page_count") > cleaning.pages_at_most, "too_many_pages")
@@ -195,40 +210,68 @@ def _judge(frame: "DataFrame", cleaning: Cleaning, classes: list[str]) -> "DataF
     return frame.withColumn("reason", reason)
 
 
-def _mark_duplicates(frame: "DataFrame") -> "DataFrame":
+def _mark_copies(frame: "DataFrame") -> "DataFrame":
     """Add `status` and `kept_document_id`: of equal files, and of equal texts that may be learned from, one stays.
 
     The keeper is the same on every run: what may only test first (so that nothing equal to it is learned from), then
-    the smallest document id.
+    the smallest document id. `is_comparable` marks one kept document of each text.
     """
     from pyspark.sql import Window
     from pyspark.sql import functions as fn
 
     is_bad = fn.col("reason").isNotNull()
-    only_tests = fn.col("role") == "test_only"
-    order = [is_bad, ~only_tests, ~fn.col("is_test_layout"), "document_id", "input"]
+    only_tests = fn.col("role") == TEST_ONLY
+    order = [is_bad, ~only_tests, ~fn.col("is_test_layout"), "document_id", "input", "row"]
     frame = frame.withColumn("file_keeper", fn.first("document_id").over(Window.partitionBy("sha256").orderBy(*order)))
     # A text is compared among the keepers only; bad rows and pageless ones get a key of their own.
     is_second_file = fn.col("file_keeper") != fn.col("document_id")
     key = fn.when(is_bad | is_second_file, fn.concat("input", fn.lit("/"), "document_id")).otherwise(
         fn.col("text_sha256")
     )
-    frame = frame.withColumn("text_key", key)
+    frame = frame.withColumn("same_text", key)
     frame = frame.withColumn(
-        "text_keeper", fn.first("document_id").over(Window.partitionBy("text_key").orderBy(*order))
+        "text_keeper", fn.first("document_id").over(Window.partitionBy("same_text").orderBy(*order))
     )
-    is_second_text = (fn.col("text_keeper") != fn.col("document_id")) & ~only_tests
+    is_first_text = fn.col("text_keeper") == fn.col("document_id")
+    is_second_text = ~is_first_text & ~only_tests
     status = (
         fn.when(is_bad, STATUS_QUARANTINED)
         .when(is_second_file | is_second_text, STATUS_DUPLICATE)
         .otherwise(STATUS_KEPT)
     )
-    reason = fn.when(is_bad, fn.col("reason")).when(is_second_file, "same_file").when(is_second_text, "same_text")
+    reason = fn.when(is_bad, fn.col("reason")).when(is_second_file, SAME_FILE).when(is_second_text, SAME_TEXT)
     keeper = fn.when(is_second_file, fn.col("file_keeper")).otherwise(fn.col("text_keeper"))
     return (
         frame.withColumn("status", status)
         .withColumn("kept_document_id", fn.when(fn.col("status") == STATUS_DUPLICATE, keeper))
         .withColumn("reason", reason)
+        .withColumn("is_comparable", (fn.col("status") == STATUS_KEPT) & is_first_text)
+    )
+
+
+def _mark_near_duplicates(spark: "SparkSession", frame: "DataFrame", plan: JobPlan) -> "DataFrame":
+    """Change `status`, `reason` and `kept_document_id` of those whose text is similar to that of another kept one."""
+    from pyspark import StorageLevel
+    from pyspark.sql import functions as fn
+
+    assert plan.near_duplicates_from is not None
+    # Kept, because what follows needs it two or three times; everything before runs once.
+    frame = frame.persist(StorageLevel.DISK_ONLY)
+    comparable = frame.filter("is_comparable").withColumn("is_test_only", fn.col("role") == TEST_ONLY)
+    found = near_duplicates(
+        spark,
+        comparable,
+        similarity=plan.near_duplicates_from,
+        partitions=plan.spark.partitions(plan.rows),
+    )
+    frame = frame.join(found, on=fn.col("document_id") == fn.col("removed_document_id"), how="left")
+    is_removed = fn.col("near_keeper").isNotNull() & (fn.col("status") == STATUS_KEPT)
+    return (
+        frame.withColumn(
+            "kept_document_id", fn.when(is_removed, fn.col("near_keeper")).otherwise(fn.col("kept_document_id"))
+        )
+        .withColumn("reason", fn.when(is_removed, NEAR_DUPLICATE).otherwise(fn.col("reason")))
+        .withColumn("status", fn.when(is_removed, STATUS_DUPLICATE).otherwise(fn.col("status")))
     )
 
 
@@ -239,7 +282,7 @@ def _split(frame: "DataFrame", shares: SplitShares, seed: int) -> "DataFrame":
     digest = fn.sha2(fn.concat(fn.lit(f"{seed}:"), fn.col("split_group")), 256)
     position = fn.conv(fn.substring(digest, 1, HASH_DIGITS), 16, 10).cast("double") / fn.lit(float(16**HASH_DIGITS))
     split = (
-        fn.when((fn.col("role") == "test_only") | fn.col("is_test_layout"), TEST)
+        fn.when((fn.col("role") == TEST_ONLY) | fn.col("is_test_layout"), TEST)
         .when(fn.col("role") == "develop", VALIDATION)
         .when(position < shares.train, TRAIN)
         .when(position < shares.train + shares.validation, VALIDATION)

@@ -6,6 +6,7 @@ what is made of the result is `stage`.
 A process of its own, because the JVM then ends with the job instead of keeping its memory beside the training.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -13,15 +14,18 @@ import sys
 import tempfile
 import uuid
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
 import pyarrow as pa
 
 from sap_llm.preparation.plan import PREPARED, JobPlan, SparkSettings
+from sap_llm.preparation.progress import MARK, said
 from sap_llm.schema.errors import ConfigurationError, MissingToolError, SapLlmError, SourceError
 from sap_llm.schema.manifest import DatasetRef
+from sap_llm.storage.build import Progress, silent
 from sap_llm.storage.store import Dataset, DatasetStore
 
 _TAIL_LINES = 40
@@ -31,37 +35,55 @@ class PreparationJobError(SapLlmError):
     """The Spark job did not finish."""
 
 
-def run_job(plan: JobPlan) -> None:
+@contextmanager
+def program(plan: JobPlan) -> Iterator[tuple[list[str], dict[str, str]]]:
+    """Command of the job and what its environment has besides ours; the plan's file lives as long as the block.
+
+    Raises:
+        MissingToolError: There is no Java.
+    """
+    require_java()
+    with tempfile.TemporaryDirectory(prefix="sap_llm_plan_") as folder:
+        file = Path(folder) / "plan.json"
+        file.write_text(plan.model_dump_json(), encoding="utf-8")
+        # Python workers must be this interpreter, not whatever `python3` is on the executors' path.
+        defaults = {"PYSPARK_PYTHON": sys.executable}
+        if plan.spark.master.startswith("local"):
+            defaults["SPARK_LOCAL_IP"] = "127.0.0.1"  # works where the host name resolves to nothing
+        environment = {name: os.environ.get(name, value) for name, value in defaults.items()}
+        yield [sys.executable, "-m", "sap_llm.preparation.job", "--plan", str(file)], environment
+
+
+def run_job(plan: JobPlan, progress: Progress = silent) -> None:
     """Run the plan and wait; its result is at `plan.output`.
 
     Raises:
         MissingToolError: There is no Java.
         PreparationJobError: The job failed; the message carries the end of its log.
     """
-    require_java()
-    with tempfile.TemporaryDirectory(prefix="sap_llm_plan_") as folder:
-        file = Path(folder) / "plan.json"
-        file.write_text(plan.model_dump_json(), encoding="utf-8")
-        command = [sys.executable, "-m", "sap_llm.preparation.job", "--plan", str(file), "--watch-parent"]
-        tail: deque[str] = deque(maxlen=_TAIL_LINES)
-        # Python workers must be this interpreter, not whatever `python3` is on the executors' path.
-        environment = {"PYSPARK_PYTHON": sys.executable, **os.environ}
-        if plan.spark.master.startswith("local"):
-            environment.setdefault("SPARK_LOCAL_IP", "127.0.0.1")  # works where the host name resolves to nothing
-        with subprocess.Popen(
-            command,
+    tail: deque[str] = deque(maxlen=_TAIL_LINES)
+    with (
+        program(plan) as (command, environment),
+        subprocess.Popen(
+            [*command, "--watch-parent"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=environment,
-        ) as process:
-            try:
-                assert process.stdout is not None
-                tail.extend(line for line in process.stdout if not line.startswith("\tat "))
-            except BaseException:  # Ctrl-C or a cancelled run: the job must not outlive its stage
-                process.kill()
-                raise
+            env=os.environ | environment,
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                if line.startswith(MARK):
+                    message, done, total = said(json.loads(line.removeprefix(MARK)))
+                    progress(message, done=done, total=total)
+                elif not line.startswith("\tat "):
+                    tail.append(line)
+        except BaseException:  # Ctrl-C or a cancelled run: the job must not outlive its stage
+            process.kill()
+            raise
     if process.returncode:
         raise PreparationJobError(
             f"the Spark job ended with code {process.returncode}",
@@ -132,10 +154,9 @@ def check_contract(dataset: Dataset, table: str, *, schema: pa.Schema, columns: 
 
 
 def read_prepared(location: str) -> pa.Table:
-    """The job's result with the schema `PREPARED`, ordered by document id and input."""
+    """The job's result with the schema `PREPARED`, in the order of the documents' file."""
     import pyarrow.dataset as pads
 
     filesystem, path = fsspec.core.url_to_fs(location.replace("s3a://", "s3://", 1))
     dataset = pads.dataset(path, filesystem=filesystem, format="parquet", exclude_invalid_files=False)
-    table = dataset.to_table(columns=PREPARED.names).cast(PREPARED)
-    return table.sort_by([("document_id", "ascending"), ("input", "ascending")])
+    return dataset.to_table(columns=PREPARED.names).cast(PREPARED).sort_by("row")

@@ -11,11 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 from sap_llm.preparation.splits import SplitShares
 
 STATUS_KEPT, STATUS_DUPLICATE, STATUS_QUARANTINED = "kept", "duplicate", "quarantined"
+STATUS_LEFT_OUT = "left_out"  # by sampling, after the job
+STATUSES = (STATUS_KEPT, STATUS_DUPLICATE, STATUS_QUARANTINED, STATUS_LEFT_OUT)
+SAME_FILE, SAME_TEXT, NEAR_DUPLICATE = "same_file", "same_text", "near_duplicate"
+CLASS_QUOTA = "class_quota"
+PARTITION_ROWS = 50_000  # of documents; their texts are some tens of megabytes
 
 PREPARED = pa.schema(
     [
+        pa.field("row", pa.int64(), nullable=False),  # of the documents' file, from 0
         pa.field("document_id", pa.string(), nullable=False),
         pa.field("input", pa.string(), nullable=False),
+        pa.field("document_type", pa.string()),
         pa.field("status", pa.string(), nullable=False),  # kept | duplicate | quarantined
         pa.field("reason", pa.string()),  # why it was not kept
         pa.field("kept_document_id", pa.string()),  # of a duplicate: the document that stands for it
@@ -61,12 +68,19 @@ class SparkSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     master: str = "local[*]"
-    shuffle_partitions: int = 2
+    shuffle_partitions: int | None = Field(default=None, description="by default one for 50,000 documents, at least 2")
     driver_memory: str = "1g"
     staging: str | None = Field(
         default=None, description="folder or URL that driver and executors share; temporary by default"
     )
+    packages: list[str] = Field(
+        default=[], description="wheels or zip files for executors that do not have sap_llm installed"
+    )
     options: dict[str, str] = Field(default={}, description="further spark.* settings")
+
+    def partitions(self, rows: int) -> int:
+        """Over how many partitions so many rows are spread at a shuffle."""
+        return self.shuffle_partitions or max(2, -(-rows // PARTITION_ROWS))
 
 
 class PagesInput(BaseModel):
@@ -87,8 +101,10 @@ class JobPlan(BaseModel):
     documents: str = Field(description="Parquet of annotated documents")
     pages: list[PagesInput]
     output: str
+    rows: int = Field(default=0, description="of the documents")
     classes: list[str] = Field(description="known document classes")
     cleaning: Cleaning
+    near_duplicates_from: float | None = Field(default=None, description="see TrainingSetConfig")
     shares: SplitShares
     seed: int
     spark: SparkSettings

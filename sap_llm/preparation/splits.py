@@ -1,6 +1,6 @@
 """Which split a document belongs to, and the proof that splits share nothing.
 
-Belongs here: the rule in Python and the check of its result. The same rule as Spark expressions is `job_plan`; a test
+Belongs here: the rule in Python and the check of its result. The same rule as Spark expressions is `job`; a test
 holds the two together.
 
 The rule: a document that may only test (role `test_only`, or a test layout) tests; one of role `develop` validates.
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
 SPLITS = (TRAIN, VALIDATION, TEST)
+TEST_ONLY = "test_only"  # the role
 HASH_DIGITS = 12  # hexadecimal; 48 bits fit a double exactly
 _EXAMPLES = 5
 
@@ -43,7 +44,7 @@ def group_position(split_group: str, seed: int) -> float:
 
 def split_of(split_group: str, *, role: str, is_test_layout: bool, seed: int, shares: SplitShares) -> str:
     """The split of one document."""
-    if role == "test_only" or is_test_layout:
+    if role == TEST_ONLY or is_test_layout:
         return TEST
     if role == "develop":
         return VALIDATION
@@ -73,7 +74,7 @@ def leaks(documents: pa.Table) -> list[str]:
     for row in rows:
         if row["split"] == TEST:
             continue
-        if row["role"] == "test_only":
+        if row["role"] == TEST_ONLY:
             found.append(f"{row['document_id']} may only test, but is in {row['split']}")
         if row["role"] == "develop" and row["split"] == TRAIN:
             found.append(f"{row['document_id']} is for development, but is in {TRAIN}")

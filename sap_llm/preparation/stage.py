@@ -6,8 +6,7 @@ the frozen release is `release`, the encoding of words is `modeling.shards`.
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -18,28 +17,33 @@ from sap_llm.preparation.plan import (
     FEATURES,
     STATUS_DUPLICATE,
     STATUS_KEPT,
+    STATUS_LEFT_OUT,
     STATUS_QUARANTINED,
+    STATUSES,
     Cleaning,
     JobPlan,
     PagesInput,
     SparkSettings,
 )
 from sap_llm.preparation.release import RELEASE_VERSION, CorpusReleaseConfig, build_corpus_release
+from sap_llm.preparation.sampling import Sampling, sample
 from sap_llm.preparation.splits import SPLITS, SplitShares, leaks
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, TRAINING_DOCUMENTS
+from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, LEFT_OUT, TRAINING_DOCUMENTS
 from sap_llm.schema.tables import PAGES, QUARANTINE, conform
 from sap_llm.schema.taxonomy import load_taxonomy
-from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
+from sap_llm.storage.build import BuildResult, Progress, StageConfig, StageContext, build
 from sap_llm.storage.store import Dataset, DatasetWriter
 
-TRAINING_VERSION = "2"
+TRAINING_VERSION = "3"
+Launch = Callable[[JobPlan, Progress], None]
 
 __all__ = [
     "RELEASE_VERSION",
     "TRAINING_VERSION",
     "CorpusReleaseConfig",
+    "Launch",
     "SplitLeakError",
     "TrainingSetConfig",
     "build_corpus_release",
@@ -61,7 +65,11 @@ class TrainingSetConfig(StageConfig):
     """`configs/<profile>/training_set.yaml`."""
 
     cleaning: Cleaning = Cleaning()
+    near_duplicates_from: float | None = Field(
+        default=0.9, gt=0, le=1, description="share of word triples in common (Jaccard); null: none are looked for"
+    )
     shares: SplitShares = SplitShares()
+    sampling: Sampling = Sampling()
     shard_documents: int = Field(default=256, description="documents encoded at a time", ge=1)
 
 
@@ -76,19 +84,21 @@ def build_training_set(
     corpus_release: DatasetRef,
     release: str,
     spark: SparkSettings | None = None,
+    launch: Launch | None = None,
 ) -> BuildResult:
     """Clean, deduplicate, describe, split and encode the frozen documents.
 
     Tables: `documents` (kept, with split and features), `shards` (`modeling.shards.SHARD_SCHEMA`, train and validation
-    documents only: what tests is never encoded for training), `duplicates`, `quarantine`. Every document that was read
-    is in exactly one of documents, duplicates and quarantine.
+    documents only: what tests is never encoded for training), `duplicates`, `left_out` (by sampling), `quarantine`.
+    Every document that was read is in exactly one of documents, duplicates, left_out and quarantine.
 
     Args:
         context: Store, clock and progress.
-        config: Cleaning thresholds, split shares.
+        config: Cleaning thresholds, duplicates, split shares, sampling.
         corpus_release: `corpus_release/<release>`; its manifest names the annotated documents and their inputs.
         release: Name such as `r1`.
         spark: Where the job runs; all cores of this machine by default. Not part of the version.
+        launch: Runs the job's program and tells how far it is; `launch.run_job` by default.
 
     Raises:
         SourceError: An input table breaks the contract.
@@ -102,8 +112,11 @@ def build_training_set(
 
     def produce(writer: DatasetWriter) -> dict[str, Any]:
         # Spark is only needed when the version is missing; the launcher stays unimported otherwise.
-        prepared = _decide(context, writer, config=config, annotated=annotated, corpora=corpora, spark=settings)
+        prepared = _decide(
+            context, writer, config=config, annotated=annotated, corpora=corpora, spark=settings, launch=launch
+        )
         documents = context.store.open(annotated).table("documents")
+        prepared = sample(prepared, config.sampling, seed=config.seed)
         kept = _kept(documents, prepared)
         found = leaks(kept)
         if found:
@@ -112,6 +125,7 @@ def build_training_set(
             )
         writer.write_table("documents", kept, TRAINING_DOCUMENTS)
         writer.write_table("duplicates", _duplicates(prepared), DUPLICATES)
+        writer.write_table("left_out", _with(prepared, STATUS_LEFT_OUT).select(LEFT_OUT.names), LEFT_OUT)
         writer.write_table("quarantine", _quarantine(documents, prepared), QUARANTINE)
         shards = _encode(context, kept, annotated=annotated, corpora=corpora, size=config.shard_documents)
         first = next(shards)
@@ -136,6 +150,7 @@ def _decide(
     annotated: DatasetRef,
     corpora: Mapping[str, DatasetRef],
     spark: SparkSettings,
+    launch: Launch | None,
 ) -> pa.Table:
     from sap_llm.preparation.launch import check_contract, read_prepared, run_job, staging_location, table_location
 
@@ -147,7 +162,7 @@ def _decide(
     output = staging_location(scratch, is_shared=store.is_local, spark=spark)
     read = store.open(annotated).manifest.rows["documents"]
     context.progress(f"Spark decides about {read} documents on {spark.master}", total=read)
-    run_job(
+    (launch or run_job)(
         JobPlan(
             documents=table_location(store, annotated, "documents", spark=spark),
             pages=[
@@ -155,50 +170,66 @@ def _decide(
                 for name, ref in sorted(corpora.items())
             ],
             output=output,
+            rows=read,
             classes=[entry.name for entry in load_taxonomy().classes],
             cleaning=config.cleaning,
+            near_duplicates_from=config.near_duplicates_from,
             shares=config.shares,
             seed=config.seed,
             spark=spark,
-        )
+        ),
+        context.progress,
     )
     prepared = read_prepared(output)
     shutil.rmtree(scratch.parent, ignore_errors=True)
-    if prepared.num_rows != read:
+    if prepared.column("row").to_pylist() != list(range(read)):
         raise SapLlmError(
-            f"{read} documents went into the Spark job, {prepared.num_rows} decisions came out",
+            f"{read} documents went into the Spark job, {prepared.num_rows} decisions came out, or not one for each",
             where=str(annotated),
-            remedy="Two rows of one document in one input? Rebuild annotated_docs.",
+            remedy="This is a fault of the job: please report it.",
         )
     context.progress("Spark is done", done=read, total=read)
     return prepared
 
 
+def _with(prepared: pa.Table, status: str) -> pa.Table:
+    return prepared.filter(pc.equal(prepared.column("status"), status))
+
+
 def _kept(documents: pa.Table, prepared: pa.Table) -> pa.Table:
     """Documents of status kept with split and features, ordered by id."""
-    kept = prepared.filter(pc.equal(prepared.column("status"), STATUS_KEPT))
-    kept = kept.select(["document_id", "input", "split", *FEATURES])
-    joined = kept.join(documents, keys=["document_id", "input"], join_type="inner")
-    return joined.select(TRAINING_DOCUMENTS.names).cast(TRAINING_DOCUMENTS).sort_by("document_id")
+    chosen = _with(prepared, STATUS_KEPT)
+    kept = documents.take(chosen.column("row"))
+    for name in ("split", *FEATURES):
+        kept = kept.append_column(name, chosen.column(name))
+    return kept.select(TRAINING_DOCUMENTS.names).cast(TRAINING_DOCUMENTS).sort_by("document_id")
 
 
 def _duplicates(prepared: pa.Table) -> pa.Table:
-    chosen = prepared.filter(pc.equal(prepared.column("status"), STATUS_DUPLICATE))
+    """Documents of status duplicate; each names one that is none itself."""
+    chosen = _with(prepared, STATUS_DUPLICATE)
+    keepers = dict(zip(*(chosen.column(name).to_pylist() for name in ("document_id", "kept_document_id")), strict=True))
+    last = []
+    for keeper in keepers.values():
+        while keeper in keepers:  # an equal file has a keeper whose text another document has, too
+            keeper = keepers[keeper]  # noqa: PLW2901
+        last.append(keeper)
+    chosen = chosen.drop_columns("kept_document_id").append_column("kept_document_id", pa.array(last, type=pa.string()))
     return chosen.select(DUPLICATES.names).cast(DUPLICATES)
 
 
 def _quarantine(documents: pa.Table, prepared: pa.Table) -> pa.Table:
-    about = {(row["document_id"], row["input"]): row for row in documents.to_pylist()}
-    chosen = prepared.filter(pc.equal(prepared.column("status"), STATUS_QUARANTINED))
+    chosen = _with(prepared, STATUS_QUARANTINED)
+    payloads = documents.take(chosen.column("row")).to_pylist()
     rows = [
         {
             "record": row["document_id"],
             "source": row["input"],
             "reason": row["reason"],
             "detail": f"{row['document_id']}: {_DETAILS[row['reason']]}.",
-            "payload": json.dumps(about[row["document_id"], row["input"]], default=str, sort_keys=True),
+            "payload": json.dumps(payload, default=str, sort_keys=True),
         }
-        for row in chosen.to_pylist()
+        for row, payload in zip(chosen.select(["document_id", "input", "reason"]).to_pylist(), payloads, strict=True)
     ]
     return conform(rows, QUARANTINE)
 
@@ -242,19 +273,13 @@ def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
 
 
 def _metrics(prepared: pa.Table, kept: pa.Table) -> dict[str, Any]:
-    statuses = Counter(prepared.column("status").to_pylist())
-    reasons = Counter(
-        row["reason"] for row in prepared.select(["status", "reason"]).to_pylist() if row["status"] != STATUS_KEPT
+    statuses, reasons, splits = (
+        {entry["values"]: entry["counts"] for entry in pc.value_counts(column).to_pylist()}
+        for column in (prepared.column("status"), prepared.column("reason").drop_null(), kept.column("split"))
     )
-    splits = Counter(kept.column("split").to_pylist())
-    assert sum(statuses.values()) == prepared.num_rows
     return (
-        {
-            "documents_read": prepared.num_rows,
-            "documents_kept": statuses[STATUS_KEPT],
-            "documents_duplicate": statuses[STATUS_DUPLICATE],
-            "documents_quarantined": statuses[STATUS_QUARANTINED],
-        }
-        | {f"documents_{split}": splits[split] for split in SPLITS}
+        {"documents_read": prepared.num_rows}
+        | {f"documents_{status}": statuses.get(status, 0) for status in STATUSES}
+        | {f"documents_{split}": splits.get(split, 0) for split in SPLITS}
         | {f"reason_{reason}": count for reason, count in sorted(reasons.items())}
     )

@@ -72,10 +72,20 @@ DUPLICATES = pa.schema(
         pa.field("document_id", pa.string(), nullable=False),
         pa.field("input", pa.string(), nullable=False),
         pa.field("kept_document_id", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),  # same_file | same_text
+        pa.field("reason", pa.string(), nullable=False),  # same_file | same_text | near_duplicate
     ]
 )
-"""Table `duplicates` of `training_set`."""
+"""Table `duplicates` of `training_set`; who stands for them was kept, or left out by sampling."""
+
+LEFT_OUT = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("input", pa.string(), nullable=False),
+        pa.field("document_type", pa.string(), nullable=False),
+        pa.field("reason", pa.string(), nullable=False),  # class_quota
+    ]
+)
+"""Table `left_out` of `training_set`: good documents that sampling did not take."""
 
 EMBEDDINGS = pa.schema(
     [

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sap_llm.reading.near_duplicates import Signatures, Union, near_pairs, triples
 from sap_llm.schema.page import Page
-from sap_llm.sources.near_duplicates import Signatures, near_pairs, triples
 
 _LEGAL = re.compile(
     r"\b(?:gmbh|ag|kg|co|mbh|ohg|ug|e ?k|inc|ltd|llc|plc|corp|sarl|sas|sa|sl|bv|b v|nv|sdn|bhd|sdn bhd|spa|srl|a ?g)\b"
@@ -143,22 +143,3 @@ def _similar(sets: list[set[int]], threshold: float) -> list[tuple[int, int]]:
         for pair, shared in sorted(common.items())
         if shared >= threshold * max(1, min(len(sets[pair[0]]), len(sets[pair[1]])))
     ]
-
-
-class Union:
-    """Disjoint sets; the smallest index represents its set."""
-
-    def __init__(self, count: int) -> None:
-        self._parents = list(range(count))
-
-    def find(self, index: int) -> int:
-        """The smallest index of the set."""
-        while self._parents[index] != index:
-            self._parents[index] = self._parents[self._parents[index]]
-            index = self._parents[index]
-        return index
-
-    def join(self, left: int, right: int) -> None:
-        """Make one set of two."""
-        first, second = sorted((self.find(left), self.find(right)))
-        self._parents[second] = first

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import Field
 
 from sap_llm.reading.language import detect_language
+from sap_llm.reading.near_duplicates import SIGNATURES, Signatures, signatures, write_signatures
 from sap_llm.reading.sandbox import Sandbox
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.sources.alignment import align
@@ -25,7 +26,6 @@ from sap_llm.sources.filters import DocumentFilters, refusal
 from sap_llm.sources.funsd import read_funsd
 from sap_llm.sources.hub import HUB_CORPORA, read_hub
 from sap_llm.sources.invoice2data import read_invoice2data
-from sap_llm.sources.near_duplicates import SIGNATURES, Signatures, signatures, write_signatures
 from sap_llm.sources.reader import Read, Reader, ReaderContext
 from sap_llm.sources.sroie import read_sroie
 from sap_llm.sources.zugferd import read_zugferd

@@ -247,7 +247,7 @@ def _engine(kind: str, views: Views, spark: SparkSettings) -> Iterator[_Engine]:
         staging = staging_location(Path(folder), is_shared=root is not None, spark=spark)
         if spark.master.startswith("local"):
             os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
-        session = open_session(spark)
+        session = open_session(spark, rows=sum(views.dataset.manifest.rows.values()))
         try:
             yield _SparkEngine(views, session, staging)
         finally:

@@ -31,7 +31,7 @@ def test_local_threads_and_a_standalone_cluster_give_the_same_data(tmp_path: Pat
             options={"spark.driver.host": "127.0.0.1", "spark.executor.memory": "512m", "spark.executor.cores": "2"},
         )
         remote = _prepare(tmp_path / "cluster", settings)
-        assert "Asked to launch executor" in (tmp_path / "worker.log").read_text(errors="replace")
+        assert "Asked to launch executor" in (tmp_path / "worker-0.log").read_text(errors="replace")
         groups = GATES["training_set"]
         dataset = remote.training_set.dataset
         results = validate(dataset, groups, settings=SuiteSettings(engine="spark"), spark=settings)

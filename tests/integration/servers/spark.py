@@ -1,4 +1,4 @@
-"""A real Spark standalone cluster on loopback: one master and one worker, each a process of its own.
+"""A real Spark standalone cluster on loopback: one master and workers, each a process of its own.
 
 Belongs here: start and stop. The jars are those of the installed pyspark.
 """
@@ -22,46 +22,35 @@ _READY_SECONDS = 90.0
 
 @dataclass(frozen=True)
 class SparkCluster:
-    """A running master with one worker."""
+    """A running master with its workers; `worker-0.log` and so on are in the folder."""
 
     url: str
     master: subprocess.Popen[bytes]
-    worker: subprocess.Popen[bytes]
+    workers: tuple[subprocess.Popen[bytes], ...]
 
 
 @contextmanager
-def spark_cluster(folder: Path, *, cores: int = 2, memory: str = "1g") -> Iterator[SparkCluster]:
-    """Start master and worker, wait until the worker is registered, kill both at the end."""
+def spark_cluster(folder: Path, *, workers: int = 1, cores: int = 2, memory: str = "1g") -> Iterator[SparkCluster]:
+    """Start master and workers, wait for their registration, kill all at the end; cores and memory are a worker's."""
     if shutil.which("java") is None:
         message = "no java: a Spark cluster needs Java 17"
         (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
     url = f"spark://127.0.0.1:{_free_port()}"
     port = url.rpartition(":")[2]
     master = _start(folder, "master", "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", port)
-    worker = None
+    processes = [master]
     try:
         _await(folder / "master.log", r"New state: ALIVE", master)
-        worker = _start(
-            folder,
-            "worker",
-            "org.apache.spark.deploy.worker.Worker",
-            *(
-                "--host",
-                "127.0.0.1",
-                "--cores",
-                str(cores),
-                "--memory",
-                memory,
-                "--work-dir",
-                str(folder / "work"),
-                url,
-            ),
-        )
-        _await(folder / "worker.log", r"Successfully registered with master", worker)
-        yield SparkCluster(url=url, master=master, worker=worker)
+        for number in range(workers):
+            name, work = f"worker-{number}", str(folder / f"work-{number}")
+            arguments = ("--host", "127.0.0.1", "--cores", str(cores), "--memory", memory, "--work-dir", work, url)
+            processes.append(_start(folder, name, "org.apache.spark.deploy.worker.Worker", *arguments))
+        for number, worker in enumerate(processes[1:]):
+            _await(folder / f"worker-{number}.log", r"Successfully registered with master", worker)
+        yield SparkCluster(url=url, master=master, workers=tuple(processes[1:]))
     finally:
-        for process in (worker, master):
-            if process is not None and process.poll() is None:
+        for process in reversed(processes):
+            if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 

@@ -94,3 +94,42 @@ def test_no_secret_stands_in_the_files() -> None:
 
     named = [key for key, value in leaves(VALUES) if "password" in key.lower() and isinstance(value, str)]
     assert named == []
+
+
+def _deployment(monkeypatch: pytest.MonkeyPatch) -> Any:
+    import re
+
+    from sap_llm.deployment import Deployment
+
+    text = (ROOT / "configs/cluster/deployment.yaml").read_text()
+    for name in re.findall(r"\$\{([A-Z0-9_]+)\}", text):
+        monkeypatch.setenv(name, f"value-of-{name.lower()}")
+    monkeypatch.setenv("SAP_LLM_SPARK_MASTER", "k8s://https://kubernetes.default.svc")
+    return Deployment("cluster", home=ROOT, configs=ROOT / "configs")
+
+
+def test_the_executor_pod_fits_the_kubernetes_schema_and_the_settings_that_name_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import kubernetes_validate
+
+    spark = _deployment(monkeypatch).spark
+    assert spark.master.startswith("k8s://")
+    template = spark.options["spark.kubernetes.executor.podTemplateFile"]
+    pod = yaml.safe_load((ROOT / template.removeprefix("/app/")).read_text())
+    container = pod["spec"]["containers"][0]
+    assert container["name"] == spark.options["spark.kubernetes.executor.podTemplateContainerName"]
+    # Spark completes the template from its settings before it is sent.
+    completed = pod | {"metadata": pod["metadata"] | {"name": "executor-1"}}
+    container["image"] = spark.options["spark.kubernetes.container.image"]
+    kubernetes_validate.validate(completed, kubernetes_validate.latest_version(), strict=True)
+
+
+def test_the_rights_of_the_driver_fit_the_kubernetes_schema() -> None:
+    import kubernetes_validate
+
+    rights = yaml.safe_load((ROOT / "deploy/spark-rights.yaml").read_text())["items"]
+    for item in rights:
+        kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
+    account = rights[0]["metadata"]["name"]
+    assert STEP_PODS["default"]["pod_spec_config"]["serviceAccountName"] == account

@@ -7,11 +7,17 @@ import numpy as np
 import pyarrow as pa
 
 from sap_llm.annotation.groups import join_groups
+from sap_llm.reading.near_duplicates import (
+    SIGNATURES,
+    Union,
+    near_pairs,
+    read_signatures,
+    signatures,
+    write_signatures,
+)
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.releases import ANNOTATED_DOCUMENTS
 from sap_llm.schema.tables import DOCUMENTS, conform
-from sap_llm.sources.families import Union
-from sap_llm.sources.near_duplicates import SIGNATURES, near_pairs, read_signatures, signatures, write_signatures
 from sap_llm.storage.build import StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetStore
 from tests.support.toy_corpus import toy_document
