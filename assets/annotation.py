@@ -1,17 +1,29 @@
-"""Stage 03, annotation: truth and pre-annotations of all documents in one schema.
+"""Stage 03, annotation: truth and pre-annotations of all documents in one schema, and what people are asked about.
 
-Belongs here: the asset by release. Pre-annotation and agreement are `sap_llm.annotation`.
+Belongs here: the assets by release. Pre-annotation, selection and agreement are `sap_llm.annotation`.
 """
 
 import dagster as dg
 
-from resources.columns import ANNOTATED_COLUMNS
+from resources.columns import ANNOTATED_COLUMNS, TASK_COLUMNS
 from resources.deployment import DeploymentResource
 from resources.partitions import release
 from resources.results import materialized
 from resources.stage_run import StageRunConfig
 from sap_llm.annotation.pre_annotator import choose
 from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
+from sap_llm.annotation.tasks import AnnotationTasksConfig, build_annotation_tasks
+
+_PLAN = (
+    "tasks",
+    "answers_wanted",
+    "expected_hours",
+    "expected_cost",
+    "pre_annotation_coverage",
+    "quality_unflagged",
+    "documents_annotated",
+    "annotated_of_target",
+)
 
 
 @dg.asset(
@@ -41,4 +53,19 @@ def annotated_docs(
             predictor=predictor,
             predictor_version=version,
         )
-        return materialized(stage, built, headline=("documents", "coverage", "agreement"))
+        return materialized(stage, built, headline=("documents", "coverage", "agreement", "known_unflagged_error"))
+
+
+@dg.asset(partitions_def=release, deps=["annotated_docs"], kinds={"python", "parquet"}, metadata=TASK_COLUMNS)
+def annotation_tasks(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Which documents people are asked about and why: flagged, most to learn from, random and stratified review."""
+    with deployment.open(context, config) as stage:
+        built = build_annotation_tasks(
+            stage.context,
+            config=stage.config(AnnotationTasksConfig),
+            annotated=stage.ref("annotated_docs", stage.release),
+            release=stage.release,
+        )
+        return materialized(stage, built, headline=_PLAN, rows_of="tasks")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import dagster as dg
 import pyarrow as pa
 
-from sap_llm.schema import releases, tables
+from sap_llm.schema import annotation, releases, tables
 from sap_llm.sources.knowledge_tables import SERVICES
 
 _LONGEST_TYPE = 60
@@ -37,6 +37,7 @@ def _type_name(kind: pa.DataType) -> str:
 
 CORPUS_COLUMNS: Metadata = {"dagster/column_schema": column_schema(tables.DOCUMENTS)}
 ANNOTATED_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.ANNOTATED_DOCUMENTS)}
+TASK_COLUMNS: Metadata = {"dagster/column_schema": column_schema(annotation.TASKS)}
 RELEASE_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.RELEASE_DOCUMENTS)}
 SERVICE_COLUMNS: Metadata = {"dagster/column_schema": column_schema(SERVICES)}
 TRAINING_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.TRAINING_DOCUMENTS)}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sap_llm.annotation import stage as annotation
+from sap_llm.annotation import tasks
 from sap_llm.compression import stage as compression
 from sap_llm.evaluation import stage as evaluation
 from sap_llm.learning import promotion
@@ -27,6 +28,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "business_facts": (facts.STAGE_VERSION, facts.BusinessFactsConfig),
         "synthetic_docs": (synthetic.STAGE_VERSION, synthetic.SyntheticDocsConfig),
         "annotated_docs": (annotation.STAGE_VERSION, annotation.AnnotatedDocsConfig),
+        "annotation_tasks": (tasks.STAGE_VERSION, tasks.AnnotationTasksConfig),
         "corpus_release": (preparation.RELEASE_VERSION, preparation.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
         "document_model": (training.STAGE_VERSION, DocumentModelConfig),
