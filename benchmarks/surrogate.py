@@ -61,7 +61,7 @@ class Task:
     """Features of all documents, made once, and the learner over parts of them."""
 
     def __init__(self, examples: Sequence[Example], *, fields: int, seed: int) -> None:
-        self.examples, self._fields = examples, fields
+        self.examples, self.fields = examples, fields
         bags = [np.unique(one.features.hashes[:, 0]) for one in examples]
         self.vectors = document_vectors(bags, seed=seed)
         self.starts = np.cumsum([0, *(len(one.features) for one in examples)])
@@ -97,23 +97,23 @@ class Learner:
         self._task, self._tagger, self._classifier = task, tagger, classifier
 
     def uncertainty(self, places: Array) -> Array:
-        """Expected number of wrong values by document: its class and each field that it would report."""
+        """Of each document, as `annotation.confidence.uncertainty` has it of a pre-annotation."""
         task = self._task
         chances = self._chances(task.words_of(places))
         owner = np.repeat(np.arange(len(places)), np.diff(task.starts)[places])
-        best = np.zeros((len(places), task._fields + 1), dtype=np.float32)
+        best = np.zeros((len(places), task.fields + 1), dtype=np.float32)
         np.maximum.at(best, owner, chances)
-        claimed = best[:, 1:]
-        wrong = ((1.0 - claimed) * (claimed >= ACCEPTED)).sum(axis=1)
+        is_named = best[:, 1:] >= ACCEPTED
+        doubts = ((1.0 - best[:, 1:]) * is_named).sum(axis=1) / np.maximum(1, is_named.sum(axis=1))
         if self._classifier is not None:
-            wrong += 1.0 - self._classifier.predict_proba(task.documents[places]).max(axis=1)
-        return np.asarray(wrong, dtype=np.float64)
+            doubts += 1.0 - self._classifier.predict_proba(task.documents[places]).max(axis=1)
+        return np.asarray(doubts, dtype=np.float64)
 
     def f1(self, places: Array) -> float:
         """F1 averaged over all labels, each field and each class counting once."""
         task = self._task
         words = task.words_of(places)
-        scores = _label_scores(self._chances(words).argmax(axis=1), task.labels[words], range(1, task._fields + 1))
+        scores = _label_scores(self._chances(words).argmax(axis=1), task.labels[words], range(1, task.fields + 1))
         if self._classifier is not None:
             truth = task.class_ids[places]
             scores += _label_scores(self._classifier.predict(task.documents[places]), truth, range(len(task.classes)))
@@ -122,7 +122,7 @@ class Learner:
     def _chances(self, words: Array) -> Array:
         """float32 [n, 1 + fields]; labels that were never seen have chance 0."""
         tagger = self._tagger
-        chances = np.zeros((len(words), self._task._fields + 1), dtype=np.float32)
+        chances = np.zeros((len(words), self._task.fields + 1), dtype=np.float32)
         chances[:, tagger.classes_] = tagger.predict_proba(self._task.words[words])
         return chances
 

@@ -94,9 +94,10 @@ def own_confidence(row: Mapping[str, Any]) -> float:
     return min(float(row["type_confidence"]), mean)
 
 
-def expected_errors(row: Mapping[str, Any]) -> float:
-    """How many of the values that a pre-annotation names are wrong, as far as its confidences can be believed."""
-    return sum(1.0 - min(1.0, confidence) for _, confidence in _named(row))
+def uncertainty(row: Mapping[str, Any]) -> float:
+    """How likely a pre-annotation is wrong, 0..2: about the class, and on average about a value that it names."""
+    doubts = [1.0 - min(1.0, float(entry["confidence"])) for entry in row["fields"]]
+    return 1.0 - min(1.0, float(row["type_confidence"])) + (sum(doubts) / len(doubts) if doubts else 0.0)
 
 
 def judge(rows: Sequence[Row], truths: Rows, documents: Rows, *, scopes: Scopes) -> Known:

@@ -21,6 +21,8 @@ Stratum = tuple[str, ...]
 LEVELS = ("simple", "medium", "complex")
 MEASURES = ("pages", "words", "line_items", "fields")
 _BITS = 53  # of a hash, as many as a float holds
+_SEEN_AT_ONCE = 4096
+_TINY = 1e-9
 
 
 def chance(document_id: str, *, seed: int, purpose: str) -> float:
@@ -116,7 +118,7 @@ class ActivePool:
 
     Attributes:
         ids: Document ids, n of them.
-        uncertainty: float [n], expected number of wrong values in what the model says of the document.
+        uncertainty: float [n], at least 0: how likely the model is wrong about the document.
         weights: float [n], business weight of the document's class.
         vectors: float32 [n, d] of unit length (zero for blank documents); near means alike.
     """
@@ -132,64 +134,61 @@ def choose_active(
     budget: int,
     *,
     known: Array | None = None,
-    random_part: float = 0.0,
+    uncertainty_power: float = 1.0,
+    diversity_power: float = 1.0,
     seed: int,
     block: int = 20_000,
 ) -> list[int]:
     """Places of the documents whose labels teach most, most wanted first.
 
-    A document's score is uncertainty x diversity x business weight. Diversity is the cosine distance to the nearest
-    document that has a label or was chosen (k-center, Sener and Savarese 2018), so each choice lowers the scores of its
-    like and the next is chosen by what remains. A part of the budget goes to random documents, spread over the order:
-    uncertainty cannot see where the model is wrong and sure.
+    Documents are drawn one after the other with a chance in proportion to uncertainty^p x diversity^q x business
+    weight. Diversity is the cosine distance to the nearest document that has a label or was drawn (as k-center, Sener
+    and Savarese 2018), so each draw lowers the chances of its like. To draw instead of taking the highest score keeps
+    what uncertainty cannot see, where a model is wrong and sure (Kirsch et al. 2023), and makes a business weight of 2
+    mean twice the chance, not all of the budget.
 
-    Pools of more than `block` documents are chosen from block by block, in the order of a hash, each with its part of
-    the budget; documents of earlier blocks count as chosen. Time is n x (known + budget) x d multiplications as matrix
+    Pools of more than `block` documents are drawn from block by block, in the order of a hash, each with its part of
+    the budget; documents of earlier blocks count as drawn. Time is n x (known + budget) x d multiplications as matrix
     products, memory block x d.
 
     Args:
         pool: The candidates.
         budget: How many to choose; all where the pool is smaller.
         known: float32 [m, d], vectors of documents that have a label.
-        random_part: Share of the budget, 0..1, for random documents.
-        seed: Of the hash.
+        uncertainty_power: How far uncertainty is followed; 0 ignores it.
+        diversity_power: The same for diversity.
+        seed: Of the hash that every draw goes by.
         block: Most documents compared with each other at a time.
     """
-    count = len(pool.ids)
-    budget = min(budget, count)
-    order = sorted(range(count), key=lambda place: (chance(pool.ids[place], seed=seed, purpose="active"), place))
-    by_chance = order[: round(random_part * budget)]
-    rest = np.array(order[len(by_chance) :], dtype=np.int64)
-    dims = pool.vectors.shape[1]
-    seen = np.concatenate([np.zeros((0, dims), np.float32) if known is None else known, pool.vectors[by_chance]])
-    blocks = np.array_split(rest, max(1, -(-len(rest) // block)))
-    parts = allocate(
-        {(f"{number:08d}",): len(places) for number, places in enumerate(blocks) if len(places)},
-        budget - len(by_chance),
-        minimum=0,
-    )
-    ranked: list[tuple[float, int]] = []  # rank within the block: the blocks take turns
-    for (name,), part in sorted(parts.items()):
-        places = blocks[int(name)]
-        picked = _greedy(pool, places, part, seen)
-        seen = np.concatenate([seen, pool.vectors[picked]])
-        ranked += [((rank + 0.5) / part, place) for rank, place in enumerate(picked)]
-    ranked += [((rank + 0.5) / len(by_chance), place) for rank, place in enumerate(by_chance)]
-    return [place for _, place in sorted(ranked, key=lambda entry: entry[0])]
+    draws = np.array([chance(name, seed=seed, purpose="active") for name in pool.ids])
+    order = np.array(sorted(range(len(draws)), key=lambda place: (draws[place], pool.ids[place])), dtype=np.int64)
+    # The document of the highest log weight + Gumbel noise is a draw in proportion to weight.
+    noise = -np.log(-np.log(np.clip(draws, _TINY, 1.0 - _TINY)))
+    appeal = uncertainty_power * np.log(np.maximum(pool.uncertainty, _TINY)) + np.log(pool.weights) + noise
+    seen = np.zeros((0, pool.vectors.shape[1]), np.float32) if known is None else known
+    blocks = np.array_split(order, max(1, -(-len(order) // block)))
+    sizes: dict[Stratum, int] = {(f"{number:08d}",): len(places) for number, places in enumerate(blocks) if len(places)}
+    ranked: list[tuple[float, int, int]] = []  # rank within the block: the blocks take turns
+    for stratum, part in sorted(allocate(sizes, min(budget, len(order)), minimum=0).items()):
+        number = int(stratum[0])
+        places = blocks[number]
+        drawn = places[_drawn(appeal[places], pool.vectors[places], part, seen, diversity_power)]
+        seen = np.concatenate([seen, pool.vectors[drawn]])
+        ranked += [(rank / part, number, int(place)) for rank, place in enumerate(drawn)]
+    return [place for _, _, place in sorted(ranked)]
 
 
-def _greedy(pool: ActivePool, places: Array, budget: int, seen: Array) -> list[int]:
-    vectors = pool.vectors[places]
-    value = pool.uncertainty[places] * pool.weights[places]
-    distance = np.ones(len(places), dtype=np.float32)
-    for start in range(0, len(seen), 4096):
-        distance = np.minimum(distance, 1.0 - (vectors @ seen[start : start + 4096].T).max(axis=1))
-    picked: list[int] = []
-    is_free = np.ones(len(places), dtype=bool)
+def _drawn(appeal: Array, vectors: Array, budget: int, seen: Array, power: float) -> list[int]:
+    """Rows of the highest appeal + power x log distance to what was seen or drawn before, one after the other."""
+    distance = np.ones(len(vectors), dtype=np.float32)
+    for start in range(0, len(seen), _SEEN_AT_ONCE):
+        distance = np.minimum(distance, 1.0 - (vectors @ seen[start : start + _SEEN_AT_ONCE].T).max(axis=1))
+    drawn: list[int] = []
+    is_free = np.ones(len(vectors), dtype=bool)
     for _ in range(budget):
-        # Where all scores are 0, because everything is known already, the order of the hash decides.
-        best = int(np.where(is_free, value * np.maximum(distance, 0.0), -1.0).argmax())
-        picked.append(int(places[best]))
+        scores = appeal + power * np.log(np.maximum(distance, _TINY))
+        best = int(np.where(is_free, scores, -np.inf).argmax())
+        drawn.append(best)
         is_free[best] = False
         distance = np.minimum(distance, 1.0 - vectors @ vectors[best])
-    return picked
+    return drawn

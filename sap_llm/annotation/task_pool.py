@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sap_llm.annotation.confidence import expected_errors
+from sap_llm.annotation.confidence import uncertainty
 from sap_llm.annotation.vectors import document_vectors, word_bag
 from sap_llm.modeling.features import WordEncoder
 from sap_llm.schema.manifest import DatasetRef
@@ -31,13 +31,13 @@ class Candidate:
     Attributes:
         row: Its row of `releases.ANNOTATED_DOCUMENTS`.
         measures: What `selection.complexity` counts: pages, words, line items and fields.
-        errors: Expected number of wrong values of its pre-annotation; None where it has none.
+        uncertainty: Of its pre-annotation, see `confidence.uncertainty`; None where it has none.
         bag: Hashed words.
     """
 
     row: Mapping[str, Any]
     measures: Mapping[str, float]
-    errors: float | None
+    uncertainty: float | None
     bag: Bag
 
     @property
@@ -55,14 +55,15 @@ def read_candidates(context: StageContext, annotated: Dataset, documents: pa.Tab
         documents: The wanted rows of its `documents`.
     """
     ids = documents.column("document_id").combine_chunks()
-    counts, errors = _counted(annotated, ids)
+    counts, doubts = _counted(annotated, ids)
     words = _read_words(context, annotated.manifest.inputs, documents)
     found = []
     for row in documents.to_pylist():
         fields, items = counts.get(row["document_id"], (0, 0))
         bag, length = words.get(row["document_id"], (np.zeros(0, np.uint16), 0))
         measures = {"pages": row["page_count"], "words": length, "line_items": items, "fields": fields}
-        found.append(Candidate(row=row, measures=measures, errors=errors.get(row["document_id"]), bag=bag))
+        doubt = doubts.get(row["document_id"])
+        found.append(Candidate(row=row, measures=measures, uncertainty=doubt, bag=bag))
     return found
 
 
@@ -72,9 +73,9 @@ def vectors_of(candidates: Iterable[Candidate], *, seed: int) -> npt.NDArray[Any
 
 
 def _counted(annotated: Dataset, ids: pa.Array) -> tuple[dict[str, tuple[int, int]], dict[str, float]]:
-    """Header fields and line items by document, the most that an annotation of it names; errors of pre-annotations."""
+    """Header fields and line items by document, the most that one annotation names; uncertainties."""
     counts: dict[str, tuple[int, int]] = {}
-    errors: dict[str, float] = {}
+    doubts: dict[str, float] = {}
     columns = [*_COLUMNS, "type_confidence"]
     for batch in annotated.scan("annotations").to_batches(columns=columns, filter=pc.field("document_id").isin(ids)):
         lengths = [pc.list_value_length(batch.column(name)).to_pylist() for name in ("fields", "line_items")]
@@ -83,8 +84,8 @@ def _counted(annotated: Dataset, ids: pa.Array) -> tuple[dict[str, tuple[int, in
             known = counts.get(name, (0, 0))
             counts[name] = (max(known[0], fields), max(known[1], items))
             if row["source"] == "model":
-                errors[name] = expected_errors(row)
-    return counts, errors
+                doubts[name] = uncertainty(row)
+    return counts, doubts
 
 
 def _read_words(

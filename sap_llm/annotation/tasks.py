@@ -46,7 +46,8 @@ class ActiveConfig(_Part):
     """Documents of which a model learns most."""
 
     budget: int = Field(default=1000, description="documents to choose", ge=0)
-    random_part: float = Field(default=0.2, description="share of the budget for random documents", ge=0, le=1)
+    uncertainty_power: float = Field(default=1.0, description="how far uncertainty is followed; 0 ignores it", ge=0)
+    diversity_power: float = Field(default=32.0, description="the same for unlikeness to what is labelled", ge=0)
     business_weights: dict[str, float] = Field(default={}, description="by class; 1 for the others")
     block_documents: int = Field(default=20_000, description="most documents compared with each other at a time", ge=1)
     most_known: int = Field(
@@ -220,7 +221,7 @@ def _active(
     pool = [
         one
         for one in candidates
-        if one.errors is not None
+        if one.uncertainty is not None
         and one.row["role"] in config.label_roles
         and not one.row["is_test_layout"]
         and one.document_id not in taken
@@ -233,13 +234,14 @@ def _active(
     chosen = choose_active(
         ActivePool(
             ids=[one.document_id for one in pool],
-            uncertainty=np.array([one.errors for one in pool], dtype=np.float64),
+            uncertainty=np.array([one.uncertainty for one in pool], dtype=np.float64),
             weights=np.array([weights.get(one.row["document_type"], 1.0) for one in pool]),
             vectors=vectors[: len(pool)],
         ),
         config.active.budget,
         known=vectors[len(pool) :],
-        random_part=config.active.random_part,
+        uncertainty_power=config.active.uncertainty_power,
+        diversity_power=config.active.diversity_power,
         seed=config.seed,
         block=config.active.block_documents,
     )

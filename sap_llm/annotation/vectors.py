@@ -41,4 +41,5 @@ def document_vectors(bags: Sequence[npt.NDArray[np.uint16]], *, seed: int, dims:
         if len(bag):
             vectors[place] = projection[bag].sum(axis=0)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+    np.divide(vectors, lengths, out=vectors, where=lengths > 0)
+    return vectors

@@ -11,9 +11,9 @@ from sap_llm.annotation.confidence import (
     FEWEST_DOCUMENTS,
     Trust,
     calibrate,
-    expected_errors,
     judge,
     own_confidence,
+    uncertainty,
 )
 from sap_llm.annotation.flags import choose_threshold
 from sap_llm.evaluation.calibration import expected_calibration_error, risk_coverage
@@ -129,9 +129,9 @@ def test_a_document_without_the_usual_values_is_not_trusted() -> None:
     assert trust.confidence["blank"] == 0.0
 
 
-def test_expected_errors_count_class_and_values() -> None:
+def test_uncertainty_is_of_the_class_and_of_the_mean_value() -> None:
     row = _row("d", "model", [_value("currency", "EUR", 0.7, "model"), _value("iban", "x", 0.9, "model")], 0.8)
-    assert expected_errors(row) == pytest.approx(0.2 + 0.3 + 0.1)
+    assert uncertainty(row) == pytest.approx(0.2 + 0.2)
     assert own_confidence(row) == pytest.approx(0.8)
     assert own_confidence(row | {"fields": []}) == 0.0
 

@@ -125,17 +125,17 @@ def _pool(count: int, *, seed: int = 0, weights: np.ndarray | None = None) -> Ac
     )
 
 
-@given(st.integers(0, 50), st.integers(0, 80), st.floats(0, 1), st.integers(1, 60))
+@given(st.integers(0, 50), st.integers(0, 80), st.floats(0, 20), st.integers(1, 60))
 def test_the_budget_is_spent_exactly_and_on_different_documents(
-    count: int, budget: int, random_part: float, block: int
+    count: int, budget: int, power: float, block: int
 ) -> None:
-    chosen = choose_active(_pool(count), budget, random_part=random_part, seed=5, block=block)
+    chosen = choose_active(_pool(count), budget, diversity_power=power, seed=5, block=block)
     assert len(chosen) == len(set(chosen)) == min(count, budget)
     assert set(chosen) <= set(range(count))
 
 
-@given(st.permutations(range(40)))
-def test_who_is_chosen_does_not_depend_on_the_order_of_the_pool(order: list[int]) -> None:
+@given(st.permutations(range(40)), st.integers(5, 60))
+def test_who_is_chosen_does_not_depend_on_the_order_of_the_pool(order: list[int], block: int) -> None:
     pool = _pool(40)
     shuffled = ActivePool(
         ids=[pool.ids[place] for place in order],
@@ -143,27 +143,41 @@ def test_who_is_chosen_does_not_depend_on_the_order_of_the_pool(order: list[int]
         weights=pool.weights[order],
         vectors=pool.vectors[order],
     )
-    first = [pool.ids[place] for place in choose_active(pool, 12, random_part=0.25, seed=2)]
-    assert first == [shuffled.ids[place] for place in choose_active(shuffled, 12, random_part=0.25, seed=2)]
+    first = [pool.ids[place] for place in choose_active(pool, 12, seed=2, block=block)]
+    assert first == [shuffled.ids[place] for place in choose_active(shuffled, 12, seed=2, block=block)]
 
 
 def test_copies_of_one_document_are_asked_about_once() -> None:
     pool = _pool(20)
     pool.vectors[:10] = pool.vectors[0]
     pool.uncertainty[:10] = 5.0  # the ten least sure are the same paper
-    chosen = choose_active(pool, 10, seed=1)
+    chosen = choose_active(pool, 10, diversity_power=4.0, seed=1)
     assert sum(place < 10 for place in chosen) == 1
-    known = choose_active(pool, 10, known=pool.vectors[:1], seed=1)
+    known = choose_active(pool, 10, known=pool.vectors[:1], diversity_power=4.0, seed=1)
     assert not any(place < 10 for place in known)
 
 
-def test_dear_and_uncertain_documents_come_first() -> None:
-    weights = np.ones(30)
-    weights[7] = 100.0
-    assert choose_active(_pool(30, weights=weights), 5, seed=1)[0] == 7
+def test_a_weight_of_two_is_twice_the_chance() -> None:
+    weights = np.where(np.arange(4000) < 2000, 2.0, 1.0)
+    pool = _pool(4000, weights=weights)
+    chosen = choose_active(pool, 300, uncertainty_power=0.0, diversity_power=0.0, seed=1)
+    assert sum(place < 2000 for place in chosen) / 300 == pytest.approx(2 / 3, abs=0.08)
+
+
+def test_uncertain_documents_are_preferred_as_far_as_the_power_says() -> None:
+    pool = _pool(2000)
+    means = [
+        pool.uncertainty[choose_active(pool, 200, uncertainty_power=power, diversity_power=0.0, seed=1)].mean()
+        for power in (0.0, 1.0, 8.0)
+    ]
+    assert means[0] == pytest.approx(0.5, abs=0.06)
+    assert means[0] < means[1] < means[2]
+
+
+def test_a_document_that_the_model_is_sure_about_comes_last() -> None:
     pool = _pool(30)
-    pool.uncertainty[3] = 100.0
-    assert choose_active(pool, 5, seed=1)[0] == 3
+    pool.uncertainty[4] = 0.0
+    assert choose_active(pool, 30, seed=1)[-1] == 4
 
 
 def test_blocks_choose_nearly_as_one() -> None:
@@ -179,4 +193,7 @@ def test_blocks_choose_nearly_as_one() -> None:
         vectors=vectors / np.linalg.norm(vectors, axis=1, keepdims=True),
     )
     for block in (600, 200, 77):
-        assert len(Counter(kind[place] for place in choose_active(pool, 24, seed=9, block=block))) == 10
+        assert (
+            len(Counter(kind[place] for place in choose_active(pool, 24, diversity_power=4.0, seed=9, block=block)))
+            == 10
+        )
