@@ -59,8 +59,8 @@ class Simulation:
     config: AnnotationTasksConfig
 
     def curve(self, arm: str, seed: int) -> list[float]:
-        """F1 at each budget; the first documents are the same random ones for every arm of a seed."""
-        known = self._choose("random", self.pool, np.zeros(0, np.int64), None, self.budgets[0], seed)
+        """F1 at each budget. The first documents are chosen before there is a learner, so without uncertainty."""
+        known = self._choose(arm, self.pool, np.zeros(0, np.int64), None, self.budgets[0], seed)
         scores = []
         for budget, following in zip(self.budgets, (*self.budgets[1:], None), strict=True):
             learner = self.task.fit(known, seed=seed)
@@ -248,7 +248,7 @@ def _measures(name: str, budgets: Array, curves: dict[str, Array]) -> dict[str, 
     areas = {arm: float(area(budgets, values).mean()) for arm, values in curves.items()}
     active = curves["active"].mean(axis=0)
     gap = curves["active"] - rival
-    worst = int(gap[:, 1:].mean(axis=0).argmin()) + 1
+    worst = int(gap.mean(axis=0).argmin())
     measures = {
         f"{name}_area_vs_{arm.replace(' ', '_')}": higher_is_better(
             ours=areas["active"], rival=value, rival_name=f"{arm} alone", unit="F1, mean over budgets", runs=runs

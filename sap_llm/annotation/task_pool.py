@@ -21,7 +21,7 @@ from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import Dataset
 
 Bag = npt.NDArray[np.uint16]
-_COLUMNS = ["document_id", "source", "document_type", "fields", "line_items"]
+_COLUMNS = ["document_id", "source", "type_confidence", "fields", "line_items"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +76,7 @@ def _counted(annotated: Dataset, ids: pa.Array) -> tuple[dict[str, tuple[int, in
     """Header fields and line items by document, the most that one annotation names; uncertainties."""
     counts: dict[str, tuple[int, int]] = {}
     doubts: dict[str, float] = {}
-    columns = [*_COLUMNS, "type_confidence"]
-    for batch in annotated.scan("annotations").to_batches(columns=columns, filter=pc.field("document_id").isin(ids)):
+    for batch in annotated.scan("annotations").to_batches(columns=_COLUMNS, filter=pc.field("document_id").isin(ids)):
         lengths = [pc.list_value_length(batch.column(name)).to_pylist() for name in ("fields", "line_items")]
         for row, fields, items in zip(batch.drop_columns(["line_items"]).to_pylist(), *lengths, strict=True):
             name = row["document_id"]
