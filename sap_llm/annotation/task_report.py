@@ -35,8 +35,9 @@ def metrics_of(
         candidates: Documents that could be asked about.
         strata: Of each of them.
         config: Team and targets.
-        annotated: Metrics of `annotated_docs`.
+        annotated: Metrics of `annotated_docs`, with `documents_accepted`.
     """
+    labelled = annotated["documents_with_truth"] + annotated["documents_accepted"]
     answers = sum(task["annotators"] for task in tasks)
     team, targets = config.team, config.targets
     days = answers / team.documents_a_day  # of one person
@@ -51,9 +52,10 @@ def metrics_of(
         "expected_team_days": round(days / team.annotators, 2),
         "documents": annotated["documents"],
         "documents_open": len(candidates),
-        "documents_annotated": annotated["documents_with_truth"],
+        "documents_annotated": labelled,
+        "documents_accepted": annotated["documents_accepted"],
         "documents_annotated_target": targets.annotated_documents,
-        "annotated_of_target": round(annotated["documents_with_truth"] / targets.annotated_documents, 4),
+        "annotated_of_target": round(labelled / targets.annotated_documents, 4),
         "pre_annotation_coverage": annotated["pre_annotation_coverage"],
         "pre_annotation_coverage_target": targets.pre_annotated_share,
         "strata": len(set(strata)),
@@ -109,6 +111,7 @@ def _plan(metrics: Mapping[str, Any], config: "AnnotationTasksConfig") -> str:
     rows = [
         ["documents", f"{metrics['documents']:,}", f"{targets.documents:,}"],
         ["annotated", f"{metrics['documents_annotated']:,}", f"{targets.annotated_documents:,}"],
+        ["of these unflagged pre-annotations without a truth", f"{metrics['documents_accepted']:,}", ""],
         ["pre-annotated", f"{metrics['pre_annotation_coverage']:.1%}", f"{targets.pre_annotated_share:.0%}"],
     ]
     if "quality_unflagged" in metrics:

@@ -151,7 +151,8 @@ def build_annotation_tasks(
         tasks += _reviews(candidates, strata, config)
         tasks.sort(key=lambda task: (task["queue"], -task["priority"], task["document_id"]))
         writer.write_table("tasks", conform(tasks, TASKS), TASKS)
-        metrics = metrics_of(tasks, candidates, strata, config, source.manifest.metrics)
+        known = source.manifest.metrics | {"documents_accepted": _accepted(source)}
+        metrics = metrics_of(tasks, candidates, strata, config, known)
         write_report(writer, metrics, tasks, candidates, strata, config)
         return metrics
 
@@ -188,6 +189,13 @@ def _askable(source: Dataset, config: AnnotationTasksConfig) -> tuple[pa.Table, 
         documents.filter(pa.array(is_open, pa.bool_())),
         documents.filter(pc.is_in(documents.column("document_id"), value_set=kept)),
     )
+
+
+def _accepted(source: Dataset) -> int:
+    """Documents that have no truth but a pre-annotation that is not flagged."""
+    documents = source.table("documents", columns=["has_truth", "confidence", "is_flagged"])
+    is_guessed = pc.and_not(pc.is_valid(documents.column("confidence")), documents.column("is_flagged"))
+    return int(pc.sum(pc.and_not(is_guessed, documents.column("has_truth"))).as_py() or 0)
 
 
 def _task(candidate: Candidate, queue: str, purpose: str, priority: float, *, annotators: int = 1) -> _Row:

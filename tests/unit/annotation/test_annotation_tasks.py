@@ -124,6 +124,15 @@ def test_costs_follow_from_the_answers_that_are_wanted(context: StageContext, an
     assert f"{wanted} answers" in built.dataset.path("report.md").read_text()
 
 
+def test_annotated_are_truths_and_accepted_guesses(context: StageContext, annotated: DatasetRef) -> None:
+    metrics = _build(context, annotated).manifest.metrics
+    rows = context.store.open(annotated).table("documents").to_pylist()
+    accepted = [row for row in rows if not row["has_truth"] and row["confidence"] is not None and not row["is_flagged"]]
+    assert metrics["documents_accepted"] == len(accepted) > 0
+    assert metrics["documents_annotated"] == len(accepted) + sum(row["has_truth"] for row in rows)
+    assert metrics["annotated_of_target"] == pytest.approx(metrics["documents_annotated"] / 800_000, abs=1e-4)
+
+
 def test_the_same_release_gives_the_same_tasks(context: StageContext, annotated: DatasetRef) -> None:
     first = _build(context, annotated)
     assert _build(context, annotated).is_reused
