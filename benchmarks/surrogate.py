@@ -22,6 +22,7 @@ Array = npt.NDArray[Any]
 _COLUMNS = 1 << 15
 _TITLE_WORDS = 6  # the tallest of a page
 _OUTSIDE_KEPT = 0.2  # of the words without a label, each counting five times
+_DOCUMENTS_SEEN = 500
 _LEAST_SUPPORT = 10  # labels with fewer true cases are not scored
 
 
@@ -77,7 +78,8 @@ class Task:
         words, rng = self.words_of(places), np.random.default_rng(seed)
         words = words[(self.labels[words] > 0) | (rng.random(len(words)) < _OUTSIDE_KEPT)]
         labels = self.labels[words]
-        tagger = SGDClassifier(loss="log_loss", alpha=3e-6, max_iter=4, tol=None, random_state=seed)
+        epochs = max(4, -(-_DOCUMENTS_SEEN // len(places)))  # few documents are seen more often, or the fit is unsteady
+        tagger = SGDClassifier(loss="log_loss", alpha=3e-6, max_iter=epochs, tol=None, random_state=seed)
         tagger.fit(self.words[words], labels, sample_weight=np.where(labels > 0, 1.0, 1.0 / _OUTSIDE_KEPT))
         classifier = None
         if len(set(self.class_ids[places])) > 1:
