@@ -1,12 +1,12 @@
-"""Stage 03, annotation: truth and pre-annotations of all documents in one schema, and what people answered.
+"""Stage 03, annotation: truth and pre-annotations of all documents in one schema, what people are asked and answered.
 
-Belongs here: the assets by release, and the desk where people answer. Pre-annotation, desks and agreement are
-`sap_llm.annotation`; putting tasks on the desk is a job (`jobs.annotation`).
+Belongs here: the assets by release, and the desk where people answer. Pre-annotation, selection, desks and agreement
+are `sap_llm.annotation`; putting tasks on the desk is a job (`jobs.annotation`).
 """
 
 import dagster as dg
 
-from resources.columns import ANNOTATED_COLUMNS, ANSWER_COLUMNS
+from resources.columns import ANNOTATED_COLUMNS, ANSWER_COLUMNS, TASK_COLUMNS
 from resources.deployment import DeploymentResource
 from resources.partitions import release
 from resources.results import materialized
@@ -16,6 +16,19 @@ from sap_llm.annotation.human import HumanAnnotationsConfig, build_human_annotat
 from sap_llm.annotation.human_truths import open_batches
 from sap_llm.annotation.pre_annotator import choose
 from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
+from sap_llm.annotation.tasks import AnnotationTasksConfig, build_annotation_tasks
+
+_ANNOTATED_HEADLINE = ("documents", "coverage", "agreement", "known_unflagged_error", "documents_by_people")
+_PLAN = (
+    "tasks",
+    "answers_wanted",
+    "expected_hours",
+    "expected_cost",
+    "pre_annotation_coverage",
+    "quality_unflagged",
+    "documents_annotated",
+    "annotated_of_target",
+)
 
 annotation_desk = dg.AssetSpec(
     "annotation_desk",
@@ -80,4 +93,21 @@ def annotated_docs(
             human=human,
             held=held,
         )
-        return materialized(stage, built, headline=("documents", "coverage", "agreement", "documents_by_people"))
+        return materialized(stage, built, headline=_ANNOTATED_HEADLINE)
+
+
+@dg.asset(partitions_def=release, deps=["annotated_docs"], kinds={"python", "parquet"}, metadata=TASK_COLUMNS)
+def annotation_tasks(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Which documents people are asked about and why: flagged, most to learn from, random and stratified review."""
+    with deployment.open(context, config) as stage:
+        annotated = stage.ref("annotated_docs", stage.release)
+        stage.pass_door(annotated)
+        built = build_annotation_tasks(
+            stage.context,
+            config=stage.config(AnnotationTasksConfig),
+            annotated=annotated,
+            release=stage.release,
+        )
+        return materialized(stage, built, headline=_PLAN, rows_of="tasks")

@@ -18,7 +18,7 @@ from benchmarks.measure import Measure
 from sap_llm.schema.errors import ConfigurationError, SapLlmError
 
 FOLDER = Path(__file__).parent
-HELPERS = {"__main__", "measure", "preparation_data", "rivals"}
+HELPERS = {"__main__", "measure", "preparation_data", "rivals", "surrogate"}
 VERSIONS = ("dagster", "torch", "onnxruntime", "pyarrow", "pyspark", "typst")
 
 

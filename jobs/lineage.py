@@ -25,7 +25,7 @@ BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_MODEL = (
 )
 RETRAIN = "retrain"
 
-_CORPUS = ("annotated_docs", "corpus_release", "training_set")
+_CORPUS = ("annotated_docs", "annotation_tasks", "corpus_release", "training_set")
 _MODEL = ("document_model", "model_evaluation")
 
 

@@ -38,6 +38,7 @@ def _type_name(kind: pa.DataType) -> str:
 CORPUS_COLUMNS: Metadata = {"dagster/column_schema": column_schema(tables.DOCUMENTS)}
 ANNOTATED_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.ANNOTATED_DOCUMENTS)}
 ANSWER_COLUMNS: Metadata = {"dagster/column_schema": column_schema(annotation.ANSWERS)}
+TASK_COLUMNS: Metadata = {"dagster/column_schema": column_schema(annotation.TASKS)}
 RELEASE_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.RELEASE_DOCUMENTS)}
 SERVICE_COLUMNS: Metadata = {"dagster/column_schema": column_schema(SERVICES)}
 TRAINING_COLUMNS: Metadata = {"dagster/column_schema": column_schema(releases.TRAINING_DOCUMENTS)}

@@ -6,7 +6,7 @@ Belongs here: the table asset -> (stage version, configuration model). Raising a
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from sap_llm.annotation import human
+from sap_llm.annotation import human, tasks
 from sap_llm.annotation import stage as annotation
 from sap_llm.compression import stage as compression
 from sap_llm.evaluation import stage as evaluation
@@ -29,6 +29,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "synthetic_docs": (synthetic.STAGE_VERSION, synthetic.SyntheticDocsConfig),
         "human_annotations": (human.STAGE_VERSION, human.HumanAnnotationsConfig),
         "annotated_docs": (annotation.STAGE_VERSION, annotation.AnnotatedDocsConfig),
+        "annotation_tasks": (tasks.STAGE_VERSION, tasks.AnnotationTasksConfig),
         "corpus_release": (preparation.RELEASE_VERSION, preparation.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
         "document_model": (training.STAGE_VERSION, DocumentModelConfig),

@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from sap_llm.annotation.confidence import Trust, calibrate, judge
+from sap_llm.annotation.flags import Flags, choose_threshold, write_report
 from sap_llm.annotation.groups import join_groups
 from sap_llm.annotation.human_truths import human_truths, with_people
 from sap_llm.evaluation.corpus import documents_with_pages
@@ -25,15 +27,21 @@ from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "2"
+STAGE_VERSION = "3"
 _BUCKETS = 10_000
 
 
 class AnnotatedDocsConfig(StageConfig):
     """`configs/<profile>/annotated_docs.yaml`."""
 
-    confidence_threshold: float = Field(
-        default=0.85, description="pre-annotations below it are flagged for a person", ge=0, le=1
+    target_error: float = Field(
+        default=0.05, description="mean error (1 - F1) permitted among pre-annotations that are not flagged", ge=0, le=1
+    )
+    confidence_threshold: float | None = Field(
+        default=None,
+        description="pre-annotations below it are flagged for a person; without, it follows from target_error",
+        ge=0,
+        le=1,
     )
     pre_annotated_share: float = Field(
         default=1.0,
@@ -98,10 +106,14 @@ def build_annotated_docs(
                 # When it was guessed is the manifest's to say: the same guesses must give the same data version.
                 guesses.append(guess | {"created_at": None})
             context.progress("pre-annotating", done=len(guesses), total=chosen.num_rows)
-        writer.write_table("documents", _with_confidence(documents, guesses, config), ANNOTATED_DOCUMENTS)
+        trust = _trust(documents, truths, guesses, config, is_trained=predictor is not None)
+        flags = choose_threshold(trust, target_error=config.target_error, override=config.confidence_threshold)
+        guesses = trust.rows
+        write_report(writer, trust, flags)
+        writer.write_table("documents", _with_confidence(documents, trust, flags), ANNOTATED_DOCUMENTS)
         writer.write_table("annotations", _annotations(truths, guesses), ANNOTATIONS)
         writer.write_table("quarantine", conform(quarantine, QUARANTINE), QUARANTINE)
-        return _metrics(documents, truths, guesses, config) | {
+        return _metrics(documents, truths, trust, flags, config) | {
             "annotator": annotator,
             "documents_quarantined": len(quarantine),
             "documents_without_pages": without_pages,
@@ -207,21 +219,30 @@ def _bucket(document_id: str, seed: int) -> int:
     return int(hashlib.sha256(f"{seed}:{document_id}".encode()).hexdigest()[:8], 16) % _BUCKETS
 
 
-def document_confidence(row: Mapping[str, Any]) -> float:
-    """How far a whole pre-annotation can be trusted: the lower of class and mean field confidence; 0 without fields."""
-    confidences = [float(field["confidence"]) for field in row["fields"]]
-    mean = sum(confidences) / len(confidences) if confidences else 0.0
-    return min(float(row["type_confidence"]), mean)
+def _trust(
+    documents: pa.Table,
+    truths: pa.Table,
+    guesses: Sequence[dict[str, Any]],
+    config: AnnotatedDocsConfig,
+    *,
+    is_trained: bool,
+) -> Trust:
+    """Calibrated confidences, learnt from truths that neither test a model nor taught this one."""
+    may_teach = pc.not_equal(documents.column("role"), "test_only")
+    if is_trained:  # of what a model was trained on it is too sure
+        is_held_out = pc.or_(documents.column("is_test_layout"), pc.equal(documents.column("role"), "develop"))
+        may_teach = pc.and_(may_teach, is_held_out)
+    teachers = documents.filter(pc.and_(may_teach, documents.column("has_truth")))
+    return calibrate(guesses, judge(guesses, truths, teachers, scopes=config.partial_sources))
 
 
-def _with_confidence(
-    documents: pa.Table, guesses: Sequence[Mapping[str, Any]], config: AnnotatedDocsConfig
-) -> pa.Table:
-    known = {row["document_id"]: document_confidence(row) for row in guesses}
-    values = [known.get(document_id) for document_id in documents.column("document_id").to_pylist()]
-    flags = [value is not None and value < config.confidence_threshold for value in values]
+def _with_confidence(documents: pa.Table, trust: Trust, flags: Flags) -> pa.Table:
+    values = [trust.confidence.get(document_id) for document_id in documents.column("document_id").to_pylist()]
+    is_flagged = [value is not None and value < flags.threshold for value in values]
     documents = documents.append_column("confidence", pa.array(values, type=pa.float32()))
-    return documents.append_column("is_flagged", pa.array(flags, type=pa.bool_())).select(ANNOTATED_DOCUMENTS.names)
+    return documents.append_column("is_flagged", pa.array(is_flagged, type=pa.bool_())).select(
+        ANNOTATED_DOCUMENTS.names
+    )
 
 
 def _annotations(truths: pa.Table, guesses: Sequence[Mapping[str, Any]]) -> Iterator[pa.Table]:
@@ -230,12 +251,13 @@ def _annotations(truths: pa.Table, guesses: Sequence[Mapping[str, Any]]) -> Iter
 
 
 def _metrics(
-    documents: pa.Table, truths: pa.Table, guesses: Sequence[Mapping[str, Any]], config: AnnotatedDocsConfig
+    documents: pa.Table, truths: pa.Table, trust: Trust, flags: Flags, config: AnnotatedDocsConfig
 ) -> dict[str, Any]:
+    guesses = trust.rows
     has_truth = sum(documents.column("has_truth").to_pylist())
     guessed = {row["document_id"] for row in guesses}
     known = set(documents.filter(documents.column("has_truth")).column("document_id").to_pylist())
-    flagged = sum(document_confidence(row) < config.confidence_threshold for row in guesses)
+    flagged = sum(value < flags.threshold for value in trust.confidence.values())
     total = max(1, documents.num_rows)
     metrics: dict[str, Any] = {
         "documents": documents.num_rows,
@@ -244,7 +266,7 @@ def _metrics(
         "documents_flagged": flagged,
         "coverage": round(len(known | guessed) / total, 4),
         "pre_annotation_coverage": round(len(guessed) / total, 4),
-    }
+    } | flags.metrics()
     agreement = _agreement(documents, truths, guesses, guessed & known, config)
     if agreement is not None:
         metrics["agreement"] = round(agreement.f1, 4)

@@ -30,8 +30,8 @@ def register(app: typer.Typer) -> None:
 commands = typer.Typer(
     no_args_is_help=True,
     help="Make dataset versions: corpus, training_set, model, evaluation, quantized, in this order. What exists for "
-    "the same inputs, code and configuration is reused. raw-exports and public-docs are parts of corpus, sap-knowledge "
-    "stands alone.",
+    "the same inputs, code and configuration is reused. raw-exports and public-docs are parts of corpus, "
+    "annotation-tasks needs a corpus, sap-knowledge stands alone.",
 )
 Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all that is made from it")]
 
@@ -77,6 +77,25 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
             knowledge=store.current("sap_knowledge") if "sap_knowledge" in store.names() else None,
         ),
     )
+
+
+@commands.command()
+def annotation_tasks(release: Release = DEFAULT_RELEASE) -> None:
+    """Choose the documents that people are asked about, and say what that costs."""
+    from rich.markdown import Markdown
+
+    from sap_llm.annotation.task_report import REPORT
+    from sap_llm.annotation.tasks import AnnotationTasksConfig, build_annotation_tasks
+
+    deployment = Deployment.load()
+    built = build_annotation_tasks(
+        deployment.context(_progress),
+        config=deployment.config(AnnotationTasksConfig, "annotation_tasks"),
+        annotated=_current(deployment, f"annotated_docs/{release}"),
+        release=release,
+    )
+    _judged(deployment, built)
+    console.print(Markdown(built.dataset.path(REPORT).read_text(encoding="utf-8")))
 
 
 @commands.command()

@@ -12,6 +12,7 @@ BUILT_ONCE = {
     "synthetic_docs",
     "raw_exports",
     "annotated_docs",
+    "annotation_tasks",
     "corpus_release",
     "training_set",
     "document_model",

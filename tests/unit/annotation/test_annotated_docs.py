@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs, document_confidence
+from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
 from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageContext
@@ -107,13 +107,6 @@ def test_equal_inputs_give_equal_data_at_any_time(context: StageContext, tmp_pat
     first, second = (_build(place, _corpora(place)) for place in (context, later))
     assert first.manifest.data_version == second.manifest.data_version
     assert _build(context, _corpora(context)).is_reused
-
-
-def test_confidence_of_a_document_is_its_weaker_part() -> None:
-    fields = [{"confidence": 0.9}, {"confidence": 0.5}]
-    assert document_confidence({"type_confidence": 0.95, "fields": fields}) == pytest.approx(0.7)
-    assert document_confidence({"type_confidence": 0.4, "fields": fields}) == pytest.approx(0.4)
-    assert document_confidence({"type_confidence": 0.95, "fields": []}) == 0
 
 
 def test_documents_without_a_page_stay_in_their_corpus(context: StageContext) -> None:

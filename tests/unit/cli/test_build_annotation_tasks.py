@@ -1,0 +1,46 @@
+"""`sap-llm build annotation-tasks`: the tasks of a release and what they cost, or a sentence on what is missing."""
+
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
+from sap_llm.cli import build
+from sap_llm.deployment import Deployment
+from sap_llm.schema.errors import DatasetNotFoundError
+from tests.support.toy_corpus import toy_document, write_corpus
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("SAP_LLM_HOME", str(tmp_path))
+    monkeypatch.setenv("SAP_LLM_PROFILE", "seconds")
+    return tmp_path
+
+
+def _run(*arguments: str) -> Result:
+    app = typer.Typer()
+    build.register(app)
+    app.command("other")(lambda: None)  # a single group would be taken for the program itself
+    return CliRunner().invoke(app, ["build", "annotation-tasks", *arguments])
+
+
+def test_without_annotated_documents_it_says_what_to_build_first() -> None:
+    error = _run("--release", "r1").exception
+    assert isinstance(error, DatasetNotFoundError)
+    assert "Build annotated_docs first" in str(error)
+
+
+def test_it_builds_the_tasks_and_tells_their_cost() -> None:
+    deployment = Deployment.load()
+    context = deployment.context()
+    corpus = write_corpus(context, "synthetic_docs/0000-0001", [toy_document(f"d{number}") for number in range(20)])
+    corpora = {"synthetic_docs/0000-0001": corpus}
+    build_annotated_docs(context, config=AnnotatedDocsConfig(), corpora=corpora, release="r1")
+    result = _run("--release", "r1")
+    assert result.exit_code == 0, result.output
+    tasks = deployment.store.open(deployment.store.current("annotation_tasks/r1"))
+    assert tasks.manifest.rows["tasks"] > 0
+    assert f"{tasks.manifest.metrics['tasks']} tasks" in result.output.replace("\n", " ")
