@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from sap_llm.registry.gates import SCHEMA, gates_of
 from sap_llm.registry.live_versions import live_roots, plan_retention
 from sap_llm.registry.mlflow_registry import ModelRegistry
 from sap_llm.registry.verdicts import Verdict, VerdictStore
@@ -64,15 +65,15 @@ def test_gates_that_have_not_judged_and_overrides_keep_a_version(
     unjudged = small(store, "training_set/r1")
     judged = small(store, "training_set/r2", mark="2")
     overridden = small(store, "training_set/r3", mark="3")
-    judge(verdicts, store, judged, "training_suite", "splits_disjoint")
-    judge(verdicts, store, overridden, "training_suite", "splits_disjoint")
+    judge(verdicts, store, judged, *gates_of("training_set"))
+    judge(verdicts, store, overridden, *gates_of("training_set"))
     version = store.open(overridden).manifest.data_version
-    verdicts.override(version, "training_suite", who="anna", why="known", until=NOW + timedelta(days=1))
+    verdicts.override(version, SCHEMA, who="anna", why="known", until=NOW + timedelta(days=1))
     roots = live_roots(store, registry=registry, verdicts=verdicts, config=POLICY)
     assert roots.models == {}
     assert set(roots.others) == {unjudged, overridden}
     assert "anna" in roots.others[overridden]
-    later = VerdictStore(verdicts._files.root_url, clock=FrozenClock(NOW + timedelta(days=2)))
+    later = VerdictStore(verdicts.files.root_url, clock=FrozenClock(NOW + timedelta(days=2)))
     assert set(live_roots(store, registry=registry, verdicts=later, config=POLICY).others) == {unjudged}
 
 
@@ -130,6 +131,6 @@ def release(store: DatasetStore, verdicts: VerdictStore, number: int) -> dict[st
     ):
         refs = [found[name] for name in inputs]
         found[asset] = small(store, f"{asset}/r{number}", day=day + len(found), inputs=refs, mark=mark)
-    judge(verdicts, store, found["training_set"], "training_suite", "splits_disjoint")
+    judge(verdicts, store, found["training_set"], *gates_of("training_set"))
     judge(verdicts, store, found["model_evaluation"], "model_quality")
     return found
