@@ -110,11 +110,7 @@ def overprinted(marks: Sequence[Mark], done: Typeset) -> list[str]:
         if marks[key].text:
             shown = done.pages[page - 1].words
             found[key] = found.get(key, "") + "".join([shown[word] for word in words])
-    faults = [
-        page.words[word]
-        for page in done.pages
-        for word in (*np.flatnonzero(page.boxes[:, 2] > page.width + 1).tolist(), *_overlapping(page).tolist())
-    ]
+    faults = [page.words[word] for page in done.pages for word in (*_cut(page).tolist(), *_overlapping(page).tolist())]
     for index, mark in enumerate(marks):
         if mark.text and index in done.set_marks and not _is_read(found.get(index, ""), "".join(mark.text.split())):
             faults.append(mark.text)
@@ -126,6 +122,12 @@ def _is_read(words: str, expected: str) -> bool:
     return words == expected or (
         expected in words and not any(char.isalnum() for char in words.replace(expected, "") if expected)
     )
+
+
+def _cut(page: Page) -> npt.NDArray[np.intp]:
+    """Words that go beyond the right or lower edge, where what does not fit ends up."""
+    found: npt.NDArray[np.intp] = np.flatnonzero((page.boxes[:, 2:] > (page.width + 1, page.height + 1)).any(axis=1))
+    return found
 
 
 def _overlapping(page: Page) -> npt.NDArray[np.intp]:

@@ -12,7 +12,7 @@ from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import stack
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas
-from sap_llm.synthetic.volume.flowing import set_value
+from sap_llm.synthetic.volume.flowing import no_room, set_value
 from sap_llm.synthetic.volume.line_table import LineTable, table_look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.pairs import ARRANGEMENTS, arrange, arrangement, info_pairs
@@ -70,9 +70,11 @@ class Composition:
         """The info block."""
         canvas = self.sheet.canvas
         start = canvas.count
-        height = arrange(canvas, self.printer, self.info, x, y, width, name="info", options=options)
+        lower = y + arrange(canvas, self.printer, self.info, x, y, width, name="info", options=options)
+        if lower > self.look.height:
+            raise no_room("the info block", self.printer)
         canvas.block("header", start)
-        return y + height
+        return lower
 
     def others(self, share: float, x: float, y: float, width: float) -> float:
         """Boxes of third parties, in that share of looks."""

@@ -58,11 +58,13 @@ class Sheet:
 
     def stamp(self, fragment: Fragment, x: float, y: float, kind: str = "") -> float:
         """Stamp a fragment as a block; returns its lower edge."""
-        start = self.canvas.count
+        start, lower = self.canvas.count, y + fragment.height
+        if lower > self.look.height:
+            raise no_room("a block", self.printer)
         self.canvas.stamp(fragment, x, y)
         if kind:
             self.canvas.block(kind, start)
-        return y + fragment.height
+        return lower
 
     def finish(self) -> list[Canvas]:
         """Put head and foot on all pages."""

@@ -36,7 +36,7 @@ from sap_llm.synthetic.stage import (
     typeset_fact,
 )
 from sap_llm.synthetic.style import TEST_STYLES, Style, labels
-from sap_llm.synthetic.typeset import compile_source, typeset
+from sap_llm.synthetic.typeset import compile_source, overprinted, typeset
 from sap_llm.synthetic.worlds import make_world
 
 CONFIG = SyntheticDocsConfig(
@@ -299,6 +299,12 @@ def test_wrapped_value_gives_all_its_words() -> None:
     page = done.pages[0]
     assert [page.words[index] for index in done.words[0, 1]] == name.split()
     assert len({int(line) for line in page.lines[done.words[0, 1]]}) > 1
+
+
+@pytest.mark.parametrize("shift", ["dx:115pt", "dy:55pt"])
+def test_words_beyond_the_page_are_found(shift: str) -> None:
+    done = typeset(f'#{{set page(width:120pt,height:60pt,margin:0pt)\nplace({shift},text(size:10pt,"Ende"))}}')
+    assert overprinted([], done) == ["Ende"]
 
 
 def test_erased_file_has_the_same_length_and_text() -> None:

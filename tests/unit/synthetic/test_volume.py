@@ -97,6 +97,7 @@ def agree_with_the_reader(world: tuple[int, int, int]) -> None:
         assert (ours.width, ours.height) == pytest.approx((read.width, read.height))
         assert np.abs(ours.boxes - read.boxes).max(initial=0.0) <= AGREED_POINTS
         assert ours.lines.tolist() == read.lines.tolist()
+        assert (ours.boxes[:, 2:] <= (ours.width + 1, ours.height + 1)).all(), "words beyond the page"
 
 
 def lie_on_ink(world: tuple[int, int, int]) -> None:
