@@ -1,26 +1,23 @@
 """A real Label Studio as a plain process on loopback, in the virtual environment of `make label-studio`.
 
-The environment is made once (minutes). Where it cannot be made the tests are skipped with that reason, except in CI,
-where a missing server is a failure.
+The environment is made once (minutes).
 """
 
-import os
 import re
-import signal
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
-import pytest
+
+from tests.integration.servers.process import free_port, running, unavailable
 
 PASSWORD = "a-long-word-9"
 """Of everybody who signs up in tests."""
 ROOT = Path(__file__).parents[3]
+_NAME = "Label Studio"
 _INSTALL_SECONDS, _START_SECONDS = 840, 600
 
 
@@ -45,27 +42,19 @@ class LabelStudioServer:
 def label_studio_server(folder: Path) -> Iterator[LabelStudioServer]:
     """Run a server with its data in `folder`; stopped hard at the end."""
     _install()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "server.log"
-    with log.open("wb") as stream:
-        process = subprocess.Popen(
-            [ROOT / "deploy/label-studio/start.sh", str(folder), str(port)],
-            stdout=stream,
-            stderr=stream,
-            start_new_session=True,
-        )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_for(url, process, log)
+    with running(
+        [ROOT / "deploy/label-studio/start.sh", str(folder), str(port)],
+        name=_NAME,
+        folder=folder,
+        is_ready=lambda _: _is_healthy(url),
+        seconds=_START_SECONDS,
+    ):
         token = (folder / "token").read_text()
         assert re.fullmatch("[0-9a-f]{40}", token)
         yield LabelStudioServer(url, token)
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _install() -> None:
@@ -80,21 +69,11 @@ def _install() -> None:
         check=False,
     )
     if done.returncode:
-        reason = f"no Label Studio: its environment cannot be made: {(done.stdout + done.stderr)[-500:]}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        unavailable(_NAME, f"its environment cannot be made: {(done.stdout + done.stderr)[-500:]}")
 
 
-def _wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            raise RuntimeError(f"Label Studio ended: {log.read_text(errors='replace')[-2000:]}")
-        try:
-            if httpx.get(f"{url}/health", timeout=5).status_code == 200:
-                return
-        except httpx.HTTPError:
-            pass
-        time.sleep(1)
-    raise RuntimeError(f"Label Studio was not ready in {_START_SECONDS} s: {log.read_text(errors='replace')[-2000:]}")
+def _is_healthy(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/health", timeout=5).status_code == 200
+    except httpx.HTTPError:
+        return False

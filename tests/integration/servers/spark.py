@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
+from tests.integration.servers.process import free_port, unavailable
 
 _READY_SECONDS = 90.0
 
@@ -33,9 +32,8 @@ class SparkCluster:
 def spark_cluster(folder: Path, *, workers: int = 1, cores: int = 2, memory: str = "1g") -> Iterator[SparkCluster]:
     """Start master and workers, wait for their registration, kill all at the end; cores and memory are a worker's."""
     if shutil.which("java") is None:
-        message = "no java: a Spark cluster needs Java 17"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
-    url = f"spark://127.0.0.1:{_free_port()}"
+        unavailable("Spark cluster", "it needs Java 17")
+    url = f"spark://127.0.0.1:{free_port()}"
     port = url.rpartition(":")[2]
     master = _start(folder, "master", "org.apache.spark.deploy.master.Master", "--host", "127.0.0.1", "--port", port)
     processes = [master]
@@ -77,9 +75,3 @@ def _await(log: Path, pattern: str, process: subprocess.Popen[bytes]) -> None:
             break
         time.sleep(0.2)
     raise RuntimeError(f"not ready: {log.read_text(errors='replace')[-2000:]}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
