@@ -3,10 +3,7 @@
 import os
 import shutil
 import signal
-import socket
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 from sap_llm_dagster.build import build_defs
 from sap_llm_dagster.home import open_instance
 from sap_llm_dagster.local_run import run_job
+from tests.integration.servers.process import free_port, running
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = [
@@ -44,43 +42,29 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def address(home: Path) -> Iterator[str]:
-    """`dg dev` in the foreground of a session of its own, ended as Ctrl-C ends it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    """`dg dev` in the foreground of a session of its own, whose processes are all told to end."""
+    port = free_port()
     binaries = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "VIRTUAL_ENV": str(binaries.parent)}
-    with (home / "dev.log").open("wb") as log:
-        server = subprocess.Popen(
-            [str(binaries / "dg"), "dev", "--host", "127.0.0.1", "--port", str(port)],
-            cwd=CHECKOUT,
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    url = f"http://127.0.0.1:{port}"
+    with running(
+        [binaries / "dg", "dev", "--host", "127.0.0.1", "--port", str(port)],
+        name="dg dev",
+        folder=home,
+        is_ready=lambda _: _answers(f"{url}/server_info"),
+        seconds=_START_SECONDS,
+        end=signal.SIGTERM,
+        cwd=CHECKOUT,
+        environment={**os.environ, "PATH": f"{binaries}:{os.environ['PATH']}", "VIRTUAL_ENV": str(binaries.parent)},
+    ):
+        yield url
+
+
+def _answers(url: str) -> bool:
     try:
-        _wait_for(f"http://127.0.0.1:{port}/server_info", server, home / "dev.log")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.send_signal(signal.SIGTERM)
-        try:
-            server.wait(timeout=30)
-        finally:
-            if server.poll() is None:
-                os.killpg(server.pid, signal.SIGKILL)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_SECONDS
-    while time.monotonic() < deadline:
-        assert server.poll() is None, log.read_text()[-3000:]
-        try:
-            with urllib.request.urlopen(url, timeout=5):
-                return
-        except OSError:
-            time.sleep(0.5)
-    pytest.fail(f"dg dev did not answer: {log.read_text()[-3000:]}")
+        with urllib.request.urlopen(url, timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def test_lineage_and_asset_page(address: str, home: Path) -> None:
@@ -105,6 +89,6 @@ def test_lineage_and_asset_page(address: str, home: Path) -> None:
         page.get_by_text("daily_export", exact=False).first.wait_for()
         page.screenshot(path=str(home / "automation.png"))
         browser.close()
-    log = (home / "dev.log").read_text()
+    log = (home / "server.log").read_text()
     assert "Traceback" not in log
     assert "Warning" not in log

@@ -8,14 +8,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 
-_END_SECONDS = 20
+_END_SECONDS = 30
 
 
 def unavailable(name: str, reason: str) -> NoReturn:
@@ -48,23 +48,29 @@ def running(
     is_ready: Callable[[Path], bool],
     seconds: float,
     end: signal.Signals = signal.SIGKILL,
+    cwd: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a server in a process group of its own.
 
     Args:
         command: Program and arguments.
         name: For errors.
-        folder: Where it runs and logs.
+        folder: Where it logs.
         is_ready: Asked with its log until it says so.
         seconds: How long it may take to be ready.
         end: Signal to the group at the end; what is left after some seconds is killed.
+        cwd: Where it runs; by default in `folder`.
+        environment: Of the process; by default ours.
 
     Raises:
         RuntimeError: It ended, or was not ready in time; the message has the end of its log.
     """
     log = folder / "server.log"
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, cwd=folder, stdout=stream, stderr=stream, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=cwd or folder, env=environment, stdout=stream, stderr=stream, start_new_session=True
+        )
     try:
         _wait(process, name, log, is_ready, seconds)
         yield process
