@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -21,11 +21,17 @@ _FIELDS = 20
 _VALUE = 60
 
 
+def whole(*heads: str) -> list[Column]:
+    """Columns that break long words instead of cutting them: versions and names are there to be copied."""
+    return [Column(head, overflow="fold") for head in heads]
+
+
 def history_table(
     name: str, entries: "Sequence[LogEntry]", tracked: Collection[str], remote: "Sequence[Entry]"
 ) -> Table:
     """The versions that are here, newest first, and below them those that only DVC has."""
-    table = Table("version", "built (UTC)", "by", "code", "rows", "state", "metrics that changed", title=Text(name))
+    heads = ("version", "built (UTC)", "by", "code", "rows", "state", "metrics that changed")
+    table = Table(*whole(*heads), title=Text(name))
     for entry in entries:
         manifest = entry.manifest
         state = ["deleted, bytes still here"] if entry.is_hidden else ["current"] if entry.is_current else []

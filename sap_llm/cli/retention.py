@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from sap_llm.cli.data_text import whole
 from sap_llm.cli.progress import progress_bar
 from sap_llm.deployment import Deployment
 from sap_llm.schema.errors import ConfigurationError
@@ -79,7 +80,7 @@ def retention_plan(deployment: Deployment) -> "RetentionPlan":
 
 def print_plan(found: "RetentionPlan") -> None:
     """The table of decisions, what goes first, and the sums."""
-    table = Table("dataset version", "built (UTC)", "bytes", "decision", "why", title="retention")
+    table = Table(*whole("dataset version", "built (UTC)", "bytes", "decision", "why"), title="retention")
     order = {action: number for number, action in enumerate(("restore", "purge", "hide", "wait", "keep"))}
     for one in sorted(found.decisions, key=lambda one: order[one.action]):
         table.add_row(
