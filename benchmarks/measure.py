@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
-import psutil
-
 _POLL_SECONDS = 0.05
 
 
@@ -99,6 +97,8 @@ class Peak:
     """Highest sum of resident memory of a process and its descendants."""
 
     def __init__(self, pid: int) -> None:
+        import psutil  # rivals, which import this module in their own environments, do not have it
+
         self.bytes = 0
         self._root, self._is_over = psutil.Process(pid), threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -110,6 +110,8 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
+        import psutil
+
         while not self._is_over.wait(_POLL_SECONDS):
             total = 0
             try:
