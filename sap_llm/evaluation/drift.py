@@ -16,17 +16,10 @@ import numpy as np
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
+from sap_llm.schema.releases import TEXT_NUMBERS
+
 CATEGORIES = ("document_type", "language", "source")
-NUMBERS = (
-    "word_count",
-    "character_count",
-    "digit_share",
-    "upper_share",
-    "amount_count",
-    "date_count",
-    "quality",
-    "page_count",
-)
+NUMBERS = (*TEXT_NUMBERS, "quality", "page_count")
 _BINS = 10
 _FEWEST = 10  # of both tables together; rarer categories are one
 _MISSING, _RARE = "missing", "rare ones"

@@ -38,6 +38,7 @@ from sap_llm.preparation.progress import listener, told
 from sap_llm.preparation.similar import near_duplicates
 from sap_llm.preparation.splits import HASH_DIGITS, TEST, TEST_ONLY, TRAIN, VALIDATION, SplitShares
 from sap_llm.preparation.texts import DESCRIPTION
+from sap_llm.schema.releases import TEXT_NUMBERS
 
 if TYPE_CHECKING:
     from pyspark.accumulators import Accumulator
@@ -59,8 +60,6 @@ _DOCUMENT_TYPES = {
 _PAGE_TYPES = {"document_id": "string", "page_number": "smallint", "words": "array<string>"}
 _SHORT_LIVED = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
 """For a JVM of seconds: the optimising compiler costs more than it brings (measured: 41 % less CPU without it)."""
-_NUMBERS = ("word_count", "character_count", "digit_share", "upper_share", "amount_count", "date_count")
-"""Are 0 where there is no text."""
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -193,7 +192,7 @@ def _judge(documents: "DataFrame", texts: "DataFrame", cleaning: Cleaning, class
     same_id = Window.partitionBy("document_id").orderBy("input", "sha256", "row")
     numbered = documents.withColumn("number_of_id", fn.row_number().over(same_id))
     frame = numbered.join(texts, on=["document_id", "input"], how="left")
-    counts = {name: fn.coalesce(name, fn.lit(0)).alias(name) for name in _NUMBERS}
+    counts = {name: fn.coalesce(name, fn.lit(0)).alias(name) for name in TEXT_NUMBERS}  # 0 where there is no text
     frame = frame.select(*(counts.get(name, fn.col(name)) for name in frame.columns))
     quality = fn.col("quality")
     # As the column: 0.8 as float is a little more than 0.8 as double.

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.preparation.splits import SplitShares
+from sap_llm.schema.releases import TEXT_FEATURES
 
 STATUS_KEPT, STATUS_DUPLICATE, STATUS_QUARANTINED = "kept", "duplicate", "quarantined"
 STATUS_LEFT_OUT = "left_out"  # by sampling, after the job
@@ -27,29 +28,10 @@ PREPARED = pa.schema(
         pa.field("reason", pa.string()),  # why it was not kept
         pa.field("kept_document_id", pa.string()),  # of a duplicate: the document that stands for it
         pa.field("split", pa.string()),  # train | validation | test; null when not kept
-        pa.field("text_sha256", pa.string()),  # of the normalised text
-        pa.field("detected_language", pa.string()),  # ISO 639-1; null when no language has enough hits
-        pa.field("word_count", pa.int64()),
-        pa.field("character_count", pa.int64()),
-        pa.field("digit_share", pa.float64()),  # of the characters without spaces
-        pa.field("upper_share", pa.float64()),  # of the letters
-        pa.field("amount_count", pa.int64()),
-        pa.field("date_count", pa.int64()),
+        *(field.with_nullable(True) for field in TEXT_FEATURES),  # null where there is no text
     ]
 )
 """One row per document that was read."""
-
-FEATURES: tuple[str, ...] = (
-    "text_sha256",
-    "detected_language",
-    "word_count",
-    "character_count",
-    "digit_share",
-    "upper_share",
-    "amount_count",
-    "date_count",
-)
-"""Columns of `PREPARED` that describe the document."""
 
 
 class Cleaning(BaseModel):

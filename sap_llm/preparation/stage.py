@@ -14,7 +14,6 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from sap_llm.preparation.plan import (
-    FEATURES,
     STATUS_DUPLICATE,
     STATUS_KEPT,
     STATUS_LEFT_OUT,
@@ -30,7 +29,7 @@ from sap_llm.preparation.sampling import Sampling, sample
 from sap_llm.preparation.splits import SPLITS, SplitShares, leaks
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, LEFT_OUT, TRAINING_DOCUMENTS
+from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, LEFT_OUT, TEXT_FEATURES, TRAINING_DOCUMENTS
 from sap_llm.schema.tables import PAGES, QUARANTINE, conform
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.build import BuildResult, Progress, StageConfig, StageContext, build
@@ -200,7 +199,7 @@ def _kept(documents: pa.Table, prepared: pa.Table) -> pa.Table:
     """Documents of status kept with split and features, ordered by id."""
     chosen = _with(prepared, STATUS_KEPT)
     kept = documents.take(chosen.column("row"))
-    for name in ("split", *FEATURES):
+    for name in ("split", *(feature.name for feature in TEXT_FEATURES)):
         kept = kept.append_column(name, chosen.column(name))
     return kept.select(TRAINING_DOCUMENTS.names).cast(TRAINING_DOCUMENTS).sort_by("document_id")
 

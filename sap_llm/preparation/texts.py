@@ -21,18 +21,12 @@ import pyarrow.compute as pc
 
 from sap_llm.reading.language import FEWEST_HITS, STOP_WORDS
 from sap_llm.reading.near_duplicates import Hashes, Numbers, band_keys, mixed
+from sap_llm.schema.releases import TEXT_FEATURES
 
 DESCRIPTION = pa.schema(
     [
-        pa.field("text_sha256", pa.string(), nullable=False),
+        *TEXT_FEATURES,
         pa.field("text_key", pa.int64(), nullable=False),  # the first eight bytes of text_sha256
-        pa.field("detected_language", pa.string()),
-        pa.field("word_count", pa.int64(), nullable=False),
-        pa.field("character_count", pa.int64(), nullable=False),
-        pa.field("digit_share", pa.float64(), nullable=False),
-        pa.field("upper_share", pa.float64(), nullable=False),
-        pa.field("amount_count", pa.int64(), nullable=False),
-        pa.field("date_count", pa.int64(), nullable=False),
         pa.field("bands", pa.binary()),  # uint64 keys; null where near-duplicates are not asked for
         pa.field("triples", pa.binary()),  # uint32 hashes of all runs of three words; null like bands
     ]
@@ -108,7 +102,6 @@ def describe(texts: pa.StringArray, *, similarity: float | None) -> pa.RecordBat
     bands, triples = sketch(batch, similarity) if similarity is not None else (None, None)
     columns: list[pa.Array] = [
         pa.array([digest.hex() for digest in digests], type=pa.string()),
-        pa.array(np.frombuffer(b"".join(digest[:8] for digest in digests), dtype=">i8").astype(np.int64)),
         _languages(batch),
         pa.array(batch.words.counts),
         pa.array(batch.lengths),
@@ -116,6 +109,7 @@ def describe(texts: pa.StringArray, *, similarity: float | None) -> pa.RecordBat
         pa.array(_share(upper, letters)),
         pa.array(batch.total(_amounts(batch.codes))),
         pc.count_substring_regex(normal, _DATE).cast(pa.int64()),
+        pa.array(np.frombuffer(b"".join(digest[:8] for digest in digests), dtype=">i8").astype(np.int64)),
         bands if bands is not None else pa.nulls(len(texts), pa.binary()),
         triples if triples is not None else pa.nulls(len(texts), pa.binary()),
     ]

@@ -51,18 +51,26 @@ SUSPECTS = pa.schema(
 )
 """Table `suspects` of `corpus_release`: labels that are probably wrong, by kind and falling score."""
 
+TEXT_FEATURES: tuple[pa.Field, ...] = (
+    pa.field("text_sha256", pa.string(), nullable=False),  # of the normalised text
+    pa.field("detected_language", pa.string()),  # ISO 639-1; null when no language has enough hits
+    pa.field("word_count", pa.int64(), nullable=False),
+    pa.field("character_count", pa.int64(), nullable=False),
+    pa.field("digit_share", pa.float64(), nullable=False),  # of the characters without spaces
+    pa.field("upper_share", pa.float64(), nullable=False),  # of the letters
+    pa.field("amount_count", pa.int64(), nullable=False),
+    pa.field("date_count", pa.int64(), nullable=False),
+)
+"""What the preparation finds out about a document's text."""
+
+TEXT_NUMBERS: tuple[str, ...] = tuple(field.name for field in TEXT_FEATURES if not pa.types.is_string(field.type))
+"""Names of those features that are numbers."""
+
 TRAINING_DOCUMENTS = pa.schema(
     [
         *ANNOTATED_DOCUMENTS,
         pa.field("split", pa.string(), nullable=False),  # train | validation | test
-        pa.field("text_sha256", pa.string(), nullable=False),  # of the normalised text
-        pa.field("detected_language", pa.string()),
-        pa.field("word_count", pa.int64(), nullable=False),
-        pa.field("character_count", pa.int64(), nullable=False),
-        pa.field("digit_share", pa.float64(), nullable=False),
-        pa.field("upper_share", pa.float64(), nullable=False),
-        pa.field("amount_count", pa.int64(), nullable=False),
-        pa.field("date_count", pa.int64(), nullable=False),
+        *TEXT_FEATURES,
     ]
 )
 """Table `documents` of `training_set`."""
