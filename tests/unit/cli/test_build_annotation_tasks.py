@@ -1,30 +1,17 @@
 """`sap-llm build annotation-tasks`: the tasks of a release and what they cost, or a sentence on what is missing."""
 
-from pathlib import Path
+from functools import partial
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
 from sap_llm.annotation.stage import AnnotatedDocsConfig, build_annotated_docs
-from sap_llm.cli import build
 from sap_llm.deployment import Deployment
 from sap_llm.schema.errors import DatasetNotFoundError
+from tests.support.build_command import run_build
 from tests.support.toy_corpus import toy_document, write_corpus
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SAP_LLM_HOME", str(tmp_path))
-    monkeypatch.setenv("SAP_LLM_PROFILE", "seconds")
-    return tmp_path
-
-
-def _run(*arguments: str) -> Result:
-    app = typer.Typer()
-    build.register(app)
-    app.command("other")(lambda: None)  # a single group would be taken for the program itself
-    return CliRunner().invoke(app, ["build", "annotation-tasks", *arguments])
+pytestmark = pytest.mark.usefixtures("home")
+_run = partial(run_build, "annotation-tasks")
 
 
 def test_without_annotated_documents_it_says_what_to_build_first() -> None:

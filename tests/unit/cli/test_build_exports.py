@@ -1,28 +1,16 @@
 """`sap-llm build raw-exports`: months are listed, misspelt ones refused, and a profile without a source says so."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
-from sap_llm.cli import build
 from sap_llm.schema.errors import ConfigurationError
+from tests.support.build_command import run_build
 from tests.support.qorsync_source import Source
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SAP_LLM_HOME", str(tmp_path))
-    monkeypatch.setenv("SAP_LLM_PROFILE", "seconds")
-    return tmp_path
-
-
-def _run(*arguments: str) -> Result:
-    app = typer.Typer()
-    build.register(app)
-    app.command("other")(lambda: None)  # a single group would be taken for the program itself
-    return CliRunner().invoke(app, ["build", "raw-exports", *arguments])
+pytestmark = pytest.mark.usefixtures("home")
+_run = partial(run_build, "raw-exports")
 
 
 def test_months_that_hold_rows_are_listed(home: Path) -> None:

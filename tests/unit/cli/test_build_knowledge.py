@@ -1,30 +1,17 @@
 """`sap-llm build sap-knowledge`: options become the stage's configuration; what is missing is said in a sentence."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
-import typer
-from typer.testing import CliRunner, Result
 
-from sap_llm.cli import build
 from sap_llm.deployment import Deployment
 from sap_llm.schema.errors import ConfigurationError, SourceError
+from tests.support.build_command import run_build
 from tests.support.metadata_site import document
 
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SAP_LLM_HOME", str(tmp_path))
-    monkeypatch.setenv("SAP_LLM_PROFILE", "seconds")
-    monkeypatch.delenv("SAP_LLM_DOCUMENTS", raising=False)
-    return tmp_path
-
-
-def _run(*arguments: str) -> Result:
-    app = typer.Typer()
-    build.register(app)
-    app.command("other")(lambda: None)  # a single group would be taken for the program itself
-    return CliRunner().invoke(app, ["build", "sap-knowledge", *arguments])
+pytestmark = pytest.mark.usefixtures("home")
+_run = partial(run_build, "sap-knowledge")
 
 
 def test_without_documents_it_says_how_to_name_some() -> None:
