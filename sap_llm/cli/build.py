@@ -88,10 +88,12 @@ def annotation_tasks(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.annotation.tasks import AnnotationTasksConfig, build_annotation_tasks
 
     deployment = Deployment.load()
+    annotated = _current(deployment, f"annotated_docs/{release}")
+    require_gates(deployment.verdicts, deployment.store.open(annotated), consumer="annotation_tasks")
     built = build_annotation_tasks(
         deployment.context(_progress),
         config=deployment.config(AnnotationTasksConfig, "annotation_tasks"),
-        annotated=_current(deployment, f"annotated_docs/{release}"),
+        annotated=annotated,
         release=release,
     )
     _judged(deployment, built)

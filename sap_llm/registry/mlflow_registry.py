@@ -188,8 +188,15 @@ class ModelRegistry:
         scheme, _, path = self.tracking_uri.partition(":///")
         if scheme == "sqlite" and not Path(path).exists():
             return {}  # asking would make the database, which takes MLflow seconds
+        from mlflow.exceptions import MlflowException
+
         client = self._mlflow()
-        aliases = client.get_registered_model(REGISTERED_MODEL).aliases
+        try:
+            aliases = client.get_registered_model(REGISTERED_MODEL).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return {}  # a server or a database in which nothing was registered yet
         return {
             alias: self._describe(client, client.get_model_version(REGISTERED_MODEL, str(version)))
             for alias, version in sorted(aliases.items())

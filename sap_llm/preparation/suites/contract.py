@@ -8,15 +8,27 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from sap_llm.schema.errors import SourceError
-from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, RELEASE_DOCUMENTS, TRAINING_DOCUMENTS
+from sap_llm.schema.releases import (
+    ANNOTATED_DOCUMENTS,
+    DUPLICATES,
+    LEFT_OUT,
+    RELEASE_DOCUMENTS,
+    SUSPECTS,
+    TRAINING_DOCUMENTS,
+)
 from sap_llm.schema.tables import ANNOTATIONS, QUARANTINE
 from sap_llm.storage.store import Dataset
 
 SCHEMAS = MappingProxyType(
     {
         "annotated_docs": {"documents": ANNOTATED_DOCUMENTS, "annotations": ANNOTATIONS, "quarantine": QUARANTINE},
-        "corpus_release": {"documents": RELEASE_DOCUMENTS},
-        "training_set": {"documents": TRAINING_DOCUMENTS, "quarantine": QUARANTINE},
+        "corpus_release": {"documents": RELEASE_DOCUMENTS, "suspects": SUSPECTS},
+        "training_set": {
+            "documents": TRAINING_DOCUMENTS,
+            "duplicates": DUPLICATES,
+            "left_out": LEFT_OUT,
+            "quarantine": QUARANTINE,
+        },
     }
 )
 """Dataset -> table -> schema. Tables that are derived for a program alone (token shards) are that program's."""

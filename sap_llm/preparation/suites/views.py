@@ -25,7 +25,7 @@ from sap_llm.schema.tables import PAGES
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.store import Dataset
 
-VERSION = "1"
+VERSION = "2"
 """Raise it when a view comes about in another way: standing verdicts are then judged anew."""
 
 _KEPT_ANNOTATIONS = 20_000  # their fields take about 7 kB each

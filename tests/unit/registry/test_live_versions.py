@@ -83,6 +83,14 @@ def test_asking_a_registry_that_was_never_used_does_not_make_it(registry: ModelR
 
 
 @pytest.mark.slow
+def test_a_database_without_a_registered_model_has_no_aliases(registry: ModelRegistry) -> None:
+    from mlflow import MlflowClient
+
+    MlflowClient(tracking_uri=registry.tracking_uri).create_experiment("somebody's")
+    assert registry.aliased() == {}
+
+
+@pytest.mark.slow
 def test_the_lineage_of_models_with_an_alias_survives_every_apply(
     store: DatasetStore, verdicts: VerdictStore, registry: ModelRegistry, tmp_path: Path
 ) -> None:
