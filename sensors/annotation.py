@@ -4,7 +4,6 @@ Belongs here: one cheap look at the desk by release, and the requests. What an a
 `sap_llm.annotation.human`.
 """
 
-import hashlib
 import json
 
 import dagster as dg
@@ -27,7 +26,8 @@ _RELEASES_A_TICK = 5  # the others are seen at the next tick: their marks are no
 def answers_sensor(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
     """Request at most a few releases, or say why none."""
     desk = deployment.load().desk()
-    seen: dict[str, str] = json.loads(context.cursor) if context.cursor else {}
+    cursor = json.loads(context.cursor) if context.cursor else {"requests": 0, "marks": {}}
+    seen: dict[str, str] = cursor["marks"]
     known = set(context.instance.get_dynamic_partitions(RELEASE))
     try:
         marks = _marks(desk, known, seen)
@@ -38,21 +38,16 @@ def answers_sensor(context: dg.SensorEvaluationContext, deployment: DeploymentRe
         asked = f"{len(marks)} releases with answers" if marks else "no answer to a task of any release yet"
         return dg.SensorResult(skip_reason=f"Nothing new at {desk.name}: {asked}.", cursor=context.cursor)
     requests = [
-        dg.RunRequest(
-            run_key=f"answers-{name}-{_digest(marks[name])}", partition_key=name, tags={"desk": desk.name[:250]}
-        )
-        for name in changed
+        # Numbered, not named by the mark: a desk may come back to a state that was collected, as after a deletion.
+        dg.RunRequest(run_key=f"answers-{name}-{number}", partition_key=name, tags={"desk": desk.name[:250]})
+        for number, name in enumerate(changed, start=cursor["requests"])
     ]
-    return dg.SensorResult(
-        run_requests=requests, cursor=json.dumps(seen | {name: marks[name] for name in changed}, sort_keys=True)
-    )
+    marked = seen | {name: marks[name] for name in changed}
+    following = {"requests": cursor["requests"] + len(changed), "marks": marked}
+    return dg.SensorResult(run_requests=requests, cursor=json.dumps(following, sort_keys=True))
 
 
 def _marks(desk: Desk, known: set[str], seen: dict[str, str]) -> dict[str, str]:
     """Mark by release, of those that have answers or had some."""
     answered = {entry.release for entry in desk.status() if entry.answers or entry.skipped} | seen.keys()
     return {name: desk.mark(name) for name in sorted(answered & known)}
-
-
-def _digest(mark: str) -> str:
-    return hashlib.sha256(mark.encode()).hexdigest()[:16]

@@ -141,7 +141,8 @@ def calibrate(rows: Sequence[Row], known: Known) -> Trust:
     Documents of `known` get theirs from a fit on the other groups (five folds), all others from a fit on all of it.
     """
     folds = _folds(known)
-    if len(known.quality) < FEWEST_DOCUMENTS or len(folds) < 2:
+    judgeable = [fold for fold in folds if fold & known.quality.keys()]
+    if len(known.quality) < FEWEST_DOCUMENTS or len(judgeable) < 2:  # each part is judged by a fit on the others
         confidence = {row["document_id"]: own_confidence(row) for row in rows}
         return Trust(rows=list(rows), confidence=confidence, known=known, judged=known.claims, is_fitted=False)
     everybody = _Fit(known)

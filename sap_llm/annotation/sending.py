@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
-from sap_llm.annotation.adjudication import resolve
+from sap_llm.annotation.adjudication import arbitration_tasks, resolve
 from sap_llm.annotation.desk import Desk, DeskTask, TaskKey
 from sap_llm.schema.annotation import QUEUES
 from sap_llm.schema.errors import ConfigurationError, UnreadableDocumentError
@@ -83,6 +83,8 @@ def send(
 ) -> Sent:
     """Put every task on the desk that is not there, those of highest priority first.
 
+    Documents on which the answers so far differ are tasks for the seniors as well.
+
     Args:
         context: Store and progress.
         desk: Where people answer.
@@ -97,11 +99,12 @@ def send(
         DeskUnavailableError: The desk cannot be reached; what was posted stays, the same call goes on.
         ConfigurationError: A queue is not one of ours.
     """
+    source = _Source(context.store.open(annotated), context, render if desk.shows_pictures else None, config)
+    if human is not None:
+        tasks = pa.concat_tables([tasks, source.arbitrations(context.store.open(human))])
     wanted = _in_order(tasks, release)
     there = desk.keys(release)
     missing = [(key, row) for key, row in wanted if key not in there]
-    source = _Source(context.store.open(annotated), context, render if desk.shows_pictures else None, config)
-    source.arbitrate(None if human is None else context.store.open(human))
     refused: list[Row] = []
     posted = 0
     context.progress("sending tasks", done=0, total=len(missing))
@@ -139,16 +142,19 @@ class _Source:
         self._decided: dict[str, Sequence[str]] = {}
         self._given: dict[str, Row] = {}
 
-    def arbitrate(self, human: Dataset | None) -> None:
-        """Remember the answers that disagree, by document."""
-        if human is None:
-            return
+    def arbitrations(self, human: Dataset) -> pa.Table:
+        """Remember the answers that disagree, by document; these documents as tasks of the seniors."""
         annotations, answers = human.table("annotations"), human.table("answers")
-        disagreements = resolve(annotations, answers).disagreements.to_pylist()
-        self._decided = {row["document_id"]: row["desk_ids"] for row in disagreements}
+        disagreements = resolve(annotations, answers).disagreements
+        self._decided = {row["document_id"]: row["desk_ids"] for row in disagreements.to_pylist()}
         rows = {_key(row): row for row in annotations.to_pylist()}
         latest = sorted(answers.to_pylist(), key=lambda row: int(row["revision"]))
         self._given = {row["desk_id"]: rows[_key(row)] for row in latest}
+        ids = pa.array(self._decided, pa.string())
+        documents = self._rows(self._annotated, "documents", ["document_id", "input"], ids)
+        is_known = pc.is_in(disagreements.column("document_id"), value_set=pa.array(documents, pa.string()))
+        inputs = {document_id: row["input"] for document_id, row in documents.items()}
+        return arbitration_tasks(disagreements.filter(is_known), inputs)
 
     def decisions(self, keys: Iterable[TaskKey]) -> dict[TaskKey, Sequence[str]]:
         """Answers that each arbitration has to decide on now, where there are any."""

@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 
-from sap_llm.annotation.adjudication import arbitration_tasks, resolve
+from sap_llm.annotation.adjudication import resolve
 from sap_llm.annotation.agreement import measure_agreement
 from sap_llm.annotation.desk import TaskKey
 from sap_llm.annotation.sending import Sent
-from sap_llm.schema.annotation import DISAGREEMENTS
-from sap_llm.schema.tables import conform
+from sap_llm.schema.annotation import TASKS
 from sap_llm.storage.build import BuildResult
 from tests.integration.annotation.conftest import Office, answers_of, reasons, values
 from tests.support.desk_people import People
@@ -178,8 +177,7 @@ def test_an_arbitration_is_reopened_by_a_later_answer_and_closed_by_confirming_i
         return list(rows)
 
     def ask_seniors(built: BuildResult) -> Sent:
-        rows = conform(disputed(built), DISAGREEMENTS)
-        return office.send(people, release, arbitration_tasks(rows, {key.document_id: office.corpus.name}), built.ref)
+        return office.send(people, release, TASKS.empty_table(), built.ref)
 
     people.answer(key, "ann", says("CREDIT_NOTE"), sizes)
     people.answer(key, "bob", says("DEBIT_NOTE"), sizes)

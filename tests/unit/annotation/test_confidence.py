@@ -115,6 +115,18 @@ def test_too_few_truths_leave_confidences_as_they_were() -> None:
     assert choose_threshold(trust, target_error=0.05, override=None).threshold == pytest.approx(0.95)
 
 
+def test_qualities_of_one_group_cannot_be_judged_by_others() -> None:
+    guesses, truths, documents = _corpus(120)
+    partial = {"half": ["seller_name"]}  # a truth that covers some fields gives no quality of a document
+    documents = [
+        row | {"source": "half"} if number % 2 else row | {"split_group": "one layout"}
+        for number, row in enumerate(documents)
+    ]
+    trust = calibrate(guesses, judge(guesses, truths, documents, scopes=partial))
+    assert not trust.is_fitted
+    assert set(trust.confidence) == {row["document_id"] for row in guesses}
+
+
 def test_documents_without_a_truth_get_confidences_too() -> None:
     guesses, truths, documents = _corpus(120)
     known = judge(guesses, truths.slice(0, 80), documents, scopes={})
