@@ -5,6 +5,7 @@ Belongs here: one cheap look at the desk by release, and the requests. What an a
 """
 
 import json
+from typing import Any
 
 import dagster as dg
 
@@ -26,7 +27,7 @@ _RELEASES_A_TICK = 5  # the others are seen at the next tick: their marks are no
 def answers_sensor(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
     """Request at most a few releases, or say why none."""
     desk = deployment.load().desk()
-    cursor = json.loads(context.cursor) if context.cursor else {"requests": 0, "marks": {}}
+    cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {"requests": 0, "marks": {}}
     seen: dict[str, str] = cursor["marks"]
     known = set(context.instance.get_dynamic_partitions(RELEASE))
     try:

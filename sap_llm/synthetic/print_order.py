@@ -26,6 +26,7 @@ _TOKEN = re.compile(
     rf"|(?P<part>{re.escape(HEAD)}|{re.escape(FOOT)}|{re.escape(BODY)})"
     rf"|(?P<heading>table\.header\()|(?P<carried>{re.escape(CARRIED)})"
 )
+_ESCAPE = re.compile(r"\\(.)")
 _LINK = re.compile(r'link\("\d+",')
 _NUMBER, _COUNT = "\x01", "\x02"  # stand for the number of the page and of the last one
 
@@ -100,7 +101,7 @@ class _Reading:
     def _text(self, match: re.Match[str]) -> None:
         literal = match["text"]
         if "\\" in literal:
-            literal = literal.replace("\\n", " ").replace('\\"', '"').replace("\\\\", "\\")
+            literal = _ESCAPE.sub(lambda escape: " " if escape[1] == "n" else escape[1], literal)
         self._leaf("".join(literal.split()))
 
     def _number(self, match: re.Match[str]) -> None:

@@ -93,8 +93,9 @@ def _words_of_marks(
     Raises:
         OutOfOrderError: The pages do not show the texts of the source in its order.
     """
-    ranks = [np.argsort(np.argsort(place)) for place in places]
-    drawn = [[page.words[word] for word in np.argsort(place)] for page, place in zip(pages, places, strict=True)]
+    orders = [np.argsort(place) for place in places]
+    ranks = [np.argsort(one) for one in orders]
+    drawn = [[page.words[word] for word in one] for page, one in zip(pages, orders, strict=True)]
     found: dict[tuple[int, int], list[int]] = {}
     for page, rank, marks_of in zip(pages, ranks, order.marks_of_words(drawn), strict=True):
         for word, place in enumerate(rank.tolist()):

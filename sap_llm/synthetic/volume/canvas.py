@@ -1,7 +1,7 @@
 """The page while it is drawn: texts in places, operators of what is no text, and what the words mean.
 
 Placing text, rules and fills, and keeping what never changes as fragments, belongs here; what is drawn does not
-(`markup_art`, `blocks`), nor where words end up and the content stream (`placing`). Points, y downwards from the upper
+(`markup_art`, `pages`), nor where words end up and the content stream (`placing`). Points, y downwards from the upper
 edge.
 """
 

@@ -262,12 +262,13 @@ class LineTable:
     def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
         """Go on on the next page, with the sum carried over and the header; upper edge of the table and of the row."""
         look = self.look
-        if look.carried:
+        is_carried = bool(look.carried and total)  # nothing before the first line
+        if is_carried:
             self._carry(y, total)
         y = top = self.sheet.turn()
         if look.repeats_header and look.has_header:
             y = self._header(y)
-        if look.carried:
+        if is_carried:
             y = self._carry(y, total)
         if y + height > self.sheet.bottom:
             raise no_room("a row of the line table", self.printer)
@@ -324,7 +325,7 @@ class LineTable:
         baseline = y + 2 + self.high
         canvas.write(self.edges[0] + look.cell_x, baseline, look.carried, look.ink)
         column = look.names.index("net_amount")
-        amount = self.printer.amount(str(total))
+        amount = self.printer.price(str(total), self.printer.places)
         canvas.write(self.edges[column + 1] - look.cell_x - look.ink.width(amount), baseline, amount, look.ink)
         return y + _CARRIED
 

@@ -1,7 +1,7 @@
 """Blocks that never change on an issuer's documents, drawn from the expressions of the typesetting tier.
 
 Reading the expressions that `markup` builds and drawing them belongs here: text, styles, marks, line breaks, stacks,
-grids, tables without rules of their own, blocks and alignment. Whole pages and flowing tables do not (`blocks`,
+grids, tables without rules of their own, blocks and alignment. Whole pages and flowing tables do not (`pages`,
 `line_table`); they change with each document and are drawn without expressions.
 """
 

@@ -188,14 +188,15 @@ class Truth:
         block_pages = np.repeat(np.arange(len(canvases)), [len(canvas.blocks) // BLOCK for canvas in canvases])
         given = [*chain.from_iterable([canvas.blocks for canvas in canvases])]
         starts, stops, kinds = (given[at::BLOCK] for at in range(BLOCK))
+        first = _integers(starts)
         pages = np.concatenate([block_pages, table_pages])
         order = np.argsort(pages, kind="stable")
         place = np.empty(len(order), dtype=np.intp)
         place[order] = np.arange(len(order))
         words = _Words(
             self,
-            np.concatenate([np.array(starts) + self.first_words[block_pages], self._start[in_cells]]),
-            np.concatenate([np.array(stops) - starts, self._length[in_cells]]),
+            np.concatenate([first + self.first_words[block_pages], self._start[in_cells]]),
+            np.concatenate([_integers(stops) - first, self._length[in_cells]]),
             place[np.concatenate([np.arange(len(starts)), len(starts) + table_of])],
         )
         named = pa.array([*kinds, *["table"] * len(table_pages)], pa.string()).take(pa.array(order))
