@@ -64,7 +64,7 @@ def build_human_annotations(
         desk: Where people answer.
         release: The batch that was asked.
         previous: The version to go on from; without one everything at the desk is read.
-        is_full: Read everything anew, not only what is newer than the last look: after the rules of reading changed.
+        is_full: Look at everything, not only at what is newer than the last look; refused answers are read again.
 
     Raises:
         DeskUnavailableError: The desk cannot be reached.

@@ -74,7 +74,9 @@ def send(
 @commands.command()
 def sync(
     release: Release,
-    is_full: Annotated[bool, typer.Option("--full", help="read every answer anew, not only what is new")] = False,
+    is_full: Annotated[
+        bool, typer.Option("--full", help="look at every answer, not only at what is new; refused ones are read again")
+    ] = False,
 ) -> None:
     """Take over what people answered; a new version of human_annotations/<release> where something is new."""
     from sap_llm.annotation.human import HumanAnnotationsConfig, build_human_annotations

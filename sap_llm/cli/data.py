@@ -5,6 +5,7 @@ Belongs here: arguments, exit codes and which versions are meant. How results lo
 """
 
 import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -137,6 +138,7 @@ def push(
     exact = [_here(deployment, name) for name in names or () if "@" in name]
     loose = [name for name in names or () if "@" not in name]
     refs = [*exact, *(local_versions(deployment.store, loose) if loose or not names else ())]
+    _refuse_unknown(loose, refs, where=deployment.store.root_url)
     if not refs:
         raise DatasetNotFoundError("no such version here", where=", ".join(names or ()) or deployment.store.root_url)
     with (
@@ -166,6 +168,7 @@ def pull(
     loose = [name for name in names or () if "@" not in name]
     known = DvcLedger(deployment.home, deployment.store).entries().values()
     wanted = [entry.ref for entry in known if not entry.is_retired and (not names or entry.ref.name in loose)]
+    _refuse_unknown(loose, wanted, where="DVC's versions")
     missing = [ref for ref in (*refs, *wanted) if replace or deployment.store.find(ref) is None]
     _pull(deployment, missing, remote, wait, replace=replace)
     console.print(f"{len(missing)} versions fetched, {len(refs) + len(wanted) - len(missing)} were here")
@@ -186,6 +189,14 @@ def _pull(
             for ref in refs:
                 ledger.discard_damaged(writer, ref, now=deployment.clock.now(), progress=progress)
         ledger.pull(writer, refs, remote=remote, progress=progress)
+
+
+def _refuse_unknown(names: Iterable[str], refs: Sequence[DatasetRef], *, where: str) -> None:
+    """A name, or the beginning of names, of which there is no version is misspelt: nothing would be done about it."""
+    unknown = [name for name in names if not any(ref.name == name or ref.name.startswith(f"{name}/") for ref in refs)]
+    if unknown:
+        remedy = "`sap-llm status` lists the names; a version that was deleted here is fetched as NAME@VERSION."
+        raise DatasetNotFoundError(f"no version of {', '.join(unknown)}", where=where, remedy=remedy)
 
 
 def _meant(deployment: Deployment, text: str) -> DatasetRef:

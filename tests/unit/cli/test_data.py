@@ -122,6 +122,12 @@ def test_retention_is_a_dry_run_until_somebody_says_yes(
     assert {one["action"] for one in decisions} == {"keep"}
 
 
+@pytest.mark.parametrize("verb", ["push", "pull"])
+def test_a_misspelt_name_is_refused_before_anything_is_done(two: object, verb: str) -> None:
+    with pytest.raises(DatasetNotFoundError, match="no version of training_sets"):
+        call(verb, "training_sets")
+
+
 def test_pushing_where_dvc_was_not_set_up_says_how_to(store: DatasetStore, two: object) -> None:
     with pytest.raises(SapLlmError, match="dvc init"):
         call("push")
