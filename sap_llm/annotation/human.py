@@ -156,7 +156,9 @@ class _State:
         before = self._latest.get(answer.desk_id)
         outcome = reading.reason if isinstance(reading, UnreadableAnswerError) else TAKEN
         outcome = SKIPPED if answer.is_withdrawn else outcome
-        is_same = before is not None and (before["outcome"], before["payload"]) == (outcome, answer.payload)
+        now = _record(answer, outcome=outcome)
+        is_theirs = before is not None and all(before[name] == now[name] for name in ("document_id", "annotator"))
+        is_same = before is not None and is_theirs and all(before[name] == now[name] for name in ("outcome", "payload"))
         if is_same and (outcome != TAKEN or self._decided[answer.desk_id] == list(answer.decides_on)):
             return  # touched, but says what it said, and of the same answers
         if answer.is_withdrawn:
@@ -164,6 +166,8 @@ class _State:
         elif isinstance(reading, UnreadableAnswerError):
             self._refuse(answer, reading, release)
         else:
+            if before is not None and before["outcome"] == TAKEN and not is_theirs:
+                self.withdraw(answer.desk_id, DELETED, "it is another person's, or about another document, now")
             self._take(answer, reading)
 
     def withdraw(self, desk_id: str, outcome: str, detail: str, *, answer: DeskAnswer | None = None) -> None:

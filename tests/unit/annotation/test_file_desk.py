@@ -145,6 +145,20 @@ def test_a_file_set_back_in_time_is_found(room: Room) -> None:
     assert sorted(second.dataset.table("answers").column("annotator").to_pylist()) == ["ann", "bob"]
 
 
+@pytest.mark.parametrize("about", [{"annotator_id": "bob"}, {}])
+def test_one_file_is_one_answer_whoever_and_whatever_it_is_about(room: Room, about: dict[str, str]) -> None:
+    room.drop(room.form())
+    first = room.sync()
+    form = room.form(**about) if about else room.form(1)
+    room.drop(form)
+    second = room.sync(first)
+    (answer,) = second.dataset.table("answers").to_pylist()
+    assert (answer["document_id"], answer["annotator"]) == (form["document_id"], form["metadata"]["annotator_id"])
+    assert len(second.dataset.table("annotations")) == 1
+    assert len(second.dataset.table("records")) == 3  # given, withdrawn, given
+    assert room.sync(second).ref == second.ref
+
+
 @pytest.mark.parametrize(
     ("spoil", "reason", "said"),
     [
