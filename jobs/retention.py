@@ -11,6 +11,7 @@ from resources.deployment import DeploymentResource
 from resources.pictures import fit
 from resources.stage_run import DATASET_REF, LogProgress, refusal
 from sap_llm.registry.live_versions import plan_retention
+from sap_llm.schema import markdown
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage import retention
@@ -89,12 +90,10 @@ def report(plan: retention.RetentionPlan) -> list[str]:
         ("Kept", ("keep",)),
     ):
         rows = [one for one in plan.decisions if one.action in actions]
-        lines = [
-            f"| {one.ref} | {one.size_bytes:,} | {one.action} | {'; '.join(one.reasons)} |" for one in rows[:_ROWS]
-        ]
+        lines = [(one.ref, f"{one.size_bytes:,}", one.action, "; ".join(one.reasons)) for one in rows[:_ROWS]]
         more = [f"\nand {len(rows) - _ROWS} more"] if len(rows) > _ROWS else []
-        head = [f"### {title}: {len(rows)}", "", "| version | bytes | action | why |", "|---|---|---|---|"]
-        parts.append("\n".join([*head, *lines, *more]) if rows else f"### {title}: none")
+        table = markdown.table(("version", "bytes", "action", "why"), lines)
+        parts.append("\n".join([f"### {title}: {len(rows)}", "", table, *more]) if rows else f"### {title}: none")
     scratch = [f"- {one.path} ({one.size_bytes:,} bytes)" for one in plan.leftovers]
     notes = [f"- {gap}" for gap in plan.gaps]
     return [*parts, *(["\n".join(["### Left by killed runs", *scratch])] if scratch else []), "\n".join(notes)]

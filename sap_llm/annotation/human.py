@@ -83,8 +83,10 @@ def build_human_annotations(
         writer.write_table("annotations", tables["annotations"], ANNOTATIONS)
         writer.write_table("answers", tables["answers"], ANSWERS)
         writer.write_table("records", tables["records"], DESK_RECORDS)
-        writer.write_table("quarantine", tables["quarantine"], QUARANTINE)
         report = report_on(tables["annotations"], tables["answers"], seed=config.seed)
+        refused = report.resolution.refused.to_pylist()
+        tables["quarantine"] = _distinct([*tables["quarantine"].to_pylist(), *refused])
+        writer.write_table("quarantine", tables["quarantine"], QUARANTINE)
         write_report(writer, report, title=f"Answers of people about {release}")
         return _metrics(tables, news) | report.metrics()
 

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from sap_llm.evaluation.drift import CATEGORIES, NUMBERS, DriftSettings, FeatureDrift, false_alarms, measure_drift
 from sap_llm.preparation.splits import TRAIN
+from sap_llm.schema import markdown
 from sap_llm.schema.errors import DatasetNotFoundError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.store import Dataset, DatasetStore
@@ -79,16 +80,14 @@ def champions_training_set(store: DatasetStore, registry: "ModelRegistry") -> Da
 
 def table(report: DriftReport) -> str:
     """All features as a Markdown table."""
-    lines = [
-        "|feature|reference|new|PSI|distance|p|alarm|",
-        "|---|---|---|--:|--:|--:|---|",
-        *(
-            f"|{entry.name}|{entry.reference}|{entry.new}|{entry.psi:.3f}|{entry.distance:.3f}|{entry.p_value:.2g}|"
-            f"{'**yes**' if entry.is_alarm else ''}|"
-            for entry in report.features
-        ),
+    rows = [
+        (
+            *(entry.name, entry.reference, entry.new),
+            *(f"{entry.psi:.3f}", f"{entry.distance:.3f}", f"{entry.p_value:.2g}", "**yes**" if entry.is_alarm else ""),
+        )
+        for entry in report.features
     ]
-    return "\n".join(lines)
+    return markdown.table(("feature", "reference", "new", "PSI", "distance", "p", "alarm"), rows)
 
 
 def _documents(dataset: Dataset) -> pa.Table:

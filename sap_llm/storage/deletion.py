@@ -140,7 +140,10 @@ def _local_leftovers(store: DatasetStore) -> Iterator[Scratch]:
     for folder in Path(store.root).rglob(".*.*-*.*"):
         if not folder.is_dir() or any(part.startswith(".") for part in folder.parent.relative_to(store.root).parts):
             continue
-        status = [path.stat() for path in (folder, *folder.rglob("*"))]
+        try:
+            status = [path.stat() for path in (folder, *folder.rglob("*"))]
+        except FileNotFoundError:  # its writer is at work: files go, and the folder gets its name
+            continue
         yield Scratch(
             path=str(folder),
             size_bytes=sum(one.st_size for one in status),
