@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from sap_llm.annotation.adjudication import resolve
 from sap_llm.annotation.desk import TaskKey
 from sap_llm.annotation.file_answers import from_form
 from sap_llm.annotation.file_desk import FileDesk
@@ -47,7 +48,7 @@ class Room:
         rows = [about | {"document_id": one, "priority": float(index)} for index, one in enumerate(self.ids)]
         return conform([row | changes for row in rows], TASKS)
 
-    def send(self, tasks: pa.Table, annotated: DatasetRef | None = None) -> Sent:
+    def send(self, tasks: pa.Table, annotated: DatasetRef | None = None, *, human: DatasetRef | None = None) -> Sent:
         return send(
             self.context,
             desk=self.desk,
@@ -58,6 +59,7 @@ class Room:
             render=lambda content, page_number=1, scale=1.0, *, name="document": render_page(
                 content, name=name, page_number=page_number, scale=scale
             ),
+            human=human,
         )
 
     def sync(self, previous: BuildResult | None = None) -> BuildResult:
@@ -143,6 +145,28 @@ def test_a_file_set_back_in_time_is_found(room: Room) -> None:
     os.utime(room.folder / "answers" / "b.json", (0, 0))
     second = room.sync(first)
     assert sorted(second.dataset.table("answers").column("annotator").to_pylist()) == ["ann", "bob"]
+
+
+def test_answers_that_differ_go_to_the_seniors_who_must_say_why(room: Room) -> None:
+    room.drop(room.form())
+    other = room.form(annotator_id="bob")
+    other["pages"][0]["fields"][0] |= {"value": "RE-1", "printed": "RE-1"}
+    room.drop(other, "b.json")
+    first = room.sync()
+    assert room.send(room.tasks(), human=first.ref).posted == 1
+    seniors = room.folder.with_name("seniors")
+    form = json.loads((seniors / "tasks" / f"{room.ids[0]}.json").read_text())
+    assert len(form["metadata"]["task"]["decides_on"]) == 2
+    form["metadata"] |= {"annotator_id": "ivy", "annotation_time": "2025-11-15T10:30:00Z"}
+    (seniors / "answers" / "a.json").write_text(json.dumps(form))
+    second = room.sync(first).dataset
+    assert "arbitration_without_reason" in second.table("quarantine").column("reason").to_pylist()
+    assert resolve(second.table("annotations"), second.table("answers")).truths.num_rows == 0
+    form["metadata"]["why"] = "the heading"
+    (seniors / "answers" / "a.json").write_text(json.dumps(form))
+    third = room.sync(room.sync(first)).dataset
+    (truth,) = resolve(third.table("annotations"), third.table("answers")).truths.to_pylist()
+    assert (truth["annotator"], truth["document_type"]) == ("ivy", "SUPPLIER_INVOICE")
 
 
 @pytest.mark.parametrize("about", [{"annotator_id": "bob"}, {}])
