@@ -1,10 +1,5 @@
 """kill -9 of a process that deletes versions, at many moments: each is complete or not found, never in between."""
 
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,9 +7,9 @@ import pytest
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage import deletion, versions
 from sap_llm.storage.store import DatasetStore
+from tests.support import victim
 from tests.support.versioned import small
 
-ROOT = Path(__file__).parents[3]
 VERSIONS, ROUNDS = 40, 12
 DELETER = """
 import sys
@@ -33,20 +28,6 @@ for ref in refs:
 pytestmark = pytest.mark.slow
 
 
-def start(store: DatasetStore) -> "subprocess.Popen[str]":
-    process = subprocess.Popen(
-        [sys.executable, "-c", DELETER, store.root],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    return process
-
-
 def fill(store: DatasetStore) -> list[DatasetRef]:
     return [small(store, "a", day=number, mark=str(number)) for number in range(VERSIONS)]
 
@@ -54,22 +35,13 @@ def fill(store: DatasetStore) -> list[DatasetRef]:
 def test_whenever_it_is_killed_a_version_is_complete_or_not_there(tmp_path: Path) -> None:
     store = DatasetStore(tmp_path / "timed")
     fill(store)
-    process = start(store)
-    started = time.monotonic()
-    process.communicate("go\n", timeout=120)
-    duration = time.monotonic() - started
+    duration = victim.finish(victim.start("-c", DELETER, store.root), timeout=120)
     assert deletion.manifests(store) == []
     states: set[int] = set()
     store = DatasetStore(tmp_path / "datasets")
     for number in range(ROUNDS):
         refs = fill(store)
-        process = start(store)
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-        time.sleep(number / ROUNDS * duration)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        victim.strike(victim.start("-c", DELETER, store.root), after=number / ROUNDS * duration)
         left = {one.ref for one in deletion.manifests(store)}
         states.add(len(left))
         assert left == set(store.versions("a"))
