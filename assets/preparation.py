@@ -19,13 +19,8 @@ from resources.stage_run import StageRunConfig
 from sap_llm.deployment import Deployment
 from sap_llm.preparation.plan import JobPlan
 from sap_llm.preparation.progress import said
-from sap_llm.preparation.stage import (
-    CorpusReleaseConfig,
-    Launch,
-    TrainingSetConfig,
-    build_corpus_release,
-    build_training_set,
-)
+from sap_llm.preparation.release import CorpusReleaseConfig, build_corpus_release
+from sap_llm.preparation.stage import Launch, TrainingSetConfig, build_training_set
 from sap_llm.storage.build import Progress
 
 _RELEASE_HEADLINE = ("documents", "sap_texts", "largest_gap_to_target", "suspects_class", "suspects_field")

@@ -12,6 +12,7 @@ from sap_llm.compression import stage as compression
 from sap_llm.evaluation import stage as evaluation
 from sap_llm.learning import promotion
 from sap_llm.pmg import snapshot
+from sap_llm.preparation import release
 from sap_llm.preparation import stage as preparation
 from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
@@ -30,7 +31,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "human_annotations": (human.STAGE_VERSION, human.HumanAnnotationsConfig),
         "annotated_docs": (annotation.STAGE_VERSION, annotation.AnnotatedDocsConfig),
         "annotation_tasks": (tasks.STAGE_VERSION, tasks.AnnotationTasksConfig),
-        "corpus_release": (preparation.RELEASE_VERSION, preparation.CorpusReleaseConfig),
+        "corpus_release": (release.RELEASE_VERSION, release.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
         "document_model": (training.STAGE_VERSION, DocumentModelConfig),
         "model_evaluation": (evaluation.STAGE_VERSION, evaluation.ModelEvaluationConfig),

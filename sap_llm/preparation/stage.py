@@ -24,7 +24,6 @@ from sap_llm.preparation.plan import (
     PagesInput,
     SparkSettings,
 )
-from sap_llm.preparation.release import RELEASE_VERSION, CorpusReleaseConfig, build_corpus_release
 from sap_llm.preparation.sampling import Sampling, sample
 from sap_llm.preparation.splits import SPLITS, SplitShares, leaks
 from sap_llm.schema.errors import SapLlmError
@@ -37,17 +36,6 @@ from sap_llm.storage.store import Dataset, DatasetWriter
 
 TRAINING_VERSION = "3"
 Launch = Callable[[JobPlan, Progress], None]
-
-__all__ = [
-    "RELEASE_VERSION",
-    "TRAINING_VERSION",
-    "CorpusReleaseConfig",
-    "Launch",
-    "SplitLeakError",
-    "TrainingSetConfig",
-    "build_corpus_release",
-    "build_training_set",
-]
 
 _DETAILS = {
     "duplicate_id": "another document has this id; give each document its own",

@@ -26,14 +26,9 @@ class UnbalancedError(SapLlmError):
     """A record whose sums do not hold."""
 
 
-def decimals(currency: str) -> int:
-    """Decimal places of amounts in the currency: 0, 2 or 3."""
-    return currency_decimals(currency)
-
-
 def rounded(value: Decimal, currency: str) -> Decimal:
     """To the smallest unit of the currency, half up, as commerce does."""
-    return value.quantize(_UNITS[decimals(currency)], rounding=ROUND_HALF_UP)
+    return value.quantize(_UNITS[currency_decimals(currency)], rounding=ROUND_HALF_UP)
 
 
 def canonical(value: Decimal) -> str:

@@ -9,8 +9,9 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, cast
 
+from sap_llm.schema.values import currency_decimals
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.amounts import canonical, decimals, rounded
+from sap_llm.synthetic.amounts import canonical, rounded
 from sap_llm.synthetic.classes import ClassSpec, Place, Role, class_spec
 from sap_llm.synthetic.markup import Sheet, join, text
 from sap_llm.synthetic.pools import company_name, countries
@@ -76,7 +77,7 @@ class Draft:
     @property
     def has_cents(self) -> bool:
         """Whether amounts of the currency have two decimals."""
-        return decimals(self.currency) == 2
+        return currency_decimals(self.currency) == 2
 
     def has_key(self, key: str) -> bool:
         """Whether any line has a value under a key."""
@@ -140,7 +141,7 @@ class Draft:
 
     def amount(self, value: str) -> str:
         """An amount with the decimals of its currency, without the currency."""
-        places = decimals(self.currency)
+        places = currency_decimals(self.currency)
         return self.style.amount(value, places=places, by_language=not self.has_cents)
 
     def money(

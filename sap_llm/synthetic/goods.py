@@ -11,8 +11,9 @@ from decimal import Decimal
 from functools import cache, cached_property
 from typing import Any
 
+from sap_llm.schema.values import currency_decimals
 from sap_llm.synthetic import identifiers
-from sap_llm.synthetic.amounts import FOR_A_EURO, decimals, rounded
+from sap_llm.synthetic.amounts import FOR_A_EURO, rounded
 from sap_llm.synthetic.pools import invented_word, read_data
 
 _LANGUAGES = ("de", "en", "fr", "es")
@@ -193,7 +194,7 @@ def _scales(spec: dict[str, Any], price: Decimal, currency: str) -> tuple[tuple[
 def _price(rng: random.Random, euros: float, currency: str) -> Decimal:
     """A price as price lists have them: round figures where it is large, tenths of a cent where it is tiny."""
     value = Decimal(str(euros)) * FOR_A_EURO[currency]
-    if decimals(currency) == 0:
+    if currency_decimals(currency) == 0:
         step = Decimal(100 if value > 20000 else 10 if value > 500 else 1)
     elif value > 1000:
         step = Decimal(rng.choice((1, 5, 10)))
@@ -201,7 +202,7 @@ def _price(rng: random.Random, euros: float, currency: str) -> Decimal:
         step = Decimal(rng.choice(("0.01", "0.05", "0.1", "0.5", "1")))
     else:
         step = Decimal("0.01")
-    if value < Decimal("0.5") and decimals(currency) == 2:
+    if value < Decimal("0.5") and currency_decimals(currency) == 2:
         step = Decimal("0.001" if rng.random() < 0.4 else "0.01")
     return _fitting((value / step).to_integral_value() * step, step, currency)
 
@@ -211,7 +212,7 @@ def _fitting(value: Decimal, least: Decimal, currency: str) -> Decimal:
     if value == 0:
         return least
     exact = value.as_tuple().exponent
-    if isinstance(exact, int) and -exact > decimals(currency) and value < 1:
+    if isinstance(exact, int) and -exact > currency_decimals(currency) and value < 1:
         return value.quantize(Decimal("0.0001")).normalize()
     return rounded(value, currency) or least
 

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
+from sap_llm.schema.values import currency_decimals
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.amounts import decimals
 from sap_llm.synthetic.classes import Role, class_spec
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.pools import company_name
@@ -48,7 +48,7 @@ class Printer:
         self.issuer: Role = "seller" if payload["seller"]["key"] == fact["issuer"] else "buyer"
         self.recipient: Role = "buyer" if self.issuer == "seller" else "seller"
         self.spec = class_spec(self.kind)
-        self.places = decimals(self.currency)
+        self.places = currency_decimals(self.currency)
         self.money_shape = look.number_shape if self.places == 2 else look.once("language_shape", self._language_shape)
         self.probe = look.draft(payload, self.currency, self.issuer, subtype=self.subtype)
         """For the choices that both tiers make by a draft."""

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sap_llm.schema.values import canonical as canonical_value
+from sap_llm.schema.values import currency_decimals
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.amounts import UnbalancedError, canonical, check_balance, decimals, line_amount, rounded, sum_up
+from sap_llm.synthetic.amounts import UnbalancedError, canonical, check_balance, line_amount, rounded, sum_up
 from sap_llm.synthetic.chains import make_chains
 from sap_llm.synthetic.classes import trade_classes
 from sap_llm.synthetic.style import TEST_STYLES, Style
@@ -91,7 +92,7 @@ def test_worlds_have_currencies_of_0_2_and_3_decimals() -> None:
     facts = [
         fact for world in range(60) for fact in make_chains(make_world(7, world), seed=7, count=1, sales=1, lines_max=3)
     ]
-    assert {decimals(fact.currency) for fact in facts} == {0, 2, 3}
+    assert {currency_decimals(fact.currency) for fact in facts} == {0, 2, 3}
 
 
 @given(
@@ -107,7 +108,7 @@ def test_printed_amounts_mean_what_was_printed(
 ) -> None:
     amount = canonical(rounded(value, currency))
     style = Style(seed=TEST_STYLES[seed], language=language, country=country, is_test=True)
-    places = decimals(currency)
+    places = currency_decimals(currency)
     printed = style.amount(amount, places=places, by_language=places != 2)
     assert canonical_value(printed, "amount", language=language) == canonical_value(amount, "amount")
     if places != 2:
