@@ -18,7 +18,7 @@ from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_mod
 
 @dg.asset(
     partitions_def=release_variant,
-    deps=["document_model", "training_set"],
+    deps=["multitask_model", "training_set"],
     kinds={"pytorch", "onnx"},
     automation_condition=WHEN_GATES_PASS,
 )
@@ -32,7 +32,7 @@ def quantized_models(
         built = build_quantized_models(
             stage.context,
             config=stage.config(QuantizedModelsConfig),
-            model=stage.ref("document_model", stage.release),
+            model=stage.ref("multitask_model", stage.release),
             training_set=training_set,
             release=stage.release,
             variant=cast("Literal['int8']", stage.variant),  # the stage refuses others

@@ -14,7 +14,7 @@ from sap_llm.modeling.runtimes import load_predictor
 from sap_llm.reading.sandbox import Sandbox
 
 
-@dg.asset(partitions_def=release, deps=["document_model", "training_set"], kinds={"pytorch", "parquet"})
+@dg.asset(partitions_def=release, deps=["multitask_model", "training_set"], kinds={"pytorch", "parquet"})
 def model_evaluation(
     context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
 ) -> dg.MaterializeResult:
@@ -25,7 +25,7 @@ def model_evaluation(
         built = build_model_evaluation(
             stage.context,
             config=stage.config(ModelEvaluationConfig),
-            model=stage.ref("document_model", stage.release),
+            model=stage.ref("multitask_model", stage.release),
             training_set=training_set,
             release=stage.release,
             load_predictor=load_predictor,

@@ -17,12 +17,12 @@ from resources.results import metadata_of
 from resources.retries import WHEN_PREEMPTED
 from resources.stage_run import StageRunConfig
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import commands
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.stage import build_document_model, make_plan
+from sap_llm.training.stage import build_multitask_model, make_plan
 
-MODEL, PROGRESS = "document_model", "training_progress"
+MODEL, PROGRESS = "multitask_model", "training_progress"
 _OBSERVE_SECONDS = 30.0
 _HEADLINE = ("validation_f1", "validation_class_accuracy", "loss", "seconds", "parameters")
 
@@ -41,7 +41,7 @@ def plan_training(context: dg.OpExecutionContext, config: StageRunConfig, deploy
         stage.pass_door(training_set)
         plan = make_plan(
             stage.context,
-            config=stage.config(DocumentModelConfig),
+            config=stage.config(MultitaskModelConfig),
             training_set=training_set,
             release=stage.release,
             work=stage.deployment.work_folder,
@@ -77,7 +77,7 @@ def collect_model(context: dg.OpExecutionContext, plan: str, deployment: Deploym
     training = TrainingPlan.read(Path(plan))
     with deployment.open(context, asset=MODEL) as stage:
         stage.note_overrides(training.training_set)
-        built = build_document_model(
+        built = build_multitask_model(
             stage.context,
             config=training.config,
             training_set=training.training_set,

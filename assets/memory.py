@@ -18,7 +18,7 @@ from sap_llm.pmg.snapshot import PmgSnapshotConfig, build_pmg_snapshot
 
 @dg.asset(
     partitions_def=release,
-    deps=["document_model", "model_evaluation", "registered_model"],
+    deps=["multitask_model", "model_evaluation", "registered_model"],
     kinds={"neo4j", "parquet"},
     automation_condition=WHEN_GATES_PASS,
     retry_policy=WHEN_SERVERS_FAIL,
@@ -34,7 +34,7 @@ def pmg_snapshot(
                 config=stage.config(PmgSnapshotConfig),
                 graph=graph,
                 vectors=vectors,
-                model=stage.ref("document_model", stage.release),
+                model=stage.ref("multitask_model", stage.release),
                 evaluation=stage.ref("model_evaluation", stage.release),
                 release=stage.release,
             )

@@ -17,7 +17,7 @@ from sap_llm.learning.promotion import RegisteredModelConfig, build_registered_m
 
 @dg.asset(
     partitions_def=release,
-    deps=["document_model", "model_evaluation", "quantized_models"],
+    deps=["multitask_model", "model_evaluation", "quantized_models"],
     kinds={"mlflow"},
     automation_condition=WHEN_GATES_PASS,
     retry_policy=WHEN_SERVERS_FAIL,
@@ -33,7 +33,7 @@ def registered_model(
         built = build_registered_model(
             stage.context,
             config=stage.config(RegisteredModelConfig),
-            model=stage.ref("document_model", stage.release),
+            model=stage.ref("multitask_model", stage.release),
             evaluation=evaluation,
             quantized=quantized,
             registry=stage.deployment.registry,

@@ -18,7 +18,7 @@ from resources.partitions import release
     config=plan_config,
     kinds={"pytorch", "deepspeed"},
 )
-def document_model(training_set: Any) -> Any:
+def multitask_model(training_set: Any) -> Any:
     """Classes, fields and line items of a page by a compact layout encoder, trained from random weights."""
     plan = plan_training(training_set)
     return collect_model(plan, launch_training(plan))

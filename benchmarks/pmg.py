@@ -25,7 +25,7 @@ from tests.integration.servers.neo4j import neo4j_server
 
 RUNS = 3
 OUR_DOCUMENTS, THEIR_DOCUMENTS = 2000, 100  # a call; the rates are compared
-MODEL = DatasetRef(name="document_model/bench", version="0")
+MODEL = DatasetRef(name="multitask_model/bench", version="0")
 VALUES = {
     "document_number": "R-2026-0815",
     "document_date": "2026-01-05",

@@ -123,16 +123,16 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
 @commands.command()
 def model(release: Release = DEFAULT_RELEASE) -> None:
     """Train the document model; a killed run resumes from its last checkpoint."""
-    from sap_llm.training.config import DocumentModelConfig
-    from sap_llm.training.stage import build_document_model
+    from sap_llm.training.config import MultitaskModelConfig
+    from sap_llm.training.stage import build_multitask_model
 
     deployment = Deployment.load()
     consumed = _current(deployment, f"training_set/{release}")
-    require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="document_model")
+    require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="multitask_model")
     _say(
-        build_document_model(
+        build_multitask_model(
             deployment.context(_progress),
-            config=deployment.config(DocumentModelConfig, "document_model"),
+            config=deployment.config(MultitaskModelConfig, "multitask_model"),
             training_set=consumed,
             release=release,
             work=deployment.work_folder,
@@ -154,7 +154,7 @@ def evaluation(release: Release = DEFAULT_RELEASE) -> None:
         built = build_model_evaluation(
             deployment.context(_progress),
             config=deployment.config(ModelEvaluationConfig, "model_evaluation"),
-            model=_current(deployment, f"document_model/{release}"),
+            model=_current(deployment, f"multitask_model/{release}"),
             training_set=training_set,
             release=release,
             load_predictor=load_predictor,
@@ -176,7 +176,7 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: Literal["int8"] = "in
         build_quantized_models(
             deployment.context(_progress),
             config=deployment.config(QuantizedModelsConfig, "quantized_models"),
-            model=_current(deployment, f"document_model/{release}"),
+            model=_current(deployment, f"multitask_model/{release}"),
             training_set=training_set,
             release=release,
             variant=variant,

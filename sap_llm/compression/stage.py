@@ -54,7 +54,7 @@ def build_quantized_models(
     Args:
         context: Store, clock and progress.
         config: Limits and sizes.
-        model: `document_model/<release>`.
+        model: `multitask_model/<release>`.
         training_set: Gives the validation documents.
         release: Name of the release.
         variant: Only `int8` so far.

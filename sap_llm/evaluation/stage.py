@@ -70,7 +70,7 @@ def build_model_evaluation(
     Args:
         context: Store, clock and progress.
         config: Fields, sources, sizes.
-        model: `document_model/<release>`; its files `model/` are loaded.
+        model: `multitask_model/<release>`; its files `model/` are loaded.
         training_set: Its test split is the test.
         release: Name such as `r1`.
         load_predictor: From a model folder to a predictor (`modeling.runtimes.load_predictor`).

@@ -118,7 +118,7 @@ def build_registered_model(
     Args:
         context: Store, clock and progress.
         config: Required leads.
-        model: `document_model/<release>`.
+        model: `multitask_model/<release>`.
         evaluation: `model_evaluation/<release>` of that model.
         quantized: `quantized_models/<release>/int8`; registered beside the model when its gate is open.
         registry: Where versions are kept.
@@ -133,7 +133,7 @@ def build_registered_model(
         DatasetNotFoundError: An input is not complete, or the evaluation lacks what the decision needs.
         GateClosedError: The evaluation is of another model.
     """
-    inputs = {"document_model": model, "model_evaluation": evaluation}
+    inputs = {"multitask_model": model, "model_evaluation": evaluation}
     if quantized is not None:
         inputs["quantized_models"] = quantized
     opened = {role: context.store.open(ref) for role, ref in inputs.items()}
@@ -266,7 +266,7 @@ def _of_champion(context: StageContext, champion: "Champion", evaluation: Datase
 def _register(
     registry: "ModelRegistry", opened: Mapping[str, Dataset], *, measured: Measured, release: str
 ) -> "RegisteredVersion":
-    model, evaluation = opened["document_model"].manifest, opened["model_evaluation"].manifest
+    model, evaluation = opened["multitask_model"].manifest, opened["model_evaluation"].manifest
     tags = {
         "data_version": model.data_version,
         "code_version": model.code_version,
@@ -279,7 +279,7 @@ def _register(
             variants["int8"] = variant
             tags["quantized_models"] = str(opened["quantized_models"].ref)
         return registry.register_model(
-            folder=opened["document_model"].path(_MODEL_FOLDER),
+            folder=opened["multitask_model"].path(_MODEL_FOLDER),
             release=release,
             model=str(model.ref),
             evaluation=str(evaluation.ref),

@@ -50,7 +50,7 @@ class Backbone(Protocol):
         ...
 
 
-class DocumentModel(nn.Module):
+class MultitaskModel(nn.Module):
     """Backbone and heads."""
 
     def __init__(self, config: EncoderConfig, labels: LabelSet) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sap_llm.modeling.features import PaddedWords, network_inputs
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig
-from sap_llm.modeling.heads import DocumentModel
+from sap_llm.modeling.heads import MultitaskModel
 
 
 def tensors(batch: PaddedWords, *, device: torch.device | str = "cpu") -> tuple[Tensor, ...]:
@@ -22,9 +22,9 @@ def tensors(batch: PaddedWords, *, device: torch.device | str = "cpu") -> tuple[
     return tuple(torch.from_numpy(array).to(device) for array in network_inputs(batch))
 
 
-def load_network(folder: Path, config: ModelConfig) -> DocumentModel:
+def load_network(folder: Path, config: ModelConfig) -> MultitaskModel:
     """The network of a model folder, in evaluation mode."""
-    model = DocumentModel(config.encoder, config.label_set)
+    model = MultitaskModel(config.encoder, config.label_set)
     model.load_state_dict(load_file(folder / WEIGHTS))
     model.eval()
     return model

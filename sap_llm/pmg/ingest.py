@@ -72,7 +72,7 @@ def remember_model(graph: GraphClient, manifest: Manifest, *, clock: Clock) -> N
 
     Args:
         graph: The memory.
-        manifest: Of the `document_model` dataset.
+        manifest: Of the `multitask_model` dataset.
         clock: For the time of the node's creation.
     """
     properties = {

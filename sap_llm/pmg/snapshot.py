@@ -76,7 +76,7 @@ def build_pmg_snapshot(
         config: Batch size and required fields.
         graph: The memory; connects here.
         vectors: Qdrant client; stays open.
-        model: `document_model/<release>`.
+        model: `multitask_model/<release>`.
         evaluation: `model_evaluation/<release>` with tables `documents`, `predictions` and `embeddings`.
         release: Release name.
 
@@ -109,7 +109,7 @@ def build_pmg_snapshot(
         name=f"pmg_snapshot/{release}",
         stage_version=STAGE_VERSION,
         config=config,
-        inputs={"document_model": model, "model_evaluation": evaluation},
+        inputs={"multitask_model": model, "model_evaluation": evaluation},
         fingerprint={"feedback": str(last_sequence(graph))},
         produce=produce,
     )

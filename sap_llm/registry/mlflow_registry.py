@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.tracking import MlflowClient
 
-REGISTERED_MODEL = "sap_llm-document-model"
+REGISTERED_MODEL = "sap_llm-multitask-model"
 EXPERIMENT = "sap_llm"
 CHAMPION, PREVIOUS = "champion", "previous"
 _POINTER = "champion.json"

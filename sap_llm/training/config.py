@@ -1,7 +1,7 @@
 """The training stage's configuration, importable without torch.
 
 Belongs here: one pydantic model per concern of training. What the values do is in the file of that concern; the values
-themselves are in `configs/<profile>/document_model.yaml`.
+themselves are in `configs/<profile>/multitask_model.yaml`.
 """
 
 from typing import Literal
@@ -81,8 +81,8 @@ class LaunchConfig(_Part):
     stop_deadline_seconds: float = Field(default=20.0, description="between TERM and KILL when cancelled")
 
 
-class DocumentModelConfig(StageConfig):
-    """All of `configs/<profile>/document_model.yaml`."""
+class MultitaskModelConfig(StageConfig):
+    """All of `configs/<profile>/multitask_model.yaml`."""
 
     encoder: EncoderConfig = EncoderConfig()
     losses: LossWeights = LossWeights()

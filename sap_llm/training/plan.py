@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.whole import write_whole
-from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.config import MultitaskModelConfig
 
 PLAN = "plan.json"
 
@@ -30,7 +30,7 @@ class TrainingPlan(BaseModel):
     backend: Literal["deepspeed", "gloo"]
     backend_reason: str
     taxonomy_version: str
-    config: DocumentModelConfig
+    config: MultitaskModelConfig
 
     @property
     def checkpoints(self) -> Path:

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
-from sap_llm.modeling.heads import DocumentModel, Scores
+from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
 from sap_llm.modeling.shards import Shard, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
@@ -47,7 +47,7 @@ class Trainer:
         self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
-        model = DocumentModel(self.config.encoder, self.labels).to(self.device)
+        model = MultitaskModel(self.config.encoder, self.labels).to(self.device)
         self.parameters = sum(value.numel() for value in model.parameters())
         self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
         self.loss = DocumentLoss(

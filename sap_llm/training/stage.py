@@ -1,7 +1,7 @@
-"""The `document_model` stage: plan, launch, collect.
+"""The `multitask_model` stage: plan, launch, collect.
 
 Belongs here: turning a training set into a plan for the program, and the program's result into a dataset version. The
-three steps can be called apart (Dagster runs them as ops) or at once by `build_document_model`. Importing this module
+three steps can be called apart (Dagster runs them as ops) or at once by `build_multitask_model`. Importing this module
 loads neither torch nor deepspeed.
 """
 
@@ -16,7 +16,7 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.storage.build import BuildResult, StageContext, build, code_version, version_id
 from sap_llm.storage.store import DatasetStore, DatasetWriter
-from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import choose_backend, run
 from sap_llm.training.plan import TrainingPlan
 
@@ -27,7 +27,7 @@ Launch = Callable[[TrainingPlan], None]
 def make_plan(
     context: StageContext,
     *,
-    config: DocumentModelConfig,
+    config: MultitaskModelConfig,
     training_set: DatasetRef,
     release: str,
     work: Path | None = None,
@@ -54,7 +54,7 @@ def make_plan(
             where=str(training_set),
             remedy="See its quarantine and split tables.",
         )
-    name = f"document_model/{release}"
+    name = f"multitask_model/{release}"
     code = code_version(STAGE_VERSION, config)
     version = version_id(name, code, {training_set.name: dataset.manifest.data_version})
     backend, reason = choose_backend(config.launch)
@@ -84,10 +84,10 @@ def launch_training(
         run(plan, environment=environment, is_quiet=is_quiet)
 
 
-def build_document_model(
+def build_multitask_model(
     context: StageContext,
     *,
-    config: DocumentModelConfig,
+    config: MultitaskModelConfig,
     training_set: DatasetRef,
     release: str,
     work: Path | None = None,
@@ -116,7 +116,7 @@ def build_document_model(
 
     built = build(
         context,
-        name=f"document_model/{release}",
+        name=f"multitask_model/{release}",
         stage_version=STAGE_VERSION,
         config=config,
         inputs={training_set.name: training_set},

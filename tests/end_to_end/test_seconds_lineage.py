@@ -15,7 +15,7 @@ BUILT_ONCE = {
     "annotation_tasks",
     "corpus_release",
     "training_set",
-    "document_model",
+    "multitask_model",
     "model_evaluation",
     "quantized_models",
     "registered_model",

@@ -69,7 +69,7 @@ def test_dg_lists_the_definitions_and_warns_about_nothing(tmp_path: Path) -> Non
         check=True,
     )
     assert listed.stderr == ""
-    assert {"training_set", "document_model"} <= {entry["asset_key"] for entry in json.loads(listed.stdout)["assets"]}
+    assert {"training_set", "multitask_model"} <= {entry["asset_key"] for entry in json.loads(listed.stdout)["assets"]}
 
 
 @pytest.mark.parametrize("profile", ["seconds", "tiny", "gpu"])
@@ -115,7 +115,7 @@ def test_every_asset_made_here_has_a_code_version_and_a_link_to_its_code(specs: 
 def test_the_code_version_follows_the_configuration(specs: list[dg.AssetSpec]) -> None:
     tiny = {spec.key: spec.code_version for spec in build_defs(deployment="tiny").resolve_all_asset_specs()}
     changed = {spec.key.path[-1] for spec in specs if spec.code_version != tiny[spec.key]}
-    assert "document_model" in changed
+    assert "multitask_model" in changed
 
 
 def test_groups_form_a_dag_in_their_order(specs: list[dg.AssetSpec]) -> None:

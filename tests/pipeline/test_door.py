@@ -23,13 +23,13 @@ from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.errors import GateClosedError
 from sap_llm.storage.build import BuildResult
 from sap_llm.storage.store import Dataset
-from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.stage import make_plan
 from sap_llm_dagster.local_run import failure_of
 from tests.support.altered import altered
 from tests.support.dagster_records import record_materialisation, record_verdicts, small_dataset
 
-TRAINING_SET, MODEL = "training_set", "document_model"
+TRAINING_SET, MODEL = "training_set", "multitask_model"
 REPOSITORY = Path(__file__).parents[2]
 Launch = Callable[[dg.Definitions, dg.DagsterInstance], str]
 
@@ -141,7 +141,7 @@ def test_training_refuses_a_training_set_behind_a_closed_gate(
 
     said = launch(defs, instance)
 
-    assert "document_model is refused, because the gate schema is closed" in said
+    assert "multitask_model is refused, because the gate schema is closed" in said
     assert "sap-llm gate override" in said  # the whole sentence: how to open, how to override
     assert ("as the test says" in said) is (state == "failed")
     assert ("The override by Ada ended" in said) is (state == "override ended")
@@ -206,8 +206,8 @@ def test_dvc_repro_refuses_what_a_closed_gate_keeps_back(house: Deployment) -> N
     )
     assert done.returncode != 0
     said = " ".join((done.stdout + done.stderr).split())
-    assert "document_model is refused, because the gate schema is closed" in said
-    assert not (house.home / "data/local/datasets/document_model").exists()
+    assert "multitask_model is refused, because the gate schema is closed" in said
+    assert not (house.home / "data/local/datasets/multitask_model").exists()
 
 
 def test_promotion_refuses_a_model_behind_a_closed_gate(
@@ -215,7 +215,7 @@ def test_promotion_refuses_a_model_behind_a_closed_gate(
 ) -> None:
     closed = "model_evaluation/r1"
     instance.add_dynamic_partitions(RELEASE, ["r1"])
-    for name in ("document_model/r1", "model_evaluation/r1", "quantized_models/r1/int8"):
+    for name in ("multitask_model/r1", "model_evaluation/r1", "quantized_models/r1/int8"):
         dataset = small_dataset(house, name)
         record_verdicts(house, dataset, passed=name != closed)
         record_materialisation(instance, dataset)
@@ -316,7 +316,7 @@ def test_a_training_set_that_appears_during_training_is_not_taken(
     planned = small_dataset(house, "training_set/r1")
     plan = make_plan(
         house.context(),
-        config=house.config(DocumentModelConfig, MODEL),
+        config=house.config(MultitaskModelConfig, MODEL),
         training_set=planned.ref,
         release="r1",
         work=house.work_folder,
@@ -336,7 +336,7 @@ def test_a_training_set_that_appears_during_training_is_not_taken(
         collect_model(written_plan())
 
     assert only_collect.execute_in_process(instance=instance, partition_key="r1").success
-    model = house.store.open(house.store.current("document_model/r1"))
+    model = house.store.open(house.store.current("multitask_model/r1"))
     assert list(model.manifest.inputs.values()) == [planned.ref]
 
 

@@ -72,11 +72,11 @@ class Small(nn.Module):
 
 
 def _main(backend: str, zero_stage: int, folder: Path) -> None:
-    from sap_llm.training.config import DocumentModelConfig
+    from sap_llm.training.config import MultitaskModelConfig
     from sap_llm.training.engine import Engine, join_ranks, open_engine
 
     torch.set_num_threads(1)
-    config = DocumentModelConfig.model_validate(
+    config = MultitaskModelConfig.model_validate(
         {
             "steps": 20,
             "launch": {"zero_stage": zero_stage, "precision": "fp32", "threads": 1},

@@ -32,10 +32,10 @@ import dagster as dg
 from sap_llm_dagster.build import build_defs
 from sap_llm_dagster.home import open_instance
 from sap_llm_dagster.local_run import run_job
-job = dg.define_asset_job("only_the_model", selection=dg.AssetSelection.assets("document_model"))
+job = dg.define_asset_job("only_the_model", selection=dg.AssetSelection.assets("multitask_model"))
 defs = dg.Definitions.merge(build_defs(), dg.Definitions(jobs=[job]))
 with open_instance() as instance:
-    overrides = {"document_model": json.loads(sys.argv[1])}
+    overrides = {"multitask_model": json.loads(sys.argv[1])}
     outcome = run_job(instance, "only_the_model", "r1", defs=defs, overrides=overrides)
 sys.exit(outcome.failure or 0)
 """
@@ -102,7 +102,7 @@ def test_stopped_training_leaves_nothing_and_resumes(number: signal.Signals, hou
         assert _until(lambda: not _programs(house), seconds=30), "the program outlived its step"
     finally:
         worker.kill()
-    assert not house.store.versions("document_model/r1")
+    assert not house.store.versions("multitask_model/r1")
 
     again = _start()
     try:
@@ -112,11 +112,11 @@ def test_stopped_training_leaves_nothing_and_resumes(number: signal.Signals, hou
 
     said = [str(entry["message"]) for entry in _progress(house) if entry["event"] == "message"]
     assert any(text.startswith("resumed from the checkpoint of step") for text in said)
-    metrics = house.store.open(house.store.current("document_model/r1")).manifest.metrics
+    metrics = house.store.open(house.store.current("multitask_model/r1")).manifest.metrics
     assert metrics["resumed_from_step"] >= 10
     assert metrics["steps"] == OVERRIDES["steps"]
     with dg.DagsterInstance.get() as instance:
-        assert instance.get_materialized_partitions(dg.AssetKey("document_model")) == {"r1"}
+        assert instance.get_materialized_partitions(dg.AssetKey("multitask_model")) == {"r1"}
         observed = instance.fetch_observations(dg.AssetKey("training_progress"), limit=1).records[0]
         assert observed.event_log_entry.asset_observation is not None
         assert observed.event_log_entry.asset_observation.metadata["step"].value == OVERRIDES["steps"]

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::Warning")]
 
 CHECKOUT = Path(__file__).parents[3]
 SENSOR = "retraining_sensor"
-MODEL = DatasetRef(name="document_model/r1", version="aaaa")
+MODEL = DatasetRef(name="multitask_model/r1", version="aaaa")
 SUBTYPES = ("STANDARD", "FRAMEWORK", "RUSH", None)
 NEEDED = 500  # configs/seconds/retraining.yaml
 

@@ -32,8 +32,8 @@ from sap_llm.storage.store import DatasetStore, DatasetWriter
 pytestmark = pytest.mark.slow
 
 CLOCK = FrozenClock(datetime(2026, 11, 24, 12, 0, 0, 250000, tzinfo=UTC))
-MODEL = DatasetRef(name="document_model/r1", version="aaaa")
-OTHER_MODEL = DatasetRef(name="document_model/r2", version="bbbb")
+MODEL = DatasetRef(name="multitask_model/r1", version="aaaa")
+OTHER_MODEL = DatasetRef(name="multitask_model/r2", version="bbbb")
 CONFIG = PmgSnapshotConfig(batch_size=7, required_fields={"SUPPLIER_INVOICE": ["document_number", "total_amount"]})
 EMBEDDINGS = pa.schema(
     [pa.field("document_id", pa.string(), nullable=False), pa.field("vector", pa.list_(pa.float32()))]
@@ -255,7 +255,7 @@ def evaluated(context: StageContext) -> tuple[DatasetRef, DatasetRef]:
         return build(context, name=name, stage_version="1", config=StageConfig(), inputs=inputs, produce=produce).ref
 
     training = make("training_set/r1", {})
-    model = make("document_model/r1", {}, training_set=training)
+    model = make("multitask_model/r1", {}, training_set=training)
     vectors = np.random.default_rng(1).normal(size=(25, 8)).astype(np.float32)
     embeddings = [{"document_id": f"doc-{n:03}", "vector": vectors[n].tolist()} for n in range(24)]
     tables = {
@@ -263,7 +263,7 @@ def evaluated(context: StageContext) -> tuple[DatasetRef, DatasetRef]:
         "predictions": conform((prediction(number) for number in range(25)), ANNOTATIONS),
         "embeddings": conform(embeddings, EMBEDDINGS),
     }
-    return model, make("model_evaluation/r1", tables, document_model=model)
+    return model, make("model_evaluation/r1", tables, multitask_model=model)
 
 
 def test_snapshot_remembers_a_release_and_freezes_it(graph: GraphClient, context: StageContext) -> None:

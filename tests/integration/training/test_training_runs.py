@@ -18,10 +18,10 @@ from sap_llm.schema.page import Page
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training import checkpoint as checkpoints
-from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import choose_backend, commands
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.stage import build_document_model, launch_training, make_plan
+from sap_llm.training.stage import build_multitask_model, launch_training, make_plan
 from tests.support.engine_steps import run_ranks
 from tests.support.toy_training import toy_tables, toy_training_set
 
@@ -43,9 +43,9 @@ def context(tmp_path: Path) -> StageContext:
     return StageContext(store=DatasetStore(tmp_path / "datasets"))
 
 
-def small_config(**changes: Any) -> DocumentModelConfig:
+def small_config(**changes: Any) -> MultitaskModelConfig:
     launch = SMALL["launch"] | changes.pop("launch", {})
-    return DocumentModelConfig.model_validate(SMALL | changes | {"launch": launch})
+    return MultitaskModelConfig.model_validate(SMALL | changes | {"launch": launch})
 
 
 def messages(plan: TrainingPlan) -> list[str]:
@@ -85,7 +85,7 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(context: StageConte
     assert 20 <= step < 60
     assert not plans[1].result.exists()
 
-    built = build_document_model(
+    built = build_multitask_model(
         context, config=small_config(), training_set=training_set, release="r1", work=tmp_path / "killed"
     )
 
@@ -97,14 +97,14 @@ def test_a_killed_run_resumes_and_ends_with_the_same_weights(context: StageConte
     assert all((whole[name] == resumed[name]).all() for name in whole)
     curves = [json.loads((plan.result / "losses.json").read_text()) for plan in plans]
     assert [point["loss"] for point in curves[0]] == [point["loss"] for point in curves[1]]
-    again = build_document_model(context, config=small_config(), training_set=training_set, release="r1")
+    again = build_multitask_model(context, config=small_config(), training_set=training_set, release="r1")
     assert again.is_reused
 
 
 def test_what_was_learned_reads_documents_never_seen(context: StageContext) -> None:
     training_set = toy_training_set(context, 400)
     config = small_config(steps=160)
-    built = build_document_model(context, config=config, training_set=training_set, release="r1")
+    built = build_multitask_model(context, config=config, training_set=training_set, release="r1")
     metrics = built.manifest.metrics
     assert metrics["validation_class_accuracy"] > 0.9
     assert metrics["validation_f1"] > 0.9
@@ -119,7 +119,7 @@ def test_what_was_learned_reads_documents_never_seen(context: StageContext) -> N
     assert right >= 27
 
 
-@pytest.mark.skipif(choose_backend(DocumentModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
+@pytest.mark.skipif(choose_backend(MultitaskModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
 def test_two_deepspeed_ranks_shard_the_optimizer_and_resume(context: StageContext, tmp_path: Path) -> None:
     training_set = toy_training_set(context, 120)
     config = small_config(steps=60, launch={"launcher": "deepspeed", "ranks": 2, "zero_stage": 1})
@@ -135,7 +135,7 @@ def test_two_deepspeed_ranks_shard_the_optimizer_and_resume(context: StageContex
     assert losses[-1] < losses[0] / 2
 
 
-@pytest.mark.skipif(choose_backend(DocumentModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
+@pytest.mark.skipif(choose_backend(MultitaskModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
 @pytest.mark.parametrize("zero_stage", [1, 2])
 def test_a_matrix_on_two_ranks_is_updated_as_if_it_were_on_one(tmp_path: Path, zero_stage: int) -> None:
     plain = run_ranks("gloo", tmp_path / "gloo", ranks=2)

@@ -44,13 +44,13 @@ def random_model(folder: Path) -> ModelConfig:
     import torch
     from safetensors.torch import save_file
 
-    from sap_llm.modeling.heads import DocumentModel
+    from sap_llm.modeling.heads import MultitaskModel
 
     torch.manual_seed(3)
     shape = EncoderConfig(width=64, layers=2, heads=2)
     config = ModelConfig(taxonomy_version="1", encoder=shape, labels=default_labels().to_json())
     folder.mkdir(parents=True)
-    save_file(DocumentModel(shape, config.label_set).state_dict(), folder / WEIGHTS)
+    save_file(MultitaskModel(shape, config.label_set).state_dict(), folder / WEIGHTS)
     write_config(folder, config)
     return config
 
@@ -74,7 +74,7 @@ def test_a_model_folder_that_is_none_says_so(tmp_path: Path) -> None:
 def test_an_unknown_variant_is_refused_before_anything_is_read(tmp_path: Path) -> None:
     from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_models
 
-    nothing = DatasetRef(name="document_model/r1", version="x")
+    nothing = DatasetRef(name="multitask_model/r1", version="x")
     with pytest.raises(ConfigurationError, match="Known: int8"):
         build_quantized_models(
             StageContext(store=DatasetStore(tmp_path)),
@@ -137,7 +137,7 @@ def test_the_stage_records_whether_the_variant_is_accepted(tmp_path: Path) -> No
         (writer.scratch / "made").rmdir()
         return {}
 
-    model = build(context, name="document_model/r1", stage_version="1", config=StageConfig(), produce=produce).ref
+    model = build(context, name="multitask_model/r1", stage_version="1", config=StageConfig(), produce=produce).ref
     built = build_quantized_models(
         context,
         config=QuantizedModelsConfig(validation_documents=8, calibration_windows=10, threads=1),

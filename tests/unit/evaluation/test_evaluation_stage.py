@@ -115,7 +115,7 @@ def _model(context: StageContext, note: str = "one") -> DatasetRef:
 
     return build(
         context,
-        name="document_model/r1",
+        name="multitask_model/r1",
         stage_version="1",
         config=StageConfig(),
         fingerprint={"note": note},
@@ -273,7 +273,7 @@ def test_the_projects_own_model_fits_the_protocol(context: StageContext) -> None
 
     from sap_llm.modeling.architecture import EncoderConfig
     from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
-    from sap_llm.modeling.heads import DocumentModel
+    from sap_llm.modeling.heads import MultitaskModel
     from sap_llm.modeling.labels import default_labels
     from sap_llm.modeling.runtimes import load_predictor
     from sap_llm.schema.taxonomy import taxonomy_version
@@ -284,11 +284,11 @@ def test_the_projects_own_model_fits_the_protocol(context: StageContext) -> None
         folder = writer.path("model/config.json").parent
         config = ModelConfig(taxonomy_version=taxonomy_version(), encoder=encoder, labels=default_labels().to_json())
         write_config(folder, config)
-        save_file(DocumentModel(encoder, default_labels()).state_dict(), folder / WEIGHTS)
+        save_file(MultitaskModel(encoder, default_labels()).state_dict(), folder / WEIGHTS)
         return {}
 
     model = build(
-        context, name="document_model/untrained", stage_version="1", config=StageConfig(), produce=produce
+        context, name="multitask_model/untrained", stage_version="1", config=StageConfig(), produce=produce
     ).ref
     found = build_model_evaluation(
         context,

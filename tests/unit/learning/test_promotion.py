@@ -73,7 +73,7 @@ class House:
     def release(self, name: str, f1: float, *, opens: bool = True, test_version: str = "t1") -> dict[str, Any]:
         """Model, evaluation and variant of one release."""
         model = self.dataset(
-            f"document_model/{name}", {"loss": 0.2}, {"model/config.json": name, "model/weights/a.bin": name}
+            f"multitask_model/{name}", {"loss": 0.2}, {"model/config.json": name, "model/weights/a.bin": name}
         )
         numbers = {"field_f1": f1, "field_f1_baseline": 0.5, "test_version": test_version}
         evaluation = self.dataset(f"model_evaluation/{name}", numbers, {"report.md": name}, model=model)
@@ -140,8 +140,8 @@ def test_releases_are_registered_and_the_better_one_serves(house: House) -> None
     assert json.loads(better.dataset.path("decision.json").read_text())["run_id"] == champion.run_id
     assert house.registry.check_consistency() == []
     assert [entry.release for entry in house.registry.versions()] == ["r1", "r2", "r3", "r4"]
-    tags = house.registry._mlflow().get_model_version("sap_llm-document-model", "4").tags
-    assert tags["model"].startswith("document_model/r4@")
+    tags = house.registry._mlflow().get_model_version("sap_llm-multitask-model", "4").tags
+    assert tags["model"].startswith("multitask_model/r4@")
 
 
 def test_closed_gate_registers_but_does_not_promote_until_it_opens(house: House) -> None:
@@ -172,7 +172,7 @@ def test_closed_gate_registers_but_does_not_promote_until_it_opens(house: House)
 def test_what_was_judged_of_another_model_neither_promotes_nor_is_served(house: House) -> None:
     before, after = house.release("r1", 0.9), house.release("r2", 0.7)
     trained_anew = {**before, "model": after["model"]}
-    with pytest.raises(GateClosedError, match="is of another model than document_model/r2"):
+    with pytest.raises(GateClosedError, match="is of another model than multitask_model/r2"):
         house.register(trained_anew)
     assert house.registry.champion() is None
 

@@ -5,7 +5,7 @@ import torch
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.modeling.features import WordEncoder, WordFeatures, encode_words, pad
-from sap_llm.modeling.heads import DocumentModel
+from sap_llm.modeling.heads import MultitaskModel
 from sap_llm.modeling.labels import default_labels
 from sap_llm.modeling.torch_runtime import tensors
 from sap_llm.schema.page import Page
@@ -24,7 +24,7 @@ def features(count: int) -> WordFeatures:
 
 def test_padding_changes_no_score() -> None:
     torch.manual_seed(1)
-    model = DocumentModel(EncoderConfig(width=32, layers=2, heads=2), default_labels()).eval()
+    model = MultitaskModel(EncoderConfig(width=32, layers=2, heads=2), default_labels()).eval()
     with torch.inference_mode():
         alone = model(*tensors(pad([features(11)])))
         beside = model(*tensors(pad([features(11), features(40)])))

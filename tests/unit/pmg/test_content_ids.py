@@ -8,7 +8,7 @@ from sap_llm.pmg.feedback import Feedback, feedback_id
 from sap_llm.pmg.ingest import extraction_content, extraction_id
 from sap_llm.schema.manifest import DatasetRef
 
-MODEL = DatasetRef(name="document_model/r1", version="aa")
+MODEL = DatasetRef(name="multitask_model/r1", version="aa")
 
 
 def prediction(value: str = "1.00", confidence: float = 0.9) -> dict[str, Any]:
@@ -29,11 +29,11 @@ def prediction(value: str = "1.00", confidence: float = 0.9) -> dict[str, Any]:
     }
 
 
-def test_extraction_id_follows_document_model_and_content() -> None:
+def test_extraction_id_follows_multitask_model_and_content() -> None:
     def made(document: str = "d", model: DatasetRef = MODEL, **changes: Any) -> str:
         return extraction_id(document, model, extraction_content(prediction(**changes)))
 
-    other = DatasetRef(name="document_model/r1", version="bb")
+    other = DatasetRef(name="multitask_model/r1", version="bb")
     assert made() == made()
     assert len({made(), made("e"), made(model=other), made(value="2.00"), made(confidence=0.8)}) == 5
 

@@ -25,11 +25,11 @@ VECTORS = np.random.default_rng(3).normal(size=(10, 6)).astype(np.float32)
 def test_vectors_survive_and_are_replaced_by_document(tmp_path: Path) -> None:
     for _ in range(2):
         client = QdrantClient(path=str(tmp_path))
-        memory = DocumentVectors(client, embedding_version="document_model/r1@ab")
+        memory = DocumentVectors(client, embedding_version="multitask_model/r1@ab")
         assert memory.upsert(ROWS, VECTORS.tolist(), batch_size=3) == 10
         client.close()
     client = QdrantClient(path=str(tmp_path))
-    memory = DocumentVectors(client, embedding_version="document_model/r1@ab")
+    memory = DocumentVectors(client, embedding_version="multitask_model/r1@ab")
     assert memory.count() == 10
     assert [hit.document_id for hit in memory.similar(VECTORS[4].tolist(), limit=1)] == ["doc-4"]
     client.close()

@@ -21,7 +21,7 @@ POLICY = RetentionConfig(
     keep_last=1,
     keep_days=0,
     grace_hours=0,
-    released=("training_set", "document_model", "model_evaluation", "registered_model", "pmg_snapshot"),
+    released=("training_set", "multitask_model", "model_evaluation", "registered_model", "pmg_snapshot"),
     keep_releases=1,
     follow_models=("registered_model", "pmg_snapshot"),
     protected=(),
@@ -102,7 +102,7 @@ def test_the_lineage_of_models_with_an_alias_survives_every_apply(
         registry.register_model(
             folder=folder,
             release=f"r{number}",
-            model=str(found["document_model"]),
+            model=str(found["multitask_model"]),
             evaluation=str(found["model_evaluation"]),
             test_version="t",
             metrics={},
@@ -113,7 +113,7 @@ def test_the_lineage_of_models_with_an_alias_survives_every_apply(
     ]
     registry.promote(made[0].version, reason="first")
     registry.promote(made[2].version, reason="better")  # 0 becomes `previous`
-    registry._mlflow().set_registered_model_alias("sap_llm-document-model", "challenger", made[3].version)
+    registry._mlflow().set_registered_model_alias("sap_llm-multitask-model", "challenger", made[3].version)
     for _ in range(3):
         plan: RetentionPlan = plan_retention(store, registry=registry, verdicts=verdicts, config=POLICY, now=NOW)
         retention.apply(store, plan, now=NOW)
@@ -132,10 +132,10 @@ def release(store: DatasetStore, verdicts: VerdictStore, number: int) -> dict[st
     found = {"synthetic_docs/0": corpus}
     for asset, inputs in (
         ("training_set", ["synthetic_docs/0"]),
-        ("document_model", ["training_set"]),
-        ("model_evaluation", ["document_model", "training_set"]),
-        ("registered_model", ["document_model", "model_evaluation"]),
-        ("pmg_snapshot", ["document_model", "model_evaluation"]),
+        ("multitask_model", ["training_set"]),
+        ("model_evaluation", ["multitask_model", "training_set"]),
+        ("registered_model", ["multitask_model", "model_evaluation"]),
+        ("pmg_snapshot", ["multitask_model", "model_evaluation"]),
     ):
         refs = [found[name] for name in inputs]
         found[asset] = small(store, f"{asset}/r{number}", day=day + len(found), inputs=refs, mark=mark)

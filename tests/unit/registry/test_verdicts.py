@@ -32,12 +32,12 @@ def store(tmp_path: Path) -> VerdictStore:
 
 def test_passing_verdict_opens_its_own_data_version_only(store: VerdictStore, tmp_path: Path) -> None:
     store.record(verdict(passed=True))
-    assert store.require("v1", ["quality"], consumer="document_model") == {"quality": None}
+    assert store.require("v1", ["quality"], consumer="multitask_model") == {"quality": None}
     assert (tmp_path / "verdicts" / "v1" / "quality.json").is_file()
     with pytest.raises(GateClosedError, match="no verdict about data version v2"):
-        store.require("v2", ["quality"], consumer="document_model")
+        store.require("v2", ["quality"], consumer="multitask_model")
     with pytest.raises(GateClosedError, match="gate leaks is closed"):
-        store.require("v1", ["quality", "leaks"], consumer="document_model")
+        store.require("v1", ["quality", "leaks"], consumer="multitask_model")
 
 
 def test_refusal_says_the_whole_sentence(store: VerdictStore) -> None:
@@ -147,7 +147,7 @@ def test_a_damaged_override_opens_nothing_and_is_named(store: VerdictStore, tmp_
     (file,) = tmp_path.rglob("overrides/schema/*.json")
     file.write_text("{}")
     with pytest.raises(GateClosedError, match=file.name):
-        store.require("v1", ["schema"], consumer="document_model")
+        store.require("v1", ["schema"], consumer="multitask_model")
 
 
 def test_all_overrides_are_listed_in_their_order(store: VerdictStore) -> None:

@@ -15,7 +15,7 @@ from sap_llm.storage.store import DatasetStore
 from tests.support.versioned import START, small
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-RELEASED = ("training_set", "document_model", "registered_model")
+RELEASED = ("training_set", "multitask_model", "registered_model")
 
 
 def policy(**changes: Any) -> RetentionConfig:
@@ -76,9 +76,9 @@ def test_a_running_build_may_use_what_is_younger_than_a_run() -> None:
 def test_what_a_live_model_was_made_from_and_what_tells_about_it_stay() -> None:
     corpus = held("synthetic_docs/0", "old")
     training = held("training_set/r1", "old", inputs=(corpus.ref,))
-    model = held("document_model/r1", "old", inputs=(training.ref,))
+    model = held("multitask_model/r1", "old", inputs=(training.ref,))
     about = held("registered_model/r1", "old", inputs=(model.ref,))
-    other = held("registered_model/r1", "other", inputs=(held("document_model/r1", "x").ref,))
+    other = held("registered_model/r1", "other", inputs=(held("multitask_model/r1", "x").ref,))
     newer = [held(one.ref.name, "new", days=90) for one in (corpus, training, model, about)]
     roots = LiveRoots(models={model.ref: "model version 3 (champion)"})
     plan = decide([corpus, training, model, about, other, *newer], roots=roots, config=policy(), now=NOW)
@@ -109,14 +109,14 @@ def test_bytes_wait_for_the_grace_period_and_what_is_used_again_comes_back() -> 
 
 def test_a_lineage_with_a_hole_is_reported() -> None:
     missing = DatasetRef(name="training_set/r1", version="lost")
-    plan = decide([held("document_model/r1", "1", inputs=(missing,))], roots=LiveRoots(), config=policy(), now=NOW)
+    plan = decide([held("multitask_model/r1", "1", inputs=(missing,))], roots=LiveRoots(), config=policy(), now=NOW)
     assert "training_set/r1@lost" in plan.gaps[0]
 
 
 @st.composite
 def lineages(draw: st.DrawFn) -> tuple[list[Held], LiveRoots]:
     """Random versions, each made from older ones; some current, some out of sight, some alive for outside reasons."""
-    names = ["a", "b/1", "b/2", "training_set/r1", "training_set/r2", "document_model/r1", "registered_model/r1"]
+    names = ["a", "b/1", "b/2", "training_set/r1", "training_set/r2", "multitask_model/r1", "registered_model/r1"]
     count = draw(st.integers(1, 25))
     versions: list[Held] = []
     for number in range(count):

@@ -12,7 +12,7 @@ import pytest
 
 from sap_llm.schema.errors import MissingToolError
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.training.config import DocumentModelConfig, LaunchConfig
+from sap_llm.training.config import LaunchConfig, MultitaskModelConfig
 from sap_llm.training.launch import ProcessGroup, TrainingFailedError, choose_backend, commands, run
 from sap_llm.training.plan import TrainingPlan
 
@@ -26,9 +26,9 @@ time.sleep(60)
 
 
 def plan_in(folder: Path, **launch: object) -> TrainingPlan:
-    config = DocumentModelConfig.model_validate({"launch": launch})
+    config = MultitaskModelConfig.model_validate({"launch": launch})
     return TrainingPlan(
-        name="document_model/r1",
+        name="multitask_model/r1",
         version="v1",
         training_set=DatasetRef(name="training_set/r1", version="v1"),
         shards=str(folder / "absent.parquet"),

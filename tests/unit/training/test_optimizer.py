@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from sap_llm.modeling.architecture import EncoderConfig
-from sap_llm.modeling.heads import DocumentModel
+from sap_llm.modeling.heads import MultitaskModel
 from sap_llm.modeling.labels import default_labels
-from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import choose_backend
 from sap_llm.training.optimizer import MuonWithAdamW, make_optimizer, orthogonalised
 from tests.support.engine_steps import run_ranks
@@ -17,8 +17,8 @@ from tests.support.engine_steps import run_ranks
 SHAPES = ((48, 16), (16, 48), (16, 16), (48, 16))
 
 
-def config_of(**optimizer: float) -> DocumentModelConfig:
-    return DocumentModelConfig.model_validate({"optimizer": optimizer, "launch": {"precision": "fp32"}})
+def config_of(**optimizer: float) -> MultitaskModelConfig:
+    return MultitaskModelConfig.model_validate({"optimizer": optimizer, "launch": {"precision": "fp32"}})
 
 
 def test_singular_values_become_almost_one_and_directions_stay() -> None:
@@ -63,7 +63,7 @@ def test_steps_are_those_of_torch_with_the_size_of_adamw(compute: torch.dtype) -
 
 
 def test_only_the_matrices_of_the_blocks_are_under_muon_and_zero_switches_it_off() -> None:
-    model = DocumentModel(EncoderConfig(width=32, layers=2, heads=2), default_labels())
+    model = MultitaskModel(EncoderConfig(width=32, layers=2, heads=2), default_labels())
     optimizer = make_optimizer(model, config_of(learning_rate=1e-3, muon_learning_rate=2e-3))
     named = {id(value): name for name, value in model.named_parameters()}
     muon, *rest = ([named[id(value)] for value in group["params"]] for group in optimizer.param_groups)
@@ -75,7 +75,7 @@ def test_only_the_matrices_of_the_blocks_are_under_muon_and_zero_switches_it_off
     assert type(make_optimizer(model, config_of(muon_learning_rate=0.0))) is torch.optim.AdamW
 
 
-@pytest.mark.skipif(choose_backend(DocumentModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
+@pytest.mark.skipif(choose_backend(MultitaskModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
 def test_both_engines_take_the_same_steps_and_resume_with_the_momentum(tmp_path: Path) -> None:
     plain = run_ranks("gloo", tmp_path / "gloo", ranks=1)
     sharded = run_ranks("deepspeed", tmp_path / "deepspeed", ranks=1)

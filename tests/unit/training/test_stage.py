@@ -9,12 +9,12 @@ from sap_llm.schema.errors import ConfigurationError, DatasetNotFoundError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
-from sap_llm.training.config import DocumentModelConfig
+from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.stage import build_document_model, make_plan
+from sap_llm.training.stage import build_multitask_model, make_plan
 from tests.support.toy_training import toy_training_set
 
-CONFIG = DocumentModelConfig.model_validate({"launch": {"launcher": "gloo"}})
+CONFIG = MultitaskModelConfig.model_validate({"launch": {"launcher": "gloo"}})
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def test_a_plan_survives_its_file_and_lies_beside_the_store(context: StageContex
     training_set = toy_training_set(context, 10)
     plan = make_plan(context, config=CONFIG, training_set=training_set, release="r1")
     assert TrainingPlan.read(plan.write()) == plan
-    assert Path(plan.work) == tmp_path / "work" / "document_model" / "r1" / plan.version
+    assert Path(plan.work) == tmp_path / "work" / "multitask_model" / "r1" / plan.version
     assert Path(plan.shards).is_file()
 
 
@@ -58,15 +58,15 @@ def test_the_model_version_is_the_plans_and_a_result_is_collected_not_trained_ag
         launched.append(given)
         finish(given)
 
-    built = build_document_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
+    built = build_multitask_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
     assert launched == [plan]
-    assert built.ref == DatasetRef(name="document_model/r1", version=plan.version)
+    assert built.ref == DatasetRef(name="multitask_model/r1", version=plan.version)
     assert built.manifest.metrics == {"loss": 0.5, "size_bytes": 7}
     assert built.manifest.inputs == {"training_set/r1": training_set}
     assert built.dataset.path("model/model.safetensors").read_bytes() == b"weights"
     assert not plan.checkpoints.exists()
 
-    again = build_document_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
+    again = build_multitask_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
     assert again.is_reused
     assert len(launched) == 1
 
@@ -78,8 +78,8 @@ def test_a_program_that_dies_leaves_no_dataset(context: StageContext) -> None:
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        build_document_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
-    assert context.store.versions("document_model/r1") == []
+        build_multitask_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
+    assert context.store.versions("multitask_model/r1") == []
 
 
 def test_nothing_to_train_on_is_an_error_for_the_user(context: StageContext) -> None:
