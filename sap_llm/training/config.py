@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.storage.build import StageConfig
+from sap_llm.synthetic.facts import BusinessFactsConfig
+from sap_llm.synthetic.stage import SyntheticDocsConfig
 
 
 class _Part(BaseModel):
@@ -81,6 +83,19 @@ class LaunchConfig(_Part):
     stop_deadline_seconds: float = Field(default=20.0, description="between TERM and KILL when cancelled")
 
 
+class StreamConfig(_Part):
+    """Documents that are made while they are learned from, beside the training set, which then only validates.
+
+    Its seeds must be others than those of the corpus: it would learn the documents that validate it.
+    """
+
+    workers: int = Field(default=8, ge=1, description="processes a rank that make documents")
+    pool_worlds: int = Field(default=16, ge=1, description="worlds whose documents are cut into batches together")
+    repeats: int = Field(default=2, ge=1, description="times that a document is learned from, each damaged anew")
+    facts: BusinessFactsConfig
+    documents: SyntheticDocsConfig
+
+
 class MultitaskModelConfig(StageConfig):
     """All of `configs/<profile>/multitask_model.yaml`."""
 
@@ -90,6 +105,7 @@ class MultitaskModelConfig(StageConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     launch: LaunchConfig = LaunchConfig()
+    stream: StreamConfig | None = Field(default=None, description="none: the training set alone is learned from")
     steps: int = 700
     batch_words: int = Field(default=8192, description="words of one optimizer step, all ranks together")
     max_seconds: float = Field(

@@ -161,7 +161,7 @@ def join_ranks(*, backend: str) -> tuple[int, int]:
         on_gpu = deepspeed.get_accelerator().device_name() == "cuda"
         deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", verbose=False)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -22,13 +22,12 @@ from sap_llm.modeling.labels import LabelSet, default_labels
 from sap_llm.modeling.shards import Shard, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
-from sap_llm.training.augment import damage
-from sap_llm.training.batches import Batch, BatchPlan, collate
+from sap_llm.training.batches import Batch
 from sap_llm.training.engine import Engine, join_ranks, open_engine
 from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.renaming import Renamer
 from sap_llm.training.report import Reporter, open_reporter, write_json
+from sap_llm.training.source import ShardSource, Source, StreamSource
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -43,8 +42,11 @@ class Trainer:
         table = pq.read_table(plan.shards, memory_map=True)
         self.train: Shard = read_shard(table, split="train")
         self.validation: Shard = read_shard(table, split="validation")
-        self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
-        self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
+        self.source: Source = (
+            StreamSource(self.config, self.config.stream, rank=rank, ranks=ranks)
+            if self.config.stream
+            else ShardSource(self.train, self.config, rank=rank, ranks=ranks)
+        )
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
         model = MultitaskModel(self.config.encoder, self.labels).to(self.device)
@@ -65,6 +67,7 @@ class Trainer:
         """Train from the newest checkpoint, or from the start, and write the result folder."""
         start = self._resume()
         self._steps(start)
+        self.source.close()
         if self.rank == 0:
             self._write_result()
         dist.barrier()
@@ -90,12 +93,9 @@ class Trainer:
         self.spent_seconds += time.monotonic() - began
 
     def _step(self, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
-        # every draw of a step follows from its number, so a resumed run repeats what the killed one would have done
-        generator = np.random.default_rng([self.config.seed, step, self.rank])
-        torch.manual_seed(int(generator.integers(2**62)))
-        batch = collate(self.train, self.batches.rows(step, self.rank))
-        self.renamer.rename(batch, self.config.augmentation.renaming, generator)
-        damage(batch, self.config.augmentation, generator)
+        # dropout too follows from the step's number: a resumed run repeats what the killed one would have done
+        torch.manual_seed(int(np.random.default_rng([self.config.seed, step, self.rank]).integers(2**62)))
+        batch = self.source.batch(step)
         self.engine.module.train()
         scores, targets = self._scores(batch)
         total, parts = self.loss(scores, targets)
@@ -125,6 +125,7 @@ class Trainer:
         self.curve = progress["curve"]
         self.words_seen, self.documents_seen = progress["words_seen"], progress["documents_seen"]
         self.spent_seconds = progress["spent_seconds"]
+        self.source.resume(progress["sources"][self.rank])
         self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
         self.resumed_from = found.step
         return found.step
@@ -154,12 +155,14 @@ class Trainer:
             checkpoints.prepare(self.plan.checkpoints)
         dist.barrier()
         self.engine.save(checkpoints.scratch(self.plan.checkpoints))
-        dist.barrier()
+        sources: list[Any] = [None] * self.ranks
+        dist.all_gather_object(sources, self.source.state())
         if self.rank == 0:
             progress = {
                 "curve": self.curve,
                 "words_seen": self.words_seen,
                 "documents_seen": self.documents_seen,
+                "sources": sources,
                 "spent_seconds": self.spent_seconds + time.monotonic() - began,
             }
             checkpoints.commit(self.plan.checkpoints, step=done, progress=progress, keep=self.config.checkpoint.keep)
