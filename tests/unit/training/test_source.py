@@ -36,6 +36,9 @@ def pools(place: Place, *, rank: int = 0, ranks: int = 1) -> _Pools:
     return _Pools(CONFIG, CONFIG.stream, [0, 1], [place, place], rank=rank, ranks=ranks)
 
 
+_COMPARED = ("characters", "boxes", "class_ids")
+
+
 def print_of(batch: Batch) -> bytes:
     return b"".join(
         np.ascontiguousarray(getattr(batch, name)).tobytes() for name in ("characters", "boxes", "class_ids")
