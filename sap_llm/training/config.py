@@ -112,6 +112,9 @@ class MultitaskModelConfig(TrainingStageConfig):
     encoder: EncoderConfig = EncoderConfig()
     losses: LossWeights = LossWeights()
     augmentation: AugmentationConfig = AugmentationConfig()
+    initial: str | None = Field(
+        default=None, description="released model to start from (sap_llm/modeling/released); none: random weights"
+    )
     stream: StreamConfig | None = Field(default=None, description="none: the training set alone is learned from")
     batch_words: int = Field(default=8192, description="words of one optimizer step, all ranks together")
     max_seconds: float = Field(

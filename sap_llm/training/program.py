@@ -17,6 +17,7 @@ import torch.distributed as dist
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
+from sap_llm.modeling.released_model import released_folder, released_weights
 from sap_llm.modeling.shards import Shard, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
@@ -49,7 +50,10 @@ class Trainer:
         )
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
-        model = MultitaskModel(self.config.encoder, self.labels).to(self.device)
+        model = MultitaskModel(self.config.encoder, self.labels)
+        if self.config.initial:
+            _start_from(self.config.initial, model)
+        model.to(self.device)
         self.parameters = sum(value.numel() for value in model.parameters())
         self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
         self.loss = DocumentLoss(
@@ -116,7 +120,8 @@ class Trainer:
     def _resume(self) -> int:
         found = checkpoints.newest(self.plan.checkpoints)
         if found is None:
-            self.reporter.say(f"training from random weights: {self.parameters / 1e6:.2f} M parameters, "
+            start = self.config.initial or "random weights"
+            self.reporter.say(f"training from {start}: {self.parameters / 1e6:.2f} M parameters, "
                               f"{len(self.train)} windows, {self.plan.backend} x {self.ranks} "
                               f"({self.plan.backend_reason})")  # fmt: skip
             return 0
@@ -226,6 +231,12 @@ class Trainer:
 
 def _train(plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
     Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
+
+
+def _start_from(name: str, model: MultitaskModel) -> None:
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    weights = released_weights(released_folder(name), shapes)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
 
 
 if __name__ == "__main__":
