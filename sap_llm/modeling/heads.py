@@ -1,7 +1,11 @@
 """The heads on top of a backbone, and the whole network.
 
-Belongs here: document class, subtype, header and line field tags, row starts, and the document vector. Which backbone
-is below them is the backbone's file (`encoder`); what their scores mean for a document is `decoding`.
+Belongs here: document class, subtype, the scores of words (header and line fields, tables, blocks, and where each of
+them starts) and the document vector. Which backbone is below them is the backbone's file (`encoder`); what their scores
+mean for a document is `decoding`, `line_items`, `table_decoding` and `layout_decoding`.
+
+All scores of words are one product: at these widths every further layer costs more than its columns. Fields that
+training never showed are put out of the question here, so that nobody below has to know of them.
 
 The subtype is read from the title beside the document vector. It is one word in one title of a few dozen documents,
 among hundreds of words that are rarer still: from the pooled document alone the head learnt companies by heart, and
@@ -16,7 +20,7 @@ from torch import Tensor, nn
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.modeling.encoder import LayoutEncoder
-from sap_llm.modeling.labels import LabelSet
+from sap_llm.modeling.labels import BLOCK_KINDS, BLOCK_START, LabelSet
 
 _POOL_HEADS = 4
 _MASKED = -1e4  # finite, so that a row without words gives no NaN
@@ -29,7 +33,10 @@ class Scores(NamedTuple):
     subtype: Tensor  # [batch, subtypes]; only those of one class compete
     header: Tensor  # [batch, words, 1 + header fields]
     line: Tensor  # [batch, words, 1 + line fields]
-    row_start: Tensor  # [batch, words]
+    row_start: Tensor  # [batch, words], of a line item
+    starts: Tensor  # [batch, words, 4], see `labels.VALUE_START`
+    table: Tensor  # [batch, words]
+    block: Tensor  # [batch, words, 1 + kinds of blocks]
     vector: Tensor  # [batch, width], unit length
 
 
@@ -63,9 +70,14 @@ class MultitaskModel(nn.Module):
         self.title = 1 + labels.header_fields.index("document_title")  # its tag
         self.document_class = nn.Linear(width, len(labels.classes))
         self.subtype = nn.Linear(2 * width, max(1, len(labels.subtypes)))
-        self.header = nn.Linear(width, 1 + len(labels.header_fields))
-        self.line = nn.Linear(width, 1 + len(labels.line_fields))
-        self.row_start = nn.Linear(width, 1)
+        self.sizes = (1 + len(labels.header_fields), 1 + len(labels.line_fields), 1, BLOCK_START + 1, 1,
+                      1 + len(BLOCK_KINDS))  # fmt: skip
+        self.word_scores = nn.Linear(width, sum(self.sizes))
+        silenced = torch.zeros(sum(self.sizes))
+        for first, fields in ((1, labels.header_fields), (1 + self.sizes[0], labels.line_fields)):
+            for place, name in enumerate(fields, start=first):
+                silenced[place] = _MASKED if name in labels.untaught else 0.0
+        self.register_buffer("silenced", silenced, persistent=False)
 
     def forward(
         self,
@@ -79,15 +91,19 @@ class MultitaskModel(nn.Module):
     ) -> Scores:
         """Score a padded batch; arguments as in `LayoutEncoder.forward`."""
         local, vectors = self.encoder(characters, hashes, shapes, boxes, lines, above, mask)
-        header = self.header(vectors)
+        scores = self.word_scores(vectors) + self.silenced
+        header, line, row_start, starts, table, block = scores.split(self.sizes, dim=-1)
         document = self._document(vectors, mask)
         titled = torch.cat([document, self._titled(local, header, mask)], dim=-1)
         return Scores(
             document_class=self.document_class(document),
             subtype=self.subtype(titled),
             header=header,
-            line=self.line(vectors),
-            row_start=self.row_start(vectors).squeeze(-1),
+            line=line,
+            row_start=row_start.squeeze(-1),
+            starts=starts,
+            table=table.squeeze(-1),
+            block=block,
             vector=nn.functional.normalize(document, dim=-1),
         )
 

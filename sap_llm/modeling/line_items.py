@@ -95,6 +95,8 @@ def _cells(scroll: Scroll, probabilities: Array, labels: LabelSet, manner: Manne
                 text = " ".join(scroll.words[place] for place in places)
                 chosen[name] = Candidate(text, tuple(places.tolist()), float(own[places].mean()))
             continue
+        if float(own.max(initial=0.0)) < _LEAST:
+            continue
         options = candidates(scroll, own, field=name, kind=field_type(name), manner=manner, least=_LEAST)
         if name in _PRODUCT:
             rivals[name] = options[:3]

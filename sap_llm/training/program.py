@@ -8,6 +8,7 @@ import argparse
 import os
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import torch.distributed as dist
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
-from sap_llm.modeling.shards import Shard, read_shard
+from sap_llm.modeling.shards import Shard, only_taught, read_shard, untaught
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
@@ -39,10 +40,10 @@ class Trainer:
 
     def __init__(self, plan: TrainingPlan, *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
-        self.labels: LabelSet = default_labels()
         table = pq.read_table(plan.shards, memory_map=True)
-        self.train: Shard = read_shard(table, split="train")
+        self.train: Shard = only_taught(read_shard(table, split="train"))
         self.validation: Shard = read_shard(table, split="validation")
+        self.labels: LabelSet = replace(default_labels(), untaught=untaught(self.train))
         self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
         self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
         torch.manual_seed(self.config.seed)
@@ -55,6 +56,7 @@ class Trainer:
             subtype_ranges=self.labels.subtype_ranges(),
             subtypes=len(self.labels.subtypes),
             smoothing=self.config.optimizer.label_smoothing,
+            over_ranks=_mean_over_ranks,
         )
         self.curve: list[dict[str, float]] = []
         self.words_seen = self.documents_seen = 0
@@ -74,9 +76,9 @@ class Trainer:
         done = start
         sums: dict[str, Any] = {}
         while done < self.config.steps and not self._out_of_time(began):
-            total, parts, batch = self._step(done)
+            total, batch = self._step(done)
             done += 1
-            for name, value in (*parts.items(), ("loss", total.detach()), ("steps", 1)):
+            for name, value in (("loss", total.detach()), ("steps", 1)):
                 sums[name] = sums.get(name, 0.0) + value
             self.words_seen += int(batch.mask.sum()) * self.ranks
             self.documents_seen += len(batch.mask) * self.ranks
@@ -89,7 +91,7 @@ class Trainer:
         self.steps_done = done
         self.spent_seconds += time.monotonic() - began
 
-    def _step(self, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
+    def _step(self, step: int) -> tuple[torch.Tensor, Batch]:
         # every draw of a step follows from its number, so a resumed run repeats what the killed one would have done
         generator = np.random.default_rng([self.config.seed, step, self.rank])
         torch.manual_seed(int(generator.integers(2**62)))
@@ -98,9 +100,9 @@ class Trainer:
         damage(batch, self.config.augmentation, generator)
         self.engine.module.train()
         scores, targets = self._scores(batch)
-        total, parts = self.loss(scores, targets)
+        total, _ = self.loss(scores, targets)
         self.engine.step(total)
-        return total, parts, batch
+        return total, batch
 
     def _scores(self, batch: Batch) -> tuple[Scores, Targets]:
         inputs = tensors(batch, device=self.device)
@@ -110,8 +112,7 @@ class Trainer:
             enabled=self.config.launch.precision == "bf16",
         ):
             scores = self.engine.module(*inputs)
-        names = ("class_ids", "subtype_ids", "header_labels", "line_labels", "row_starts", "known_fields")
-        return scores, Targets(**{name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names})
+        return scores, Targets.of(batch, device=self.device)
 
     def _resume(self) -> int:
         found = checkpoints.newest(self.plan.checkpoints)
@@ -166,7 +167,7 @@ class Trainer:
 
     def _report(self, done: int, sums: dict[str, Any], began: float) -> None:
         steps = sums.pop("steps")  # fewer than usual right after resuming
-        point = {name: float(value) / steps for name, value in sums.items()}
+        point = {name: float(value) / steps for name, value in sums.items()} | self.loss.drain()
         seconds = self.spent_seconds + time.monotonic() - began
         point |= {"step": float(done), "seconds": round(seconds, 2), "words": float(self.words_seen)}
         self.curve.append(point)
@@ -197,7 +198,9 @@ class Trainer:
                 calibration=calibration,
             ),
         )
+        taught = len(self.labels.header_fields) + len(self.labels.line_fields) - len(self.labels.untaught)
         metrics = measured | {
+            "taught_fields": taught,
             "parameters": self.parameters,
             "steps": self.steps_done,
             "documents_seen": self.documents_seen,
@@ -219,6 +222,13 @@ class Trainer:
     @property
     def _on_gpu(self) -> bool:
         return self.config.launch.accelerator == "cuda"
+
+
+def _mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    if dist.get_world_size() > 1:
+        dist.all_reduce(values)
+        values /= dist.get_world_size()
+    return values
 
 
 def main() -> None:
