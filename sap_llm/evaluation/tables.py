@@ -58,9 +58,7 @@ def score_tables(truth_rows: Rows, predicted_rows: Rows) -> TableScores:
 def compared(truth: Counter[Any], predicted: Counter[Any]) -> Score:
     """Counts of what two bags have in common."""
     hits = (truth & predicted).total()
-    return Score(
-        true_positives=hits, false_positives=predicted.total() - hits, false_negatives=truth.total() - hits
-    )
+    return Score(true_positives=hits, false_positives=predicted.total() - hits, false_negatives=truth.total() - hits)
 
 
 def relations_of(cells: Iterable[Cell]) -> Iterator[tuple[str, Cell, Cell]]:

@@ -106,6 +106,24 @@ class LabelSet:
             untaught=frozenset(str(name) for name in data["untaught"]),
         )
 
+    @property
+    def trained_header_fields(self) -> tuple[int, ...]:
+        """Indices of the header fields that training computes: the core, and what else was taught."""
+        return tuple(
+            index
+            for index, name in enumerate(self.header_fields)
+            if name in CORE_HEADER_FIELDS or name not in self.untaught
+        )
+
+    @property
+    def trained_line_fields(self) -> tuple[int, ...]:
+        """Likewise of the line fields."""
+        return tuple(
+            index
+            for index, name in enumerate(self.line_fields)
+            if name in CORE_LINE_FIELDS or name not in self.untaught
+        )
+
     def class_id(self, name: str | None) -> int:
         """Index of a class, or `IGNORED`."""
         return self.classes.index(name) if name in self.classes else IGNORED

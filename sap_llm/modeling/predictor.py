@@ -122,10 +122,7 @@ class EncoderPredictor:
         scores = self._runtime(pad(parts))
         for row, part in enumerate(parts):
             words = max(1, len(part))
-            yield {
-                name: value[row, :words] if name in WORD_SCORES else value[row]
-                for name, value in scores.items()
-            }
+            yield {name: value[row, :words] if name in WORD_SCORES else value[row] for name, value in scores.items()}
 
 
 def _batches(parts: Sequence[tuple[int, tuple[int, int]]]) -> Iterator[list[tuple[int, tuple[int, int]]]]:

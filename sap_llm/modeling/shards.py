@@ -7,6 +7,7 @@ List columns are flat: n words give 16 n characters, 3 n hashes, 4 n box edges. 
 i + 1 is field i, -1 says nothing; `word_labels` makes them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -63,6 +64,7 @@ SHARD_SCHEMA = pa.schema(
 )
 
 _TRUST = {"human": 0, "synthetic": 1, "xml": 1, "export": 2}
+
 
 def encode_shard(
     documents: pa.Table,
@@ -183,14 +185,56 @@ def untaught(shard: Shard) -> frozenset[str]:
     return frozenset({*HEADER_FIELDS, *LINE_FIELDS} - shown)
 
 
-def only_taught(shard: Shard) -> Shard:
-    """The shard, its truths silent about fields that none of them shows: that such are absent is not learnt from it."""
+class FieldTruth:
+    """Counts how many training documents and words show each field, over shard tables that are added one by one."""
+
+    def __init__(self) -> None:
+        self._documents: Counter[str] = Counter()
+        self._words: Counter[str] = Counter()
+
+    def add(self, table: pa.Table) -> None:
+        """Count a shard table; all windows of a document are in one table."""
+        shard = read_shard(table, split="train")
+        _, documents = np.unique(np.array(shard.document_ids, dtype=str), return_inverse=True)
+        owner = np.repeat(documents, shard.lengths)
+        for names, tags in ((HEADER_FIELDS, shard.header_labels), (LINE_FIELDS, shard.line_labels)):
+            shown = tags > OUTSIDE
+            pairs = np.unique(np.stack([owner[shown], tags[shown]]), axis=1)
+            self._documents.update(names[tag - 1] for tag in pairs[1].tolist())
+            self._words.update(names[tag - 1] for tag in tags[shown].tolist())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of `releases.FIELD_TRUTH` in the order of the labels."""
+        return [
+            {"field": name, "level": level, "train_documents": self._documents[name], "train_words": self._words[name]}
+            for level, names in (("header", HEADER_FIELDS), ("line", LINE_FIELDS))
+            for name in names
+        ]
+
+
+def for_training(shard: Shard, labels: LabelSet) -> Shard:
+    """The shard in the columns that the heads compute in training, see `heads.MultitaskModel`.
+
+    Its truths are silent about fields that none of them shows: that such are absent is not learnt from it.
+    """
     missing = untaught(shard)
-    header = np.array([name not in missing for name in HEADER_FIELDS])
-    line = np.array([name not in missing for name in LINE_FIELDS])
+    header, header_tags = _columns(labels.trained_header_fields, len(HEADER_FIELDS))
+    line, line_tags = _columns(labels.trained_line_fields, len(LINE_FIELDS))
     return replace(
-        shard, known_fields=shard.known_fields & header, known_line_fields=shard.known_line_fields & line
+        shard,
+        known_fields=shard.known_fields[:, header] & [HEADER_FIELDS[index] not in missing for index in header],
+        known_line_fields=shard.known_line_fields[:, line] & [LINE_FIELDS[index] not in missing for index in line],
+        header_labels=header_tags[shard.header_labels],
+        line_labels=line_tags[shard.line_labels].astype(np.int8),
     )
+
+
+def _columns(fields: Sequence[int], count: int) -> tuple[list[int], npt.NDArray[np.int16]]:
+    """The fields, and the new tag by the old one; the last entry is that of `IGNORED`."""
+    tags = np.full(count + 2, IGNORED, dtype=np.int16)
+    tags[OUTSIDE] = OUTSIDE
+    tags[np.asarray(fields) + 1] = np.arange(len(fields)) + 1
+    return list(fields), tags
 
 
 def _flags(table: pa.Table, name: str, width: int) -> npt.NDArray[np.bool_]:

@@ -128,7 +128,8 @@ def _table_labels(
     annotation: Mapping[str, Any], offsets: Offsets, starts: Array, labels: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.int8]:
     tables = annotation["tables"]
-    _open(labels, annotation, tables, offsets)
+    wordless = {table["page"] for table in tables if any(cell["word_ids"] is None for cell in table["cells"])}
+    _open(labels, annotation, [table["page"] for table in tables if table["page"] not in wordless], offsets)
     for table in tables:
         rows: dict[int, int] = {}
         for cell in table["cells"]:
@@ -147,7 +148,7 @@ def _block_labels(
     annotation: Mapping[str, Any], offsets: Offsets, starts: Array, labels: npt.NDArray[np.int8]
 ) -> npt.NDArray[np.int8]:
     blocks = annotation["layout_blocks"]
-    _open(labels, annotation, blocks, offsets)
+    _open(labels, annotation, [block["page"] for block in blocks if block["word_ids"] is not None], offsets)
     for block in blocks:
         if block["kind"] not in BLOCK_KINDS:
             continue
@@ -157,10 +158,9 @@ def _block_labels(
     return labels
 
 
-def _open(labels: Array, annotation: Mapping[str, Any], named: Iterable[Mapping[str, Any]], offsets: Offsets) -> None:
-    """Say "outside" on the pages that the truth speaks about."""
-    pages = offsets if annotation["source"] == "synthetic" else {entry["page"] for entry in named}
-    for page in pages:
+def _open(labels: Array, annotation: Mapping[str, Any], named: Iterable[int], offsets: Offsets) -> None:
+    """Say "outside" on the pages that the truth speaks about: those named, of the generator's all."""
+    for page in offsets if annotation["source"] == "synthetic" else named:
         if page in offsets:
             start, count = offsets[page]
             labels[start : start + count] = OUTSIDE

@@ -87,9 +87,11 @@ class DocumentLoss:
         flat = [term for task in WEIGHT_OF for term in terms[task]]
         sums = torch.stack([value for value, _ in flat])
         counts = torch.stack([count.float() for _, count in flat])
-        shared = self._over_ranks(torch.stack([sums.detach(), counts]))
-        divisors = torch.where(shared[1] > 0, shared[1], 1.0)
-        losses = sums / divisors
+        shared_sums, shared_counts = self._over_ranks(torch.stack([sums.detach(), counts]))
+        has_labels = shared_counts > 0
+        divisors = torch.where(has_labels, shared_counts, 1.0)
+        losses = torch.where(has_labels, sums / divisors, 0.0)
+        means = torch.where(has_labels, shared_sums / divisors, 0.0)
         shares = [getattr(self.weights, WEIGHT_OF[task]) for task in WEIGHT_OF for _ in terms[task]]
         total = (losses * torch.tensor(shares, device=losses.device)).sum()
         parts: dict[str, Tensor] = {}
@@ -97,8 +99,7 @@ class DocumentLoss:
         for task in WEIGHT_OF:
             own = slice(place, place + len(terms[task]))
             place = own.stop
-            value = (shared[0, own] / divisors[own]).sum()
-            parts[task] = torch.where(shared[1, own].any(), value, torch.nan)
+            parts[task] = torch.where(has_labels[own].any(), means[own].sum(), torch.nan)
         self._remember(parts)
         return total, parts
 
@@ -119,7 +120,10 @@ class DocumentLoss:
         block = scores.block.float()
 
         def begins(which: int, counted: Tensor) -> Term:
-            return _binary(starts[..., which], (targets.starts >> which) & 1, counted)
+            """For each beginning: one word of fifteen begins a block, and its loss would vanish among the others."""
+            is_first = (targets.starts >> which) & 1
+            total, _ = _binary(starts[..., which], is_first, counted)
+            return total, (counted & (is_first > 0)).sum()
 
         return {
             "classification": [
@@ -157,7 +161,7 @@ def header_loss(logits: Tensor, labels: Tensor, known_fields: Tensor) -> Term:
     """
     counted = (labels != IGNORED) & known_fields.any(dim=-1)[:, None]
     total, _ = tag_loss(logits, labels, known_fields, counted)
-    return total, torch.maximum((counted & (labels > OUTSIDE)).sum(), counted.any().long())
+    return total, (counted & (labels > OUTSIDE)).sum()
 
 
 def tag_loss(logits: Tensor, labels: Tensor, known: Tensor, counted: Tensor) -> Term:

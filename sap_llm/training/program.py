@@ -20,7 +20,7 @@ import torch.distributed as dist
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
-from sap_llm.modeling.shards import Shard, only_taught, read_shard, untaught
+from sap_llm.modeling.shards import Shard, for_training, read_shard, untaught
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
@@ -41,9 +41,10 @@ class Trainer:
     def __init__(self, plan: TrainingPlan, *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
         table = pq.read_table(plan.shards, memory_map=True)
-        self.train: Shard = only_taught(read_shard(table, split="train"))
+        train = read_shard(table, split="train")
+        self.labels: LabelSet = replace(default_labels(), untaught=untaught(train))
+        self.train: Shard = for_training(train, self.labels)
         self.validation: Shard = read_shard(table, split="validation")
-        self.labels: LabelSet = replace(default_labels(), untaught=untaught(self.train))
         self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
         self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
         torch.manual_seed(self.config.seed)

@@ -20,7 +20,7 @@ from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import choose_backend, run
 from sap_llm.training.plan import TrainingPlan
 
-STAGE_VERSION = "3"
+STAGE_VERSION = "4"
 Launch = Callable[[TrainingPlan], None]
 
 
