@@ -73,10 +73,10 @@ class MultitaskModel(nn.Module):
         self.subtype = nn.Linear(2 * width, max(1, len(labels.subtypes)))
         self.sizes = _sizes(len(labels.header_fields), len(labels.line_fields))
         self.word_scores = nn.Linear(width, sum(self.sizes))
-        silenced = torch.zeros(sum(self.sizes))
+        silenced = torch.zeros(sum(self.sizes), dtype=torch.bool)
         for first, fields in ((1, labels.header_fields), (1 + self.sizes[0], labels.line_fields)):
             for place, name in enumerate(fields, start=first):
-                silenced[place] = _MASKED if name in labels.untaught else 0.0
+                silenced[place] = name in labels.untaught
         self.register_buffer("silenced", silenced, persistent=False)
         trained = (labels.trained_header_fields, labels.trained_line_fields)
         self.trained_sizes = _sizes(len(trained[0]), len(trained[1]))
@@ -118,8 +118,8 @@ class MultitaskModel(nn.Module):
     def _words(self, vectors: Tensor) -> tuple[Tensor, ...]:
         if self.training:
             weight, bias = self.word_scores.weight[self.columns], self.word_scores.bias[self.columns]
-            return nn.functional.linear(vectors, weight, bias).split(self.trained_sizes, dim=-1)
-        return (self.word_scores(vectors) + self.silenced).split(self.sizes, dim=-1)
+            return torch.split(nn.functional.linear(vectors, weight, bias), self.trained_sizes, dim=-1)
+        return torch.split(self.word_scores(vectors).masked_fill(self.silenced, _MASKED), self.sizes, dim=-1)
 
     def _titled(self, local: Tensor, header: Tensor, mask: Tensor) -> Tensor:
         """Mean of the words as such, weighted by how surely the header tagger takes each for the title."""
@@ -138,6 +138,6 @@ class MultitaskModel(nn.Module):
         return self.spread(nn.functional.gelu(self.gather(torch.cat([attended, greatest, mean], dim=-1))))
 
 
-def _sizes(header_fields: int, line_fields: int) -> tuple[int, ...]:
+def _sizes(header_fields: int, line_fields: int) -> list[int]:
     """Columns of the scores of words, in the order of `labels.WORD_SCORES`."""
-    return 1 + header_fields, 1 + line_fields, 1, BLOCK_START + 1, 1, 1 + len(BLOCK_KINDS)
+    return [1 + header_fields, 1 + line_fields, 1, BLOCK_START + 1, 1, 1 + len(BLOCK_KINDS)]
