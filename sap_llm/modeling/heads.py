@@ -118,8 +118,11 @@ class MultitaskModel(nn.Module):
     def _words(self, vectors: Tensor) -> tuple[Tensor, ...]:
         if self.training:
             weight, bias = self.word_scores.weight[self.columns], self.word_scores.bias[self.columns]
-            return torch.split(nn.functional.linear(vectors, weight, bias), self.trained_sizes, dim=-1)
-        return torch.split(self.word_scores(vectors).masked_fill(self.silenced, _MASKED), self.sizes, dim=-1)
+            scores, sizes = nn.functional.linear(vectors, weight, bias), self.trained_sizes
+        else:
+            scores, sizes = self.word_scores(vectors).masked_fill(self.silenced, _MASKED), self.sizes
+        parts: tuple[Tensor, ...] = torch.split(scores, sizes, dim=-1)
+        return parts
 
     def _titled(self, local: Tensor, header: Tensor, mask: Tensor) -> Tensor:
         """Mean of the words as such, weighted by how surely the header tagger takes each for the title."""
