@@ -61,7 +61,7 @@ def extract(
         "model_version": version,
         "notes": list(read.notes),
     }
-    form = DocumentForm.from_row(row, page_sizes=sizes, metadata=about)
+    form = DocumentForm.from_row(row, page_sizes=sizes, pages=read.pages, metadata=about)
     if as_json:
         typer.echo(json.dumps(form.model_dump(mode="json"), indent=2, ensure_ascii=False))
     else:

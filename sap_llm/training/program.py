@@ -16,9 +16,9 @@ import torch.distributed as dist
 
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
-from sap_llm.modeling.labels import LabelSet, default_labels
+from sap_llm.modeling.labels import LabelSet
 from sap_llm.modeling.released_model import released_folder, released_weights
-from sap_llm.modeling.shards import Shard, read_shard
+from sap_llm.modeling.shards import Shard, for_training, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.batches import Batch
@@ -28,7 +28,7 @@ from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.report import Reporter, write_json
-from sap_llm.training.source import ShardSource, Source, StreamSource
+from sap_llm.training.source import ShardSource, Source, StreamSource, taught_labels
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -39,12 +39,13 @@ class Trainer:
 
     def __init__(self, plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
-        self.labels: LabelSet = default_labels()
         table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
-        self.train: Shard = read_shard(table, split="train")
+        train = read_shard(table, split="train")
+        self.labels: LabelSet = taught_labels(train, self.config)
+        self.train: Shard = for_training(train, self.labels)
         self.validation: Shard = read_shard(table, split="validation")
         self.source: Source = (
-            StreamSource(self.config, self.config.stream, rank=rank, ranks=ranks)
+            StreamSource(self.config, self.config.stream, self.labels, rank=rank, ranks=ranks)
             if self.config.stream
             else ShardSource(self.train, self.config, rank=rank, ranks=ranks)
         )
@@ -61,6 +62,7 @@ class Trainer:
             subtype_ranges=self.labels.subtype_ranges(),
             subtypes=len(self.labels.subtypes),
             smoothing=self.config.optimizer.label_smoothing,
+            over_ranks=_mean_over_ranks,
         )
         self.curve: list[dict[str, float]] = []
         self.words_seen = self.documents_seen = 0
@@ -81,9 +83,9 @@ class Trainer:
         done = start
         sums: dict[str, Any] = {}
         while done < self.config.steps and not self._out_of_time(began):
-            total, parts, batch = self._step(done)
+            total, batch = self._step(done)
             done += 1
-            for name, value in (*parts.items(), ("loss", total.detach()), ("steps", 1)):
+            for name, value in (("loss", total.detach()), ("steps", 1)):
                 sums[name] = sums.get(name, 0.0) + value
             self.words_seen += int(batch.mask.sum()) * self.ranks
             self.documents_seen += len(batch.mask) * self.ranks
@@ -96,15 +98,15 @@ class Trainer:
         self.steps_done = done
         self.spent_seconds += time.monotonic() - began
 
-    def _step(self, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
+    def _step(self, step: int) -> tuple[torch.Tensor, Batch]:
         # dropout too follows from the step's number: a resumed run repeats what the killed one would have done
         torch.manual_seed(int(np.random.default_rng([self.config.seed, step, self.rank]).integers(2**62)))
         batch = self.source.batch(step)
         self.engine.module.train()
         scores, targets = self._scores(batch)
-        total, parts = self.loss(scores, targets)
+        total, _ = self.loss(scores, targets)
         self.engine.step(total)
-        return total, parts, batch
+        return total, batch
 
     def _scores(self, batch: Batch) -> tuple[Scores, Targets]:
         inputs = tensors(batch, device=self.device)
@@ -114,8 +116,7 @@ class Trainer:
             enabled=self.config.launch.precision == "bf16",
         ):
             scores = self.engine.module(*inputs)
-        names = ("class_ids", "subtype_ids", "header_labels", "line_labels", "row_starts", "known_fields")
-        return scores, Targets(**{name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names})
+        return scores, Targets.of(batch, device=self.device)
 
     def _resume(self) -> int:
         found = checkpoints.newest(self.plan.checkpoints)
@@ -174,7 +175,7 @@ class Trainer:
 
     def _report(self, done: int, sums: dict[str, Any], began: float) -> None:
         steps = sums.pop("steps")  # fewer than usual right after resuming
-        point = {name: float(value) / steps for name, value in sums.items()}
+        point = {name: float(value) / steps for name, value in sums.items()} | self.loss.drain()
         seconds = self.spent_seconds + time.monotonic() - began
         point |= {"step": float(done), "seconds": round(seconds, 2), "words": float(self.words_seen)}
         self.curve.append(point)
@@ -205,7 +206,9 @@ class Trainer:
                 calibration=calibration,
             ),
         )
+        taught = len(self.labels.header_fields) + len(self.labels.line_fields) - len(self.labels.untaught)
         metrics = measured | {
+            "taught_fields": taught,
             "parameters": self.parameters,
             "steps": self.steps_done,
             "documents_seen": self.documents_seen,
@@ -227,6 +230,13 @@ class Trainer:
     @property
     def _on_gpu(self) -> bool:
         return self.config.launch.accelerator == "cuda"
+
+
+def _mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    if dist.get_world_size() > 1:
+        dist.all_reduce(values)
+        values /= dist.get_world_size()
+    return values
 
 
 def _train(plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
