@@ -10,11 +10,11 @@ from typing import Any
 
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.blocks_carried import carried_rows
+from sap_llm.synthetic.blocks_remarks import Writer, remark_kinds, remarks
 from sap_llm.synthetic.classes import class_table, column_place
 from sap_llm.synthetic.draft import Draft
-from sap_llm.synthetic.identifiers import gtin_of
 from sap_llm.synthetic.markup import COUNTED, END, Mark, bold, call, join, lines, points, styled, text
-from sap_llm.synthetic.style import Style, labels
+from sap_llm.synthetic.style import Style
 
 _MOST_COLUMNS, _MOST_ADDED = 10, 3
 _ORDERS = (
@@ -100,7 +100,7 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
     return ruled_table(
         draft, header, [*cells, *tail], repeats_header=bool(carried_over),
         widths=["1fr" if name == "description" else "auto" for name in names],
-        sides=[_side(draft, name) for name in names],
+        sides=[_side(draft, name) + _upright(draft, name) for name in names],
     )  # fmt: skip
 
 
@@ -146,6 +146,12 @@ def _side(draft: Draft, name: str) -> str:
     if name not in _NUMERIC:
         return draft.style.pick(f"side/{name}", ("left", "left", "left", "center")) if name != "description" else "left"
     return draft.style.pick(f"side/{name}", ("right", "right", "right", "right", "center", "left"))
+
+
+def _upright(draft: Draft, name: str) -> str:
+    """Where a cell stands in a row of several lines: at the top in most layouts."""
+    place = draft.style.pick("cell_upright", ("",) * 14 + ("+horizon", "+horizon", "+bottom"))
+    return "" if name == "description" else place
 
 
 def _heading(draft: Draft, name: str, column: int) -> str:
@@ -213,38 +219,41 @@ def _description(draft: Draft, line: Line, index: int, column: int) -> str:
     style = draft.style
     shown = _field(draft, "line_description", index, column, line["description"], line["description"])
     if line["material"] and "material" not in columns(draft) and style.chance("material_in_description", 0.35):
-        bracket = style.pick("material_bracket", ("[{}]", "{}", "({})", "Art. {}"))
-        before, _, after = bracket.partition("{}")
-        number = draft.sheet.value(
-            "line_material_number", line["material"], before.replace("Art. ", "") + line["material"] + after,
-            line=index, row=index + 1, column=column,
-        )  # fmt: skip
-        shown = join(number, text(" "), shown) if style.chance("material_first", 0.6) else lines([shown, number])
+        shown = _with_material(draft, line, index, column, shown)
     own = [
         styled(draft.sheet.mark(Mark(row=index + 1, column=column), text(note)), size="0.9em")
         for note in line.get("notes", ())
     ]
-    extra = _extra(draft, line, index, column)
-    return lines([shown, *own, extra]) if extra or own else shown
+    extra = _remarks(draft, line, index, column)
+    return lines([shown, *own, *extra]) if extra or own else shown
 
 
-def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
-    """A note below the description, in some styles and on some lines."""
-    style, rng = draft.style, draft.rng
-    if not style.chance("line_notes", 0.25) or rng.random() > 0.5 or draft.spec.prices == "list":
-        return ""
-    kind = style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
-    day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=rng.randint(1, 40))
-    others = labels(style.language)["other_pairs"]
-    words = {
-        "order": f"{style.word('order_reference')} {draft.noise_number()} / {line['number']}",
-        "noise": f"{rng.choice(others['reference'])}: {draft.noise_number()}",
-        "date": f"{style.word('delivery_date')}: {style.date(day)}",
-        "gtin": f"GTIN {line.get('gtin') or gtin_of(line['material'] + line['description'])}",
-        "origin": f"* {rng.choice(others['type'])} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
-    }
-    note = draft.sheet.mark(Mark(row=index + 1, column=column), text(words[kind]))
-    return styled(note, size="0.85em") if style.chance("small_notes", 0.6) else note
+def _with_material(draft: Draft, line: Line, index: int, column: int, description: str) -> str:
+    """The material number before the description, or below it, perhaps under a label."""
+    style = draft.style
+    bracket = style.pick("material_bracket", ("[{}]", "{}", "({})", "label"))
+    printed = line["material"] if bracket == "label" else bracket.format(line["material"])
+    number = draft.sheet.value(
+        "line_material_number", line["material"], printed, line=index, row=index + 1, column=column
+    )
+    if bracket == "label":
+        word = text(style.word("columns", "material") + style.pick("material_colon", (": ", " ", ": ")))
+        number = join(draft.sheet.mark(Mark(row=index + 1, column=column), word), number)
+    return join(number, text(" "), description) if style.chance("material_first", 0.6) else lines([description, number])
+
+
+def _remarks(draft: Draft, line: Line, index: int, column: int) -> list[str]:
+    """What stands below the description, in some styles and on some lines."""
+    style, issued = draft.style, date.fromisoformat(draft.facts["document_date"])
+    if draft.spec.prices == "list" or not (kinds := remark_kinds(style)):
+        return []
+    writer = Writer(
+        style, draft.rng, draft.noise_number,
+        day=lambda first, last: style.date(issued + timedelta(days=draft.rng.randint(first, last))),
+        amount=draft.amount,
+    )  # fmt: skip
+    found = [draft.sheet.mark(Mark(row=index + 1, column=column), text(one)) for one in remarks(kinds, line, writer)]
+    return [styled(one, size="0.85em") for one in found] if style.chance("small_notes", 0.6) else found
 
 
 def _quantity(draft: Draft, line: Line, index: int, column: int) -> str:

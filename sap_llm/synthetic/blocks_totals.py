@@ -3,18 +3,20 @@
 Totals in all their arrangements, payment sentences and lists belong here; the line table does not (`blocks_lines`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 
 from sap_llm.synthetic.amounts import FOR_A_EURO, canonical, rounded
 from sap_llm.synthetic.blocks_noise import Pair
 from sap_llm.synthetic.blocks_pairs import arrange, label, terms
-from sap_llm.synthetic.blocks_taxes import due_table, tax_table
+from sap_llm.synthetic.blocks_taxes import by_rate_table, due_table, tax_table
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
-from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.style import Style, labels
 
 _NOTHING = "0.00"
+_BY_RATE, _CONTAINED, _ALWAYS_PAID = 0.06, 0.07, 0.08  # shares of layouts
 
 
 def has_totals(draft: Draft) -> bool:
@@ -45,17 +47,48 @@ def total_rows(draft: Draft) -> list[Pair]:
         return [*rows, Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
     if has_extras or style.chance("net_row", 0.9):
         rows.append(Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"])))
-    rows += _tax_rows(draft)
-    rows.append(Pair(draft.sum_word("total_amount"), draft.money("total_amount", facts["total_amount"])))
-    if facts["prepaid_amount"] != _NOTHING:
-        rows.append(Pair(style.word("prepaid"), draft.money("", str(-Decimal(facts["prepaid_amount"])))))
-        rest = Decimal(facts["total_amount"]) - Decimal(facts["prepaid_amount"])
-        rows.append(Pair(style.word("payable"), draft.money("", canonical(rest))))
+    total = Pair(draft.sum_word("total_amount"), draft.money("total_amount", facts["total_amount"]))
+    taxes = _tax_rows(draft)
+    rows += [total, *map(_as_contained(style), taxes)] if is_contained(style, taxes) else [*taxes, total]
+    rows += _paid_rows(draft)
     if style.chance("second_currency", 0.07):
         rows += _second_currency(draft)
     if style.chance("totals_reversed", 0.03):
         rows.reverse()
     return rows
+
+
+def is_contained(style: Style, tax_rows: Sequence[object]) -> bool:
+    """Whether the tax stands below the total, as a part of it."""
+    return len(tax_rows) == 1 and style.chance("tax_contained", _CONTAINED)
+
+
+def _as_contained(style: Style) -> Callable[[Pair], Pair]:
+    word = style.word("contained")
+    return lambda row: Pair(
+        "=" + join(text(word + " "), row.label[1:] if row.label.startswith("=") else text(row.label)), row.value
+    )
+
+
+def says_paid(draft: Draft) -> bool:
+    """Whether the layout has rows for what was paid even where nothing was."""
+    return draft.spec.sums == "taxed" and draft.style.chance("prepaid_always", _ALWAYS_PAID)
+
+
+def _paid_rows(draft: Draft) -> list[Pair]:
+    """What was paid before and what is left to pay; some layouts say so where nothing was paid."""
+    style, facts = draft.style, draft.facts
+    prepaid = Decimal(facts["prepaid_amount"])
+    if not prepaid and not says_paid(draft):
+        return []
+    rest = canonical(Decimal(facts["total_amount"]) - prepaid)
+    paid = style.word("prepaid")
+    if prepaid and style.chance("prepaid_dated", 0.35):
+        paid += f" {style.date(date.fromisoformat(facts['document_date']) - timedelta(draft.rng.randint(1, 40)))}"
+    return [
+        Pair(paid, draft.money("", str(-prepaid) if prepaid else facts["prepaid_amount"])),
+        Pair(style.word("payable"), draft.money("" if prepaid else "total_amount", rest)),
+    ]
 
 
 def _second_currency(draft: Draft) -> list[Pair]:
@@ -127,7 +160,13 @@ def _label(draft: Draft, word: str) -> str:
 
 
 def totals_shape(draft: Draft) -> str:
-    """The arrangement of the totals; `tail` means rows of the line table."""
+    """The arrangement of the totals: `tail` means rows of the line table, `by_rate` a table with a row for each rate.
+
+    The latter has no row for what was paid before.
+    """
+    is_plain = draft.spec.sums == "taxed" and draft.facts["prepaid_amount"] == _NOTHING
+    if is_plain and draft.style.chance("totals_by_rate", _BY_RATE):
+        return "by_rate"
     shapes = ("right", "right", "right", "right", "right", "boxed", "left", "across", "form", "form", "center", "tail")
     shape = draft.style.pick("totals", shapes, test_only=("grid2",))
     digits = len(draft.facts["total_amount"])
@@ -163,8 +202,9 @@ def tail_cells(draft: Draft, width: int) -> list[str]:
 def totals(draft: Draft) -> str:
     """The totals block in the style's arrangement, with a tax table beside or above it."""
     style = draft.style
-    rows = [] if totals_shape(draft) == "tail" else total_rows(draft)
-    block = _ARRANGERS[totals_shape(draft)](draft, rows)
+    shape = totals_shape(draft)
+    rows = [] if shape in ("tail", "by_rate") else total_rows(draft)
+    block = _ARRANGERS[shape](draft, rows)
     block = headed(draft, "totals", block)
     if style.chance("currency_line", 0.35) or (draft.must_name_currency and style.chance("currency_needed", 0.75)):
         note = join(label(draft, draft.word("currency"), name="currency_note"), text(" "), draft.currency_word())
@@ -174,7 +214,8 @@ def totals(draft: Draft) -> str:
             if style.chance("currency_above", 0.5)
             else stack([block, aligned(side, note)], spacing=5)
         )
-    if draft.spec.sums == "net" or not style.chance("tax_table", 0.3) or draft.kind == "GOODS_RECEIPT":
+    has_taxes = draft.spec.sums != "net" and shape != "by_rate" and style.chance("tax_table", 0.3)
+    if not has_taxes or draft.kind == "GOODS_RECEIPT":
         return block
     table = headed(draft, "taxes", tax_table(draft))
     where = style.pick("tax_table_place", ("beside", "above", "below"))
@@ -275,6 +316,7 @@ _ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
     "center": _center,
     "grid2": _grid2,
     "tail": lambda _draft, _rows: "",
+    "by_rate": lambda draft, _rows: by_rate_table(draft),
 }
 
 

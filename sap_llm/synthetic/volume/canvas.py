@@ -5,7 +5,7 @@ Placing text, rules and fills, and keeping what never changes as fragments, belo
 edge.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple
@@ -40,6 +40,8 @@ class Ink:
 Fitted = tuple[float, tuple[tuple[Shaped, str, str], ...]]
 """A value set on one line: width in points; each piece shaped, with its field and value. All but the last end in a
 space."""
+Anchors = Sequence[tuple[float, float]] | Mapping[int, tuple[float, float]]
+"""By column: where its cells are aligned, and which share of their width lies before that."""
 RUN, MENTION, BLOCK = 4, 7, 3
 """How many entries of a canvas's lists belong together."""
 
@@ -81,8 +83,7 @@ class Canvas:
         self.count += shaped.number
 
     def put_row(
-        self, baseline: float, cells: Iterable[tuple[int, Fitted]], anchors: Sequence[tuple[float, float]], ink: Ink,
-        line: int, row: int,
+        self, baseline: float, cells: Iterable[tuple[int, Fitted]], anchors: Anchors, ink: Ink, line: int, row: int,
     ) -> None:  # fmt: skip
         """Draw cells of a table's row on one baseline, with their meanings: `put` for many texts.
 

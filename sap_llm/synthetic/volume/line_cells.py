@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.blocks_remarks import Writer, remarks
 from sap_llm.synthetic.classes import column_place
-from sap_llm.synthetic.identifiers import gtin_of
-from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.printing import Pieces, Printer, apart
 
@@ -154,17 +153,11 @@ def _additional(look: Look, name: str, _names: Names) -> ColumnMaker:
     return make
 
 
-def note(printer: Printer, kind: str, line: Line) -> str:
-    """A note below the description, on half of the lines."""
-    style, rng = printer.look.style, printer.rng
-    if rng.random() > 0.5:
-        return ""
-    if kind == "order":
-        return f"{style.word('order_reference')} {printer.noise_number()} / {line['number']}"
-    if kind == "date":
-        return f"{style.word('delivery_date')}: {printer.day(printer.other_day(-60, 90))}"
-    if kind == "gtin":
-        return f"GTIN {line.get('gtin') or gtin_of(line['material'] + line['description'])}"
-    others = labels(style.language)["other_pairs"]["reference"]
-    word = others[int(rng.random() * len(others))]
-    return f"{word}: {printer.noise_number()}" if kind == "noise" else f"* {word} {'ABCDE'[int(rng.random() * 5)]}"
+def remarks_of(printer: Printer, kinds: tuple[str, ...], line: Line) -> list[str]:
+    """The remarks below a description."""
+    writer = Writer(
+        printer.look.style, printer.rng, printer.noise_number,
+        day=lambda first, last: printer.day(printer.other_day(first, last)),
+        amount=lambda value: printer.price(value, printer.places),
+    )  # fmt: skip
+    return remarks(kinds, line, writer)

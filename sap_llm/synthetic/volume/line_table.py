@@ -11,11 +11,11 @@ from operator import add
 from typing import NamedTuple
 
 from sap_llm.synthetic.blocks_lines import columns
-from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.blocks_remarks import remark_kinds
 from sap_llm.synthetic.volume.canvas import CellColumn, Fitted, Ink, wrapped
 from sap_llm.synthetic.volume.flowing import fitted, no_room
 from sap_llm.synthetic.volume.fonts import Shaped
-from sap_llm.synthetic.volume.line_cells import ColumnMaker, Line, Names, column_maker, note
+from sap_llm.synthetic.volume.line_cells import ColumnMaker, Line, Names, column_maker, remarks_of
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Printer, Value
@@ -52,9 +52,12 @@ class TableLook:
     fill: str
     has_header: bool
     repeats_header: bool
-    note: str
-    carried: str
-    """Words before a sum that goes on on the next page; empty for none."""
+    remarks: tuple[str, ...]
+    """Kinds of what stands below descriptions."""
+    upright: float
+    """Which share of a row's other lines lies above its cells beside the description."""
+    carried: tuple[str, str] | None
+    """Words before the sum over the next page: at the foot of a page, and at the head of the next."""
 
 
 def table_look(printer: Printer) -> TableLook:
@@ -85,10 +88,9 @@ def _table_look(printer: Printer, names: Names) -> TableLook:
         has_rows=rules not in ("none", "(x:0.4pt,y:none)"), has_columns=rules in ("0.4pt", "(x:0.4pt,y:none)"),
         gray=0.5 if "gray" in rules else 0.7 if "luma" in rules else 0.0, fill=style.pick("row_fill", _FILLS),
         has_header=not style.chance("no_header", 0.02), repeats_header=style.chance("repeats_header", 0.8),
-        note=style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
-        if style.chance("line_notes", 0.25) else "",
-        carried=style.rng("carried").choice(labels(look.language)["carried"])
-        if style.chance("volume/carried", 0.5) and "net_amount" in names else "",
+        remarks=remark_kinds(style), upright=style.pick("cell_upright", (0.0,) * 14 + (0.5, 0.5, 1.0)),
+        carried=(style.word("carried_over"), style.word("carried_in"))
+        if style.chance("volume/carried", 0.5) and "net_amount" in names[1:] else None,
     )  # fmt: skip
 
 
@@ -200,7 +202,7 @@ class LineTable:
                 sheet.canvas.put_rows(baselines, columns, look.ink, first)
                 first, baselines = index, []
                 self._columns(top, y)
-                top, y = self._turn(y, height, total)
+                top, y = self._turn(y, height, total, index)
             if look.fill == _FILLS[4] and index % 2:
                 sheet.canvas.fill(self.x, y, self.right - self.x, height, _HEAD_FILL[look.fill])
             if more:
@@ -238,9 +240,9 @@ class LineTable:
         """The lines of a row's description and of the note below it; None if the row is a single line."""
         look = self.look
         room = self.widths[self.flexible] - 2 * look.cell_x
-        remark = note(self.printer, look.note, line) if look.note else ""
+        below = remarks_of(self.printer, look.remarks, line) if look.remarks else []
         is_broken = self.cells.advances[self.flexible][index] * look.ink.scale > room
-        if not remark and not is_broken:
+        if not below and not is_broken:
             return None
         width, pieces = self._fitted(index, self.flexible)
         parts = [(width, pieces)]
@@ -248,7 +250,7 @@ class LineTable:
             texts = zip(look.makers[self.flexible](self.printer, [line]), strict=True)
             value = tuple((text, name, values[0]) for (((text,), name, values),) in texts)
             parts = self._broken(value, look.ink, room)
-        return parts, self._broken(((remark, "", ""),), look.small, room) if remark else []
+        return parts, [part for one in below for part in self._broken(((one, "", ""),), look.small, room)]
 
     def _fitted(self, index: int, column: int) -> Fitted:
         """One cell."""
@@ -259,17 +261,21 @@ class LineTable:
         )
         return self.cells.advances[column][index] * self.look.ink.scale, pieces
 
-    def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
-        """Go on on the next page, with the sum carried over and the header; upper edge of the table and of the row."""
+    def _turn(self, y: float, height: float, total: Decimal, index: int) -> tuple[float, float]:
+        """Go on on the next page with the line `index`, the sum carried over and the header.
+
+        Returns:
+            Upper edge of the table and of the row.
+        """
         look = self.look
-        is_carried = bool(look.carried and total)  # nothing before the first line
-        if is_carried:
-            self._carry(y, total)
+        carried = look.carried if total else None  # nothing before the first line
+        if carried:
+            self._carry(y, carried[0], total, row=index + 1)
         y = top = self.sheet.turn()
         if look.repeats_header and look.has_header:
             y = self._header(y)
-        if is_carried:
-            y = self._carry(y, total)
+        if carried:
+            y = self._carry(y, carried[1], total, row=index)
         if y + height > self.sheet.bottom:
             raise no_room("a row of the line table", self.printer)
         return top, y
@@ -303,8 +309,13 @@ class LineTable:
         """A row whose description has the lines `parts`, with lines of a note below."""
         look, canvas, flexible = self.look, self.sheet.canvas, self.flexible
         cells = [self._fitted(index, column) for column in range(len(self.widths))]
-        cells[flexible] = parts[0]
-        canvas.put_row(baseline, enumerate(cells), self.anchors, look.ink, index, index + 1)
+        cells[flexible] = (0.0, ())
+        beside = baseline + look.upright * self.step * (len(parts) + len(notes) - 1)
+        row = [*enumerate(cells)]
+        before, behind = row[:flexible], row[flexible + 1 :]
+        canvas.put_row(beside, before, self.anchors, look.ink, index, index + 1)
+        canvas.put_row(baseline, ((flexible, parts[0]),), self.anchors, look.ink, index, index + 1)
+        canvas.put_row(beside, behind, self.anchors, look.ink, index, index + 1)
         for number, part in enumerate((*parts[1:], *notes), start=1):
             ink = look.ink if number < len(parts) else look.small
             baseline += self.step
@@ -320,13 +331,15 @@ class LineTable:
         ends = [*starts[1:], len(words)]
         return [fitted(_merged(words[first:stop]), ink) for first, stop in zip(starts, ends, strict=True)]
 
-    def _carry(self, y: float, total: Decimal) -> float:
+    def _carry(self, y: float, word: str, total: Decimal, *, row: int) -> float:
+        """A row of the table that is no line item, under a number that no line of its page has."""
         look, canvas = self.look, self.sheet.canvas
-        baseline = y + 2 + self.high
-        canvas.write(self.edges[0] + look.cell_x, baseline, look.carried, look.ink)
-        column = look.names.index("net_amount")
+        baseline, column = y + 2 + self.high, look.names.index("net_amount")
+        pad = look.cell_x
+        anchors = {0: (self.edges[0] + pad, 0.0), column: (self.edges[column + 1] - pad, 1.0)}
         amount = self.printer.price(str(total), self.printer.places)
-        canvas.write(self.edges[column + 1] - look.cell_x - look.ink.width(amount), baseline, amount, look.ink)
+        cells = [(place, fitted(((shown, "", ""),), look.ink)) for place, shown in ((0, word), (column, amount))]
+        canvas.put_row(baseline, cells, anchors, look.ink, -1, row)
         return y + _CARRIED
 
     def _columns(self, top: float, bottom: float) -> None:
