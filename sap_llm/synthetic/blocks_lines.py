@@ -5,11 +5,15 @@ The line table belongs here; sums below it do not (`blocks_totals`).
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
+from decimal import Decimal
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.amounts import canonical, rounded
 from sap_llm.synthetic.blocks_carried import carried_rows
+from sap_llm.synthetic.blocks_groups import rows_between
 from sap_llm.synthetic.blocks_remarks import Writer, remark_kinds, remarks
 from sap_llm.synthetic.classes import class_table, column_place
 from sap_llm.synthetic.draft import Draft
@@ -35,8 +39,9 @@ _TEST_ORDERS = (
 )
 _NUMERIC = {
     "quantity", "unit_price", "discount", "tax_rate", "net_amount", "confirmed_quantity", "ordered_quantity",
-    "open_quantity", "gross_weight",
+    "open_quantity", "gross_weight", "price_unit", "tax_sum", "gross_amount",
 }  # fmt: skip
+_PRICE_UNIT, _GROSS = 0.07, 0.08  # shares of layouts
 
 
 def columns(draft: Draft) -> list[str]:
@@ -61,12 +66,23 @@ def _columns(draft: Draft) -> list[str]:
         "tax_rate": is_priced and style.chance("column_tax", 0.3) and spec.sums == "taxed",
         "net_amount": is_priced,
     }
-    found = [name for name in order if shown[name]]
+    found = _with_neighbours(draft, [name for name in order if shown[name]])
     if is_list:
         found += [name for name in ("unit", "unit_price") if name not in found]
     added = _added(draft)[: max(0, _MOST_COLUMNS - len(found))]
     place = len(found) if style.chance("added_last", 0.4) else found.index("description") + 1
     return found[:place] + added + found[place:]
+
+
+def _with_neighbours(draft: Draft, names: list[str]) -> list[str]:
+    """With columns that stand beside the price and the amount and are easily taken for them."""
+    style, found = draft.style, list(names)
+    if "unit_price" in names and draft.is_priced and style.chance("column_price_unit", _PRICE_UNIT):
+        found.insert(found.index("unit_price") + int(style.chance("price_unit_last", 0.6)), "price_unit")
+    if "net_amount" in names and draft.spec.sums == "taxed" and style.chance("column_gross", _GROSS):
+        place = found.index("net_amount") + 1
+        found[place:place] = ["tax_sum", "gross_amount"] if style.chance("column_tax_sum", 0.6) else ["gross_amount"]
+    return found
 
 
 def _added(draft: Draft) -> list[str]:
@@ -86,22 +102,43 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
     style = draft.style
     header = [_heading(draft, name, index) for index, name in enumerate(names)]
     carried_in, carried_over = carried_rows(draft, names, inset=_inset(style))
-    cells = [
-        _CELLS.get(name, partial(_from_facts, name))(draft, line, index, column)
+    rows = [
+        [_CELLS.get(name, partial(_from_facts, name))(draft, line, index, column) for column, name in enumerate(names)]
         for index, line in enumerate(draft.facts["lines"])
-        for column, name in enumerate(names)
     ]
     if style.chance("no_header", 0.02):
         header = []
     if carried_over:
         header.append(",".join(carried_in))
-        cells[:: len(names)] = [join(COUNTED, cell) for cell in cells[:: len(names)]]
+        rows = [[join(COUNTED, cells[0]), *cells[1:]] for cells in rows]
         tail = [*tail, call("table.footer", *carried_over)]
+    else:
+        rows = _grouped(draft, names, rows)
     return ruled_table(
-        draft, header, [*cells, *tail], repeats_header=bool(carried_over),
+        draft, header, [*chain.from_iterable(rows), *tail], repeats_header=bool(carried_over),
         widths=["1fr" if name == "description" else "auto" for name in names],
         sides=[_side(draft, name) + _upright(draft, name) for name in names],
     )  # fmt: skip
+
+
+def _grouped(draft: Draft, names: Sequence[str], rows: list[list[str]]) -> list[list[str]]:
+    """The rows with those that head groups of lines and sum them up, in some layouts."""
+    place = names.index("net_amount") if "net_amount" in names else 0
+    between = rows_between(draft.style, draft.facts["lines"], _writer(draft), has_sums=place > 0)
+    found: list[list[str]] = []
+    for index in range(len(rows) + 1):
+        for number, one in enumerate(between.get(index, ()), start=1):
+            row, side = index + number / 4, draft.style.pick("group_sum_side", ("left", "right"))
+            words = bold(draft.sheet.mark(Mark(row=row, column=0), text(one.words)), is_bold=not one.amount)
+            if not one.amount:
+                found.append([call("table.cell", words, colspan=str(len(names)), align="left")])
+                continue
+            amount = draft.sheet.mark(Mark(row=row, column=place), text(draft.amount(one.amount)))
+            cells = [call("table.cell", words, colspan=str(place), align=side), call("table.cell", amount)]
+            rest = len(names) - place - 1
+            found.append([*cells, *([call("table.cell", "[]", colspan=str(rest))] if rest else [])])
+        found += rows[index : index + 1]
+    return found
 
 
 def ruled_table(
@@ -244,16 +281,21 @@ def _with_material(draft: Draft, line: Line, index: int, column: int, descriptio
 
 def _remarks(draft: Draft, line: Line, index: int, column: int) -> list[str]:
     """What stands below the description, in some styles and on some lines."""
-    style, issued = draft.style, date.fromisoformat(draft.facts["document_date"])
-    if draft.spec.prices == "list" or not (kinds := remark_kinds(style)):
+    if draft.spec.prices == "list" or not (kinds := remark_kinds(draft.style)):
         return []
-    writer = Writer(
+    found = [
+        draft.sheet.mark(Mark(row=index + 1, column=column), text(one)) for one in remarks(kinds, line, _writer(draft))
+    ]
+    return [styled(one, size="0.85em") for one in found] if draft.style.chance("small_notes", 0.6) else found
+
+
+def _writer(draft: Draft) -> Writer:
+    style, issued = draft.style, date.fromisoformat(draft.facts["document_date"])
+    return Writer(
         style, draft.rng, draft.noise_number,
         day=lambda first, last: style.date(issued + timedelta(days=draft.rng.randint(first, last))),
         amount=draft.amount,
     )  # fmt: skip
-    found = [draft.sheet.mark(Mark(row=index + 1, column=column), text(one)) for one in remarks(kinds, line, writer)]
-    return [styled(one, size="0.85em") for one in found] if style.chance("small_notes", 0.6) else found
 
 
 def _quantity(draft: Draft, line: Line, index: int, column: int) -> str:
@@ -301,6 +343,28 @@ def _net_amount(draft: Draft, line: Line, index: int, column: int) -> str:
     return draft.money("line_net_amount", line["net_amount"], line=index, row=index + 1, column=column, bare=bare)
 
 
+def _price_unit(draft: Draft, _line: Line, index: int, column: int) -> str:
+    printed = draft.style.amount("1", places=draft.style.pick("price_unit_places", (0, 0, 0, 2)))
+    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed))
+
+
+def tax_and_gross(line: Line, currency: str) -> tuple[str, str]:
+    """Tax of a line alone, and its amount with the tax."""
+    net = Decimal(line["net_amount"])
+    tax = rounded(net * Decimal(line["tax_rate"]) / 100, currency)
+    return canonical(tax), canonical(net + tax)
+
+
+def _tax_sum(draft: Draft, line: Line, index: int, column: int) -> str:
+    tax, _ = tax_and_gross(line, draft.currency)
+    return draft.sheet.mark(Mark(row=index + 1, column=column), text(draft.amount(tax)))
+
+
+def _gross_amount(draft: Draft, line: Line, index: int, column: int) -> str:
+    _, gross = tax_and_gross(line, draft.currency)
+    return draft.sheet.mark(Mark(row=index + 1, column=column), text(draft.amount(gross)))
+
+
 _CELLS: dict[str, Callable[[Draft, Line, int, int], str]] = {
     "position": _position,
     "material": _material,
@@ -311,4 +375,7 @@ _CELLS: dict[str, Callable[[Draft, Line, int, int], str]] = {
     "discount": _discount,
     "tax_rate": _tax_rate,
     "net_amount": _net_amount,
+    "price_unit": _price_unit,
+    "tax_sum": _tax_sum,
+    "gross_amount": _gross_amount,
 }

@@ -41,11 +41,16 @@ def remark_kinds(style: Style) -> tuple[str, ...]:
     return tuple(style.rng("line_note_kinds").sample(list(_MAKERS), count))
 
 
+def remark(kind: str, line: Line, writer: Writer) -> str:
+    """One remark; empty where the facts do not have it."""
+    return _MAKERS[kind](line, writer)
+
+
 def remarks(kinds: tuple[str, ...], line: Line, writer: Writer) -> list[str]:
     """The remarks on one line, on half of the lines; what the facts do not have is left out."""
     if not kinds or writer.rng.random() > _LINES:
         return []
-    return [said for kind in kinds if (said := _MAKERS[kind](line, writer))]
+    return [said for kind in kinds if (said := remark(kind, line, writer))]
 
 
 def _one_of(writer: Writer, options: list[str] | tuple[str, ...]) -> str:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.blocks_remarks import Writer, remarks
+from sap_llm.synthetic.blocks_lines import tax_and_gross
+from sap_llm.synthetic.blocks_remarks import Writer
 from sap_llm.synthetic.classes import column_place
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.printing import Pieces, Printer, apart
@@ -96,6 +97,26 @@ def _net_amount(look: Look, _name: str, _names: Names) -> ColumnMaker:
     )
 
 
+def _price_unit(look: Look, _name: str, _names: Names) -> ColumnMaker:
+    places = look.style.pick("price_unit_places", (0, 0, 0, 2))
+
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        texts = [printer.amount("1", places)] * len(lines)
+        return [(texts, "", texts)]
+
+    return make
+
+
+def _taxed(place: int) -> Callable[[Look, str, Names], ColumnMaker]:
+    """The tax of lines (0), or their amounts with it (1)."""
+
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        texts = [printer.price(tax_and_gross(line, printer.currency)[place], printer.places) for line in lines]
+        return [(texts, "", texts)]
+
+    return lambda _look, _name, _names: make
+
+
 def _description(look: Look, _name: str, names: Names) -> ColumnMaker:
     """Description; the material number may share the cell."""
     style = look.style
@@ -132,7 +153,8 @@ def _as_it_is(key: str, field: str) -> Callable[[Look, str, Names], ColumnMaker]
 _COLUMNS: dict[str, Callable[[Look, str, Names], ColumnMaker]] = {
     "position": _position, "material": _as_it_is("material", "line_material_number"), "description": _description,
     "quantity": _quantity, "unit": _as_it_is("unit", "line_unit"), "unit_price": _unit_price, "discount": _discount,
-    "tax_rate": _tax_rate, "net_amount": _net_amount,
+    "tax_rate": _tax_rate, "net_amount": _net_amount, "price_unit": _price_unit, "tax_sum": _taxed(0),
+    "gross_amount": _taxed(1),
 }  # fmt: skip
 
 
@@ -153,11 +175,10 @@ def _additional(look: Look, name: str, _names: Names) -> ColumnMaker:
     return make
 
 
-def remarks_of(printer: Printer, kinds: tuple[str, ...], line: Line) -> list[str]:
-    """The remarks below a description."""
-    writer = Writer(
+def writer_of(printer: Printer) -> Writer:
+    """How a document prints remarks and heads of groups."""
+    return Writer(
         printer.look.style, printer.rng, printer.noise_number,
         day=lambda first, last: printer.day(printer.other_day(first, last)),
         amount=lambda value: printer.price(value, printer.places),
     )  # fmt: skip
-    return remarks(kinds, line, writer)

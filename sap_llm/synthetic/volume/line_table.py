@@ -10,18 +10,19 @@ from itertools import accumulate
 from operator import add
 from typing import NamedTuple
 
+from sap_llm.synthetic.blocks_groups import Between, rows_between
 from sap_llm.synthetic.blocks_lines import columns
-from sap_llm.synthetic.blocks_remarks import remark_kinds
-from sap_llm.synthetic.volume.canvas import CellColumn, Fitted, Ink, wrapped
+from sap_llm.synthetic.blocks_remarks import remark_kinds, remarks
+from sap_llm.synthetic.volume.canvas import ROW_STEP, CellColumn, Fitted, Ink, wrapped
 from sap_llm.synthetic.volume.flowing import fitted, no_room
 from sap_llm.synthetic.volume.fonts import Shaped
-from sap_llm.synthetic.volume.line_cells import ColumnMaker, Line, Names, column_maker, remarks_of
+from sap_llm.synthetic.volume.line_cells import ColumnMaker, Line, Names, column_maker, writer_of
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Printer, Value
 from sap_llm.synthetic.volume.sheet import Sheet
 
-_NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
+_NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount", "price_unit", "tax_sum", "gross_amount"}
 _LEAST_DESCRIPTION = 62.0  # points
 _CARRIED = 14.0  # points that a carried sum takes
 _RULES = ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)")
@@ -157,6 +158,10 @@ class LineTable:
         self.anchors = [self._anchor(column) for column in range(len(self.widths))]
         self.high = CAP_HEIGHT * look.ink.size
         self.step = self.high + printer.look.leading * look.ink.size
+        self.writer = writer_of(printer)
+        has_sums = "net_amount" in look.names[1:]
+        style = printer.look.style
+        self.between = {} if look.carried else rows_between(style, self.lines, self.writer, has_sums=has_sums)
 
     def _anchor(self, column: int) -> tuple[float, float]:
         """Where a column's cells are aligned, and which share of their width lies before that."""
@@ -198,11 +203,13 @@ class LineTable:
         for index, line in enumerate(self.lines):
             more = self._more_lines(index, line)
             height = single + self.step * (len(more[0]) + len(more[1]) - 1) if more else single
-            if y + height + (_CARRIED if look.carried else 0.0) > sheet.bottom:
+            needed = height + single * len(self.between.get(index, ()))
+            if y + needed + (_CARRIED if look.carried else 0.0) > sheet.bottom:
                 sheet.canvas.put_rows(baselines, columns, look.ink, first)
                 first, baselines = index, []
                 self._columns(top, y)
-                top, y = self._turn(y, height, total, index)
+                top, y = self._turn(y, needed, total, index)
+            y = self._put_between(index, y)
             if look.fill == _FILLS[4] and index % 2:
                 sheet.canvas.fill(self.x, y, self.right - self.x, height, _HEAD_FILL[look.fill])
             if more:
@@ -217,7 +224,22 @@ class LineTable:
             if look.carried:
                 total += Decimal(line["net_amount"])
         sheet.canvas.put_rows(baselines, columns, look.ink, first)
+        if self.between.get(len(self.lines)) and y + single > sheet.bottom:
+            self._columns(top, y)
+            top, y = self._turn(y, single, total, len(self.lines))
+        y = self._put_between(len(self.lines), y)
         self._columns(top, y)
+        return y
+
+    def _put_between(self, index: int, y: float) -> float:
+        """The rows above a line that are no line items; returns their lower edge."""
+        for number, one in enumerate(self.between.get(index, ()), start=1):
+            baseline = y + self.look.cell_y + self.high
+            ink = self.look.ink if one.amount else self.look.heading_ink
+            self._outside(baseline, one, ROW_STEP * index + number, ink=ink)
+            y += 2 * self.look.cell_y + self.high
+            if self.look.has_rows:
+                self.sheet.canvas.rule(self.x, y, self.right, y, gray=self.look.gray)
         return y
 
     def _columns_of_cells(self) -> list[CellColumn]:
@@ -240,7 +262,7 @@ class LineTable:
         """The lines of a row's description and of the note below it; None if the row is a single line."""
         look = self.look
         room = self.widths[self.flexible] - 2 * look.cell_x
-        below = remarks_of(self.printer, look.remarks, line) if look.remarks else []
+        below = remarks(look.remarks, line, self.writer)
         is_broken = self.cells.advances[self.flexible][index] * look.ink.scale > room
         if not below and not is_broken:
             return None
@@ -270,12 +292,12 @@ class LineTable:
         look = self.look
         carried = look.carried if total else None  # nothing before the first line
         if carried:
-            self._carry(y, carried[0], total, row=index + 1)
+            self._carry(y, carried[0], total, row=ROW_STEP * (index + 1))
         y = top = self.sheet.turn()
         if look.repeats_header and look.has_header:
             y = self._header(y)
         if carried:
-            y = self._carry(y, carried[1], total, row=index)
+            y = self._carry(y, carried[1], total, row=ROW_STEP * index)
         if y + height > self.sheet.bottom:
             raise no_room("a row of the line table", self.printer)
         return top, y
@@ -313,13 +335,13 @@ class LineTable:
         beside = baseline + look.upright * self.step * (len(parts) + len(notes) - 1)
         row = [*enumerate(cells)]
         before, behind = row[:flexible], row[flexible + 1 :]
-        canvas.put_row(beside, before, self.anchors, look.ink, index, index + 1)
-        canvas.put_row(baseline, ((flexible, parts[0]),), self.anchors, look.ink, index, index + 1)
-        canvas.put_row(beside, behind, self.anchors, look.ink, index, index + 1)
+        canvas.put_row(beside, before, self.anchors, look.ink, index, ROW_STEP * (index + 1))
+        canvas.put_row(baseline, ((flexible, parts[0]),), self.anchors, look.ink, index, ROW_STEP * (index + 1))
+        canvas.put_row(beside, behind, self.anchors, look.ink, index, ROW_STEP * (index + 1))
         for number, part in enumerate((*parts[1:], *notes), start=1):
             ink = look.ink if number < len(parts) else look.small
             baseline += self.step
-            canvas.put_row(baseline, ((flexible, part),), self.anchors, ink, index, index + 1)
+            canvas.put_row(baseline, ((flexible, part),), self.anchors, ink, index, ROW_STEP * (index + 1))
 
     def _broken(self, value: Value, ink: Ink, room: float) -> list[Fitted]:
         """The pieces of a cell in lines that fit its column."""
@@ -332,15 +354,24 @@ class LineTable:
         return [fitted(_merged(words[first:stop]), ink) for first, stop in zip(starts, ends, strict=True)]
 
     def _carry(self, y: float, word: str, total: Decimal, *, row: int) -> float:
-        """A row of the table that is no line item, under a number that no line of its page has."""
-        look, canvas = self.look, self.sheet.canvas
-        baseline, column = y + 2 + self.high, look.names.index("net_amount")
-        pad = look.cell_x
-        anchors = {0: (self.edges[0] + pad, 0.0), column: (self.edges[column + 1] - pad, 1.0)}
-        amount = self.printer.price(str(total), self.printer.places)
-        cells = [(place, fitted(((shown, "", ""),), look.ink)) for place, shown in ((0, word), (column, amount))]
-        canvas.put_row(baseline, cells, anchors, look.ink, -1, row)
+        """The sum so far, in a row under a number that no line of its page has."""
+        self._outside(y + 2 + self.high, Between(word, str(total)), row, ink=self.look.ink)
         return y + _CARRIED
+
+    def _outside(self, baseline: float, between: Between, row: int, *, ink: Ink) -> None:
+        """Words, and perhaps an amount in its column, in a row of the table that is no line item."""
+        pad, column = self.look.cell_x, 0
+        anchors = {0: (self.edges[0] + pad, 0.0)}
+        cells = [(0, fitted(((between.words, "", ""),), ink))]
+        if between.amount:
+            column = self.look.names.index("net_amount")
+            anchors[column] = (self.edges[column + 1] - pad, 1.0)
+            amount = self.printer.price(between.amount, self.printer.places)
+            cells.append((column, fitted(((amount, "", ""),), ink)))
+        room = (self.edges[column] if column else self.right) - self.edges[0] - pad
+        if cells[0][1][0] > room:
+            raise no_room("the head of a group of lines", self.printer)
+        self.sheet.canvas.put_row(baseline, cells, anchors, ink, -1, row)
 
     def _columns(self, top: float, bottom: float) -> None:
         if self.look.has_columns:

@@ -1,15 +1,17 @@
 """What real papers have and plain ones lack, in both tiers: it is printed, its truth is exact, and it adds up."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from sap_llm.schema.page import Page
-from sap_llm.synthetic import blocks_remarks, blocks_totals
+from sap_llm.schema.values import canonical
+from sap_llm.synthetic import blocks_groups, blocks_lines, blocks_remarks, blocks_totals
 from sap_llm.synthetic.amounts import check_balance
+from sap_llm.synthetic.blocks_lines import tax_and_gross
 from sap_llm.synthetic.blocks_remarks import remark_kinds
 from sap_llm.synthetic.facts import BusinessFactsConfig, fact_rows
 from sap_llm.synthetic.stage import SyntheticDocsConfig, make_document
@@ -18,6 +20,7 @@ from sap_llm.synthetic.style import Style, labels
 FACTS = BusinessFactsConfig(seed=17, chains_per_world=3, lines_max=14)
 TIERS = ("typeset", "volume")
 SUMS = ("net_amount", "tax_amount", "total_amount")
+AMOUNTS = {"line_unit_price": "unit_price", "line_net_amount": "net_amount", "line_quantity": "quantity"}
 A_TIER = 24
 
 
@@ -42,6 +45,12 @@ def documents(tier: str, seed: int, *kinds: str) -> Iterator[tuple[dict[str, Any
 
 def values(annotation: dict[str, Any], name: str) -> set[str]:
     return {entry["value"] for entry in annotation["fields"] if entry["field"] == name}
+
+
+def _readings(texts: Iterable[str]) -> set[Decimal]:
+    """What texts may say as amounts."""
+    found = (canonical(text, "amount", language=language) for text in texts for language in ("de", "en"))
+    return {Decimal(value) for value in found if value}
 
 
 def lines_of(annotation: dict[str, Any], pages: list[Page], name: str) -> set[tuple[int, int]]:
@@ -109,3 +118,39 @@ def test_a_layout_has_its_own_few_remarks() -> None:
     assert all(len(one) == len(set(one)) <= 3 for one in kinds)
     assert 0.25 < sum(map(bool, kinds)) / len(kinds) < 0.45
     assert len({kind for one in kinds for kind in one}) > 10
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_columns_beside_price_and_amount_are_no_fields(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks_lines, "_PRICE_UNIT", 1.0)
+    monkeypatch.setattr(blocks_lines, "_GROSS", 1.0)
+    printed = 0
+    for payload, annotation, _ in documents(tier, 104, "SUPPLIER_INVOICE"):
+        readings = _readings(cell["text"] for table in annotation["tables"] for cell in table["cells"])
+        for item, line in zip(annotation["line_items"], payload["lines"], strict=True):
+            cells = {entry["field"]: Decimal(entry["value"]) for entry in item["fields"] if entry["field"] in AMOUNTS}
+            assert cells.items() <= {name: Decimal(line[key]) for name, key in AMOUNTS.items()}.items()
+            printed += bool(readings & {Decimal(amount) for amount in tax_and_gross(line, "EUR")[1:]})
+    assert printed > A_TIER / 2
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_groups_of_lines_have_rows_of_their_own_and_sums_that_hold(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocks_groups, "_LAYOUTS", 1.0)
+    grouped = summed = 0
+    for payload, annotation, _ in documents(tier, 105, "SUPPLIER_INVOICE", "PURCHASE_ORDER"):
+        lines = payload["lines"]
+        assert len(annotation["line_items"]) == len(lines)
+        rows = sum(table["rows"] for table in annotation["tables"])
+        if len(lines) < 3 or rows <= len(lines) + len(annotation["tables"]):
+            continue
+        grouped += 1
+        readings = _readings(cell["text"] for table in annotation["tables"] for cell in table["cells"])
+        sums = {
+            sum(Decimal(line["net_amount"]) for line in lines[first : first + size])
+            for size in (2, 3, 4, 6)
+            for first in range(0, len(lines), size)
+        }
+        summed += bool(sums & readings)
+    assert grouped > 3
+    assert summed
