@@ -21,7 +21,7 @@ class Between:
     """A row between line items.
 
     Attributes:
-        words: What it says.
+        words: What it says; no fields.
         amount: Canonical; empty for the head of a group.
     """
 
@@ -45,7 +45,8 @@ def rows_between(style: Style, lines: Sequence[Line], writer: Writer, *, has_sum
     found: dict[int, list[Between]] = {}
     for first in range(0, len(lines), size):
         group = lines[first : first + size]
-        found.setdefault(first, []).append(Between(remark(kind, group[0], writer)))
+        said = remark(kind, group[0], writer)
+        found.setdefault(first, []).append(Between(" ".join(text for text, _, _ in said)))
         if has_sums:
             total = sum((Decimal(line["net_amount"]) for line in group), Decimal(0))
             found.setdefault(first + len(group), []).append(Between(style.word("lines_amount"), canonical(total)))

@@ -6,7 +6,7 @@ The line table belongs here; sums below it do not (`blocks_totals`).
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
 from decimal import Decimal
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import Any
 
@@ -15,7 +15,7 @@ from sap_llm.synthetic.amounts import canonical, rounded
 from sap_llm.synthetic.blocks_carried import carried_rows
 from sap_llm.synthetic.blocks_groups import rows_between
 from sap_llm.synthetic.blocks_remarks import Writer, remark_kinds, remarks
-from sap_llm.synthetic.classes import class_table, column_place
+from sap_llm.synthetic.classes import class_table, column_place, field_of
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import COUNTED, END, Mark, bold, call, join, lines, points, styled, text
 from sap_llm.synthetic.style import Style
@@ -283,19 +283,34 @@ def _remarks(draft: Draft, line: Line, index: int, column: int) -> list[str]:
     """What stands below the description, in some styles and on some lines."""
     if draft.spec.prices == "list" or not (kinds := remark_kinds(draft.style)):
         return []
-    found = [
-        draft.sheet.mark(Mark(row=index + 1, column=column), text(one)) for one in remarks(kinds, line, _writer(draft))
-    ]
+    found = []
+    for one in remarks(kinds, line, _writer(draft)):
+        pieces = [_field(draft, name, index, column, value, printed) for printed, name, value in one]
+        found.append(join(*[part for piece in pieces for part in (text(" "), piece)][1:]))
     return [styled(one, size="0.85em") for one in found] if draft.style.chance("small_notes", 0.6) else found
 
 
 def _writer(draft: Draft) -> Writer:
     style, issued = draft.style, date.fromisoformat(draft.facts["document_date"])
+
+    def some_day(first: int, last: int) -> tuple[str, str]:
+        day = issued + timedelta(days=draft.rng.randint(first, last))
+        return style.date(day), day.isoformat()
+
     return Writer(
-        style, draft.rng, draft.noise_number,
-        day=lambda first, last: style.date(issued + timedelta(days=draft.rng.randint(first, last))),
-        amount=draft.amount,
+        style, draft.kind, fields_of(tuple(columns(draft)), draft.kind), draft.rng, draft.noise_number, some_day,
+        draft.amount,
     )  # fmt: skip
+
+
+@cache
+def fields_of(names: tuple[str, ...], kind: str) -> frozenset[str]:
+    """Fields that columns of these names show, beside the usual ones."""
+    places = (column_place(name, kind) for name in names)
+    own = {"discount": "line_discount_percent"}
+    return frozenset(place.field for place in places if place and place.field) | {
+        own[name] for name in own if name in names
+    }
 
 
 def _quantity(draft: Draft, line: Line, index: int, column: int) -> str:
@@ -329,13 +344,13 @@ def _discount(draft: Draft, line: Line, index: int, column: int) -> str:
         if percent == "0" and draft.style.chance("blank_discount", 0.6)
         else draft.style.amount(percent, places=0) + " %"
     )
-    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed)) if printed else '""'
+    return _field(draft, "line_discount_percent", index, column, percent, printed) if printed else '""'
 
 
 def _tax_rate(draft: Draft, line: Line, index: int, column: int) -> str:
     printed = draft.style.amount(line["tax_rate"], places=draft.style.pick("rate_places", (0, 0, 1, 2)))
     sign = draft.style.pick("rate_sign", ("%", " %", ""))
-    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed + sign))
+    return _field(draft, "line_tax_rate", index, column, line["tax_rate"], printed + sign)
 
 
 def _net_amount(draft: Draft, line: Line, index: int, column: int) -> str:
@@ -345,7 +360,7 @@ def _net_amount(draft: Draft, line: Line, index: int, column: int) -> str:
 
 def _price_unit(draft: Draft, _line: Line, index: int, column: int) -> str:
     printed = draft.style.amount("1", places=draft.style.pick("price_unit_places", (0, 0, 0, 2)))
-    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed))
+    return _field(draft, "line_price_unit", index, column, "1", printed)
 
 
 def tax_and_gross(line: Line, currency: str) -> tuple[str, str]:
@@ -357,12 +372,12 @@ def tax_and_gross(line: Line, currency: str) -> tuple[str, str]:
 
 def _tax_sum(draft: Draft, line: Line, index: int, column: int) -> str:
     tax, _ = tax_and_gross(line, draft.currency)
-    return draft.sheet.mark(Mark(row=index + 1, column=column), text(draft.amount(tax)))
+    return _field(draft, field_of("line_tax_amount", draft.kind), index, column, tax, draft.amount(tax))
 
 
 def _gross_amount(draft: Draft, line: Line, index: int, column: int) -> str:
     _, gross = tax_and_gross(line, draft.currency)
-    return draft.sheet.mark(Mark(row=index + 1, column=column), text(draft.amount(gross)))
+    return _field(draft, field_of("line_total_with_tax", draft.kind), index, column, gross, draft.amount(gross))
 
 
 _CELLS: dict[str, Callable[[Draft, Line, int, int], str]] = {

@@ -36,12 +36,13 @@ def total_rows(draft: Draft) -> list[Pair]:
         rows.append(Pair(draft.word("currency"), draft.currency_word()))
     has_extras = facts["discount_amount"] != _NOTHING or facts["freight_amount"] != _NOTHING
     if has_extras or style.chance("lines_amount", 0.15):
-        rows.append(Pair(style.word("lines_amount"), draft.money("", facts["lines_amount"])))
+        rows.append(Pair(style.word("lines_amount"), draft.further("sum_of_line_amounts", facts["lines_amount"])))
     if facts["discount_amount"] != _NOTHING:
         percent = f" {facts['discount_percent']} %" if style.chance("discount_percent", 0.5) else ""
-        rows.append(Pair(style.word("discount") + percent, draft.money("", str(-Decimal(facts["discount_amount"])))))
+        taken = draft.further("allowance_amount", facts["discount_amount"], is_deducted=True)
+        rows.append(Pair(style.word("discount") + percent, taken))
     if facts["freight_amount"] != _NOTHING:
-        rows.append(Pair(style.word("freight"), draft.money("", facts["freight_amount"])))
+        rows.append(Pair(style.word("freight"), draft.further("freight_amount", facts["freight_amount"])))
     by_choice = draft.spec.sums == "order" and not draft.is_by_seller and style.chance("net_only", 0.4)
     if by_choice or draft.spec.sums == "net":
         return [*rows, Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
@@ -75,6 +76,11 @@ def says_paid(draft: Draft) -> bool:
     return draft.spec.sums == "taxed" and draft.style.chance("prepaid_always", _ALWAYS_PAID)
 
 
+def is_deducted(style: Style) -> bool:
+    """Whether the layout prints what was paid with a minus."""
+    return style.chance("prepaid_minus", 0.6)
+
+
 def _paid_rows(draft: Draft) -> list[Pair]:
     """What was paid before and what is left to pay; some layouts say so where nothing was paid."""
     style, facts = draft.style, draft.facts
@@ -86,8 +92,8 @@ def _paid_rows(draft: Draft) -> list[Pair]:
     if prepaid and style.chance("prepaid_dated", 0.35):
         paid += f" {style.date(date.fromisoformat(facts['document_date']) - timedelta(draft.rng.randint(1, 40)))}"
     return [
-        Pair(paid, draft.money("", str(-prepaid) if prepaid else facts["prepaid_amount"])),
-        Pair(style.word("payable"), draft.money("" if prepaid else "total_amount", rest)),
+        Pair(paid, draft.further("prepaid_amount", facts["prepaid_amount"], is_deducted=is_deducted(style))),
+        Pair(style.word("payable"), draft.further("payable_amount", rest)),
     ]
 
 

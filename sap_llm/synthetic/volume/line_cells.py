@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.blocks_lines import tax_and_gross
+from sap_llm.synthetic.blocks_lines import fields_of, tax_and_gross
 from sap_llm.synthetic.blocks_remarks import Writer
-from sap_llm.synthetic.classes import column_place
+from sap_llm.synthetic.classes import column_place, field_of
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.printing import Pieces, Printer, apart
 
@@ -67,7 +67,7 @@ def _discount(look: Look, _name: str, _names: Names) -> ColumnMaker:
     def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
         percents = [line["discount_percent"] for line in lines]
         texts = ["" if is_blank and percent == "0" else printer.amount(percent, 0) + " %" for percent in percents]
-        return [(texts, "", texts)]
+        return [(texts, "line_discount_percent", percents)]
 
     return make
 
@@ -84,8 +84,7 @@ def _tax_rate(look: Look, _name: str, _names: Names) -> ColumnMaker:
     def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
         values = [line["tax_rate"] for line in lines]
         printed = {value: rate(printer, value, sign) for value in set(values)}
-        texts = [printed[value] for value in values]
-        return [(texts, "", texts)]
+        return [([printed[value] for value in values], "line_tax_rate", values)]
 
     return make
 
@@ -101,18 +100,17 @@ def _price_unit(look: Look, _name: str, _names: Names) -> ColumnMaker:
     places = look.style.pick("price_unit_places", (0, 0, 0, 2))
 
     def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
-        texts = [printer.amount("1", places)] * len(lines)
-        return [(texts, "", texts)]
+        return [([printer.amount("1", places)] * len(lines), "line_price_unit", ["1"] * len(lines))]
 
     return make
 
 
-def _taxed(place: int) -> Callable[[Look, str, Names], ColumnMaker]:
+def _taxed(place: int, field: str) -> Callable[[Look, str, Names], ColumnMaker]:
     """The tax of lines (0), or their amounts with it (1)."""
 
     def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
-        texts = [printer.price(tax_and_gross(line, printer.currency)[place], printer.places) for line in lines]
-        return [(texts, "", texts)]
+        values = [tax_and_gross(line, printer.currency)[place] for line in lines]
+        return [([printer.price(value, printer.places) for value in values], field_of(field, printer.kind), values)]
 
     return lambda _look, _name, _names: make
 
@@ -153,8 +151,8 @@ def _as_it_is(key: str, field: str) -> Callable[[Look, str, Names], ColumnMaker]
 _COLUMNS: dict[str, Callable[[Look, str, Names], ColumnMaker]] = {
     "position": _position, "material": _as_it_is("material", "line_material_number"), "description": _description,
     "quantity": _quantity, "unit": _as_it_is("unit", "line_unit"), "unit_price": _unit_price, "discount": _discount,
-    "tax_rate": _tax_rate, "net_amount": _net_amount, "price_unit": _price_unit, "tax_sum": _taxed(0),
-    "gross_amount": _taxed(1),
+    "tax_rate": _tax_rate, "net_amount": _net_amount, "price_unit": _price_unit,
+    "tax_sum": _taxed(0, "line_tax_amount"), "gross_amount": _taxed(1, "line_total_with_tax"),
 }  # fmt: skip
 
 
@@ -175,10 +173,14 @@ def _additional(look: Look, name: str, _names: Names) -> ColumnMaker:
     return make
 
 
-def writer_of(printer: Printer) -> Writer:
-    """How a document prints remarks and heads of groups."""
+def writer_of(printer: Printer, names: Names) -> Writer:
+    """How a document prints remarks and heads of groups; `names` are all columns of the table."""
+
+    def some_day(first: int, last: int) -> tuple[str, str]:
+        day = printer.other_day(first, last)
+        return printer.day(day), day
+
     return Writer(
-        printer.look.style, printer.rng, printer.noise_number,
-        day=lambda first, last: printer.day(printer.other_day(first, last)),
-        amount=lambda value: printer.price(value, printer.places),
+        printer.look.style, printer.kind, fields_of(names, printer.kind), printer.rng, printer.noise_number, some_day,
+        lambda value: printer.price(value, printer.places),
     )  # fmt: skip

@@ -158,7 +158,7 @@ class LineTable:
         self.anchors = [self._anchor(column) for column in range(len(self.widths))]
         self.high = CAP_HEIGHT * look.ink.size
         self.step = self.high + printer.look.leading * look.ink.size
-        self.writer = writer_of(printer)
+        self.writer = writer_of(printer, look.names)
         has_sums = "net_amount" in look.names[1:]
         style = printer.look.style
         self.between = {} if look.carried else rows_between(style, self.lines, self.writer, has_sums=has_sums)
@@ -272,7 +272,7 @@ class LineTable:
             texts = zip(look.makers[self.flexible](self.printer, [line]), strict=True)
             value = tuple((text, name, values[0]) for (((text,), name, values),) in texts)
             parts = self._broken(value, look.ink, room)
-        return parts, [part for one in below for part in self._broken(((one, "", ""),), look.small, room)]
+        return parts, [part for one in below for part in self._broken(one, look.small, room)]
 
     def _fitted(self, index: int, column: int) -> Fitted:
         """One cell."""

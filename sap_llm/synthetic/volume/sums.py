@@ -8,7 +8,7 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from sap_llm.synthetic.amounts import canonical
-from sap_llm.synthetic.blocks_totals import has_totals, is_contained, says_paid, totals_shape
+from sap_llm.synthetic.blocks_totals import has_totals, is_contained, is_deducted, says_paid, totals_shape
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas, Fitted, Ink
 from sap_llm.synthetic.volume.flowing import (
@@ -53,13 +53,14 @@ def total_rows(printer: Printer) -> list[Row]:
     if style.chance("currency_row", 0.1):
         rows.append((_label(look, printer.word("currency")), printer.currency_word()))
     if has_extras or style.chance("lines_amount", 0.15):
-        rows.append((_label(look, style.word("lines_amount")), printer.money("", facts["lines_amount"])))
+        amount = printer.further("sum_of_line_amounts", facts["lines_amount"])
+        rows.append((_label(look, style.word("lines_amount")), amount))
     if facts["discount_amount"] not in ("0.00", "0"):
         percent = f" {facts['discount_percent']} %" if style.chance("discount_percent", 0.5) else ""
-        amount = printer.money("", str(-Decimal(facts["discount_amount"])))
+        amount = printer.further("allowance_amount", facts["discount_amount"], is_deducted=True)
         rows.append((_label(look, style.word("discount") + percent), amount))
     if facts["freight_amount"] not in ("0", "0.00"):
-        rows.append((_label(look, style.word("freight")), printer.money("", facts["freight_amount"])))
+        rows.append((_label(look, style.word("freight")), printer.further("freight_amount", facts["freight_amount"])))
     sums = printer.spec.sums
     net = (_label(look, printer.sum_word("net_amount")), printer.money("net_amount", facts["net_amount"]))
     if sums == "net" or (sums == "order" and printer.issuer == "buyer" and style.chance("net_only", 0.4)):
@@ -90,8 +91,11 @@ def _paid_rows(printer: Printer) -> list[Row]:
     if prepaid and style.chance("prepaid_dated", 0.35):
         paid += f" {printer.day(printer.other_day(-40, -1))}"
     return [
-        (_label(look, paid), printer.money("", str(-prepaid) if prepaid else facts["prepaid_amount"])),
-        (_label(look, style.word("payable")), printer.money("" if prepaid else "total_amount", rest)),
+        (
+            _label(look, paid),
+            printer.further("prepaid_amount", facts["prepaid_amount"], is_deducted=is_deducted(style)),
+        ),
+        (_label(look, style.word("payable")), printer.further("payable_amount", rest)),
     ]
 
 

@@ -94,7 +94,7 @@ def test_a_contained_tax_and_what_is_left_to_pay_leave_the_total_alone(
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_remarks_below_descriptions_are_no_fields(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_remarks_below_descriptions_are_not_the_items_own_values(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks_remarks, "_LAYOUTS", 1.0)
     more = 0
     for payload, annotation, _ in documents(tier, 103, "SUPPLIER_INVOICE", "PURCHASE_ORDER", "SALES_ORDER"):
@@ -121,7 +121,7 @@ def test_a_layout_has_its_own_few_remarks() -> None:
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_columns_beside_price_and_amount_are_no_fields(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_columns_beside_price_and_amount_are_not_taken_for_them(tier: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocks_lines, "_PRICE_UNIT", 1.0)
     monkeypatch.setattr(blocks_lines, "_GROSS", 1.0)
     printed = 0
