@@ -26,7 +26,7 @@ from sap_llm.training.batches import Batch, BatchPlan, collate
 from sap_llm.training.config import MultitaskModelConfig, StreamConfig
 from sap_llm.training.renaming import Renamer
 
-_AHEAD = 4  # batches that a worker may be ahead
+_AHEAD = 32  # batches that a worker may be ahead: while it makes a pool, the others and its own are learned from
 
 
 class Source(Protocol):
