@@ -25,7 +25,7 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     architecture: Literal["compact-layout-encoder"] = "compact-layout-encoder"
-    format_version: Literal[1] = 1
+    format_version: Literal[2] = 2
     taxonomy_version: str
     encoder: EncoderConfig
     labels: dict[str, list[Any]]

@@ -126,8 +126,9 @@ def _lines_of_numbers(scroll: Scroll, probabilities: Array) -> list[int]:
 def _cells(scroll: Scroll, probabilities: Array, labels: LabelSet, manner: Manner) -> dict[str, Candidate]:
     chosen: dict[str, Candidate] = {}
     rivals: dict[str, list[Candidate]] = {}
-    for index, name in enumerate(labels.line_fields):
-        own = probabilities[:, index + 1]
+    # most line fields of the taxonomy are in no table: only those with a likely word are looked for
+    for index in np.flatnonzero(probabilities[:, 1:].max(axis=0, initial=0.0) >= _LEAST).tolist():
+        name, own = labels.line_fields[index], probabilities[:, index + 1]
         if name == "line_description":
             places = np.flatnonzero(probabilities.argmax(axis=1) == index + 1)
             if len(places):
