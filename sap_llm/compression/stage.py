@@ -110,7 +110,8 @@ def _int8(
     plain.unlink()
     shard = read_shard(context.store.open(training_set).table("shards"), split="validation")
     gathered = gather_scores(OnnxRuntime(folder, threads=config.threads), shard, most=config.calibration_windows)
-    calibration = fit_calibration(gathered, parent_config.label_set)
+    values = parent_config.calibration.values  # of the same values: their words are scored nearly alike
+    calibration = fit_calibration(gathered, parent_config.label_set).model_copy(update={"values": values})
     write_config(folder, parent_config.model_copy(update={"calibration": calibration, "precision": "int8"}))
 
     documents = validation_documents(context, training_set, most=config.validation_documents)

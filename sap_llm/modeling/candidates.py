@@ -7,6 +7,7 @@ and syntax checks. Choosing among candidates is `decoding`.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy.typing as npt
 from sap_llm.modeling.confidence import span_confidence
 from sap_llm.modeling.normalise import Manner
 from sap_llm.schema.page import Page
-from sap_llm.schema.values import DEDUCTIONS, LEGAL_FORM
+from sap_llm.schema.values import DEDUCTIONS, LEGAL_FORM, format_decimal
 
 Array = npt.NDArray[Any]
 WRAPPING = frozenset({"seller_name", "buyer_name", "payment_terms"})
@@ -126,6 +127,17 @@ def candidates(
         if found is not None and (found.value not in best or best[found.value].score < found.score):
             best[found.value] = found
     return sorted(best.values(), key=lambda candidate: -candidate.score)
+
+
+def amount_places(scroll: Scroll, wanted: Decimal, manner: Manner) -> list[tuple[int, ...]]:
+    """Where an amount is printed, in reading order."""
+    digits = np.array([sum(map(str.isdigit, word)) for word in scroll.words], dtype=np.float32)
+    value = format_decimal(wanted, places=2)
+    return [
+        tuple(span)
+        for span in _numbers(scroll, digits, 1.0)
+        if manner.canonical(" ".join(scroll.words[place] for place in span), "amount") == value
+    ]
 
 
 def is_iban(text: str) -> bool:

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sap_llm.modeling.candidates import Candidate, Scroll, candidates, is_iban
+from sap_llm.modeling.candidates import Candidate, Scroll, amount_places, candidates, is_iban
 from sap_llm.modeling.labels import LabelSet
 from sap_llm.modeling.normalise import Manner, currency_in, field_type, manner_of
 from sap_llm.modeling.protocol import PredictedField
 from sap_llm.schema.page import Page
+from sap_llm.schema.values import format_decimal
 
 Array = npt.NDArray[Any]
 ACCEPTED = 0.35
@@ -34,6 +35,8 @@ _ABSENT = 0.03  # probability floor of "not printed"
 _SUM_BONUS = 3.0  # in log probability, for net + tax = total
 _RATE_BONUS = 1.0  # for tax = net x rate
 _FILLED_CONFIDENCE = 0.5
+_SURE = 0.5  # of net and total, before the tax follows from them
+_COMPLETED = 0.9  # of the lower confidence of both
 _RIVAL_FIELDS = (
     ("seller_name", "buyer_name"),
     ("seller_vat_id", "buyer_vat_id"),
@@ -74,6 +77,7 @@ def decode_header(
         )
     chosen = {name: options[0] for name, options in found.items() if options and options[0].score >= ACCEPTED}
     chosen |= choose_amounts(found)
+    _complete_tax(chosen, words, manner)
     _tell_apart(chosen, found)
     _drop_early_due_date(chosen)
     _fill_iban(chosen, words, probabilities[:, labels.header_fields.index("iban") + 1])
@@ -98,6 +102,20 @@ def choose_amounts(found: Mapping[str, Sequence[Candidate]]) -> dict[str, Candid
         for name, choice in zip(_AMOUNTS, best, strict=True)
         if choice is not None and (is_sum or choice.score >= ACCEPTED)
     }
+
+
+def _complete_tax(chosen: dict[str, Candidate], scroll: Scroll, manner: Manner) -> None:
+    """Without a tax from the model, take the amount on the page that is the total less the net, where both are sure.
+
+    The other two are not completed: what a misread tax adds up to is printed too often.
+    """
+    net, total = chosen.get("net_amount"), chosen.get("total_amount")
+    if "tax_amount" in chosen or net is None or total is None or min(net.score, total.score) < _SURE:
+        return
+    tax = Decimal(total.value) - Decimal(net.value)
+    if tax and (places := amount_places(scroll, tax, manner)):
+        value = format_decimal(tax, places=2)
+        chosen["tax_amount"] = Candidate(value, places[-1], _COMPLETED * min(net.score, total.score))
 
 
 def _tell_apart(chosen: dict[str, Candidate], found: Mapping[str, Sequence[Candidate]]) -> None:

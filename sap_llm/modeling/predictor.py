@@ -92,6 +92,8 @@ class EncoderPredictor:
         core = 1 + len(self._core.header_fields)
         fields = decode_header(pages, likely[:, :core], self._core, scroll=scroll, manner=manner)
         fields += decode_further_fields(pages, likely[:, core:], self.labels.header_fields[core - 1 :], scroll, manner)
+        if (values := calibration.values) is not None:
+            fields = tuple(replace(one, confidence=values.chance(one.field, one.confidence)) for one in fields)
         items = decode_line_items(
             pages,
             softmax(scores["line"], temperature=calibration.line),

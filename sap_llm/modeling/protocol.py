@@ -28,7 +28,7 @@ class PredictedField:
         page: From 1.
         box: x0 y0 x1 y1 in points.
         word_ids: Indices in the page's words.
-        confidence: 0..1, temperature-scaled.
+        confidence: 0..1, the chance of being right as far as the model knows it.
     """
 
     field: str

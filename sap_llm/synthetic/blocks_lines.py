@@ -41,7 +41,8 @@ _NUMERIC = {
     "quantity", "unit_price", "discount", "tax_rate", "net_amount", "confirmed_quantity", "ordered_quantity",
     "open_quantity", "gross_weight", "price_unit", "tax_sum", "gross_amount",
 }  # fmt: skip
-_PRICE_UNIT, _GROSS = 0.07, 0.08  # shares of layouts
+_PRICE_UNIT, _GROSS, TIMES = 0.07, 0.08, 0.04
+"""Shares of layouts with a column of price units, of gross amounts, and with an `x` behind quantities."""
 
 
 def columns(draft: Draft) -> list[str]:
@@ -320,7 +321,7 @@ def _quantity(draft: Draft, line: Line, index: int, column: int) -> str:
         printed = draft.style.ungrouped(line["quantity"])
     shown = _field(draft, "line_quantity", index, column, line["quantity"], printed)
     if "unit" in columns(draft) or not draft.style.chance("unit_in_quantity", 0.55):
-        return shown
+        return join(shown, text("\u00a0x")) if draft.style.chance("quantity_times", TIMES) else shown
     return join(shown, text("\u00a0"), _unit(draft, line, index, column))
 
 

@@ -45,6 +45,7 @@ from sap_llm.synthetic.papers_looks import LOOKS, PAGES
 from sap_llm.synthetic.style import FONTS, labels
 
 _SIZES = ((595.28, 841.89), (595.28, 841.89), (595.28, 841.89), (595.0, 842.0))
+_SPACED = 0.03  # share of layouts that set the letters of a title apart
 _LETTER = (612.0, 792.0)  # paper of North America
 _WIDE = ("wide", "table_row", "boxed_above")  # arrangements that need the page's whole width
 _NARROWEST = ("above", "colon", "colon")
@@ -132,7 +133,10 @@ def _title(draft: Draft) -> tuple[str, bool]:
     shape = style.pick("title", ("plain", "plain", "plain", "number", "number date", "colon number"))
     if isinstance(draft, PaperDraft) and "document_number" not in draft.facts["values"]:
         shape = "plain"
-    parts = [draft.plain("document_title", words)] if words else []
+    is_spaced = style.chance("title_spaced", _SPACED) and " " not in words
+    parts = (
+        [draft.sheet.value("document_title", words, " ".join(words.upper()) if is_spaced else words)] if words else []
+    )
     has_number = shape != "plain" and bool(words)
     if has_number:
         number = draft.plain("document_number", draft.facts["document_number"])

@@ -6,15 +6,18 @@ its program is `program`, its configuration in `config`. Importing this module l
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult, StageContext
-from sap_llm.storage.store import Dataset
+from sap_llm.storage.store import Dataset, DatasetWriter
 from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import Launch, TrainingStage, build_trained
 
 TRAINING_SET = "training_set"
+MODEL_FOLDER = "model"
 
 
 def _has_documents(inputs: Mapping[str, Dataset]) -> None:
@@ -27,13 +30,25 @@ def _has_documents(inputs: Mapping[str, Dataset]) -> None:
         )
 
 
+def _calibrate(
+    context: StageContext, plan: TrainingPlan[MultitaskModelConfig], writer: DatasetWriter
+) -> Mapping[str, Any]:
+    from sap_llm.training.value_confidence import calibrate_values  # loads torch
+
+    context.progress("calibrating values on validation documents")
+    return calibrate_values(
+        writer.scratch / MODEL_FOLDER, context.store, plan.inputs[TRAINING_SET], most=plan.config.validation_documents
+    )
+
+
 MULTITASK_MODEL = TrainingStage(
     name="multitask_model",
-    version="4",
+    version="5",
     config=MultitaskModelConfig,
     program="sap_llm.training.program",
     inputs=(TRAINING_SET,),
     check=_has_documents,
+    finish=_calibrate,
     headline=("validation_f1", "validation_class_accuracy", "loss", "seconds", "parameters"),
 )
 

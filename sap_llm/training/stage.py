@@ -39,6 +39,11 @@ def _accept(_: Mapping[str, Dataset]) -> None:
     """No further demands on the inputs."""
 
 
+def _nothing_more(_: StageContext, _plan: TrainingPlan[Any], _writer: DatasetWriter) -> Mapping[str, Any]:
+    """The result is whole as the program left it."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingStage(Generic[Config]):
     """All that tells one training stage from another.
@@ -52,6 +57,7 @@ class TrainingStage(Generic[Config]):
         shared: Assets consumed that have no partition.
         check: Refuses inputs that nothing can be learned from, with a `ConfigurationError`.
         collect: Fills the dataset version from `plan.result` and returns its metrics.
+        finish: Does with the collected result what needs the documents that the program never sees; more metrics.
         headline: Metrics shown first.
     """
 
@@ -63,6 +69,7 @@ class TrainingStage(Generic[Config]):
     shared: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Dataset]], None] = _accept
     collect: Callable[[TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = copy_result
+    finish: Callable[[StageContext, TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = _nothing_more
     headline: tuple[str, ...] = field(default=("loss", "seconds", "parameters"))
 
     def input_names(self, release: str) -> dict[str, str]:
@@ -162,7 +169,7 @@ def build_trained(
         if not planned.result.is_dir():
             context.progress(f"training with {planned.backend} ({planned.backend_reason})", total=config.steps)
             (launch or launch_training)(planned)
-        return stage.collect(planned, writer)
+        return {**stage.collect(planned, writer), **stage.finish(context, planned, writer)}
 
     built = build(
         context,

@@ -33,6 +33,7 @@ DOCUMENTS = pa.schema(
         pa.field("split", pa.string()),
         pa.field("input", pa.string()),
         pa.field("has_truth", pa.bool_()),
+        pa.field("split_group", pa.string()),
     ]
 )
 
@@ -163,6 +164,7 @@ def _toy_document(document_id: str, number: int, generator: random.Random) -> di
             "split": "validation" if number % 5 == 0 else "train",
             "input": PAGES_INPUT,
             "has_truth": True,
+            "split_group": document_id,
         },
         "page": {
             "document_id": document_id,

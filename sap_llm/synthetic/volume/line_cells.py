@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.blocks_lines import fields_of, tax_and_gross
+from sap_llm.synthetic.blocks_lines import TIMES, fields_of, tax_and_gross
 from sap_llm.synthetic.blocks_remarks import Writer
 from sap_llm.synthetic.classes import column_place, field_of
 from sap_llm.synthetic.volume.look import Look
@@ -34,6 +34,7 @@ def _position(look: Look, _name: str, _names: Names) -> ColumnMaker:
 def _quantity(look: Look, _name: str, names: Names) -> ColumnMaker:
     places = look.style.pick("quantity_places", (0, 0, 0, 0, 2, 2, 1, 4))
     has_unit = "unit" not in names and look.style.chance("unit_in_quantity", 0.55)
+    has_times = not has_unit and look.style.chance("quantity_times", TIMES)
     shape = look.number_shape if places else ("", look.number_shape[1])  # 1.000 pieces could as well be one
     units = _as_it_is("unit", "line_unit")(look, "", ())
 
@@ -42,6 +43,8 @@ def _quantity(look: Look, _name: str, names: Names) -> ColumnMaker:
         pieces: list[Pieces] = [
             ([formats.decimal(value, shape, places=places) for value in values], "line_quantity", values)
         ]
+        if has_times:
+            return apart([*pieces, (["x"] * len(lines), "", ["x"] * len(lines))])
         return apart(pieces + units(printer, lines)) if has_unit else pieces
 
     return make

@@ -64,7 +64,7 @@ class Reader:
         return row | {"fields": fields, "source": "model"}
 
 
-def _training_set(context: StageContext, documents: list[dict[str, Any]], *, split: str = "test") -> DatasetRef:
+def training_set_of(context: StageContext, documents: list[dict[str, Any]], *, split: str = "test") -> DatasetRef:
     corpora: dict[str, DatasetRef] = {}
     for name in ("synthetic_docs/0000-0001", "public_docs/zugferd"):
         own = [row for row in documents if (row["source"] == "zugferd") == name.startswith("public")]
@@ -154,7 +154,7 @@ def built(context: StageContext, wrong: list[str]) -> BuildResult:
         context,
         config=CONFIG,
         model=_model(context),
-        training_set=_training_set(context, documents),
+        training_set=training_set_of(context, documents),
         release="r1",
         load_predictor=lambda folder: Reader(documents, wrong if (folder / "config.json").exists() else []),
     )
@@ -240,7 +240,7 @@ def test_without_test_documents_nothing_is_claimed(context: StageContext) -> Non
             context,
             config=CONFIG,
             model=_model(context),
-            training_set=_training_set(context, documents, split="train"),
+            training_set=training_set_of(context, documents, split="train"),
             release="r2",
             load_predictor=lambda _: Reader(documents, []),
         )
@@ -294,7 +294,7 @@ def test_the_projects_own_model_fits_the_protocol(context: StageContext) -> None
         context,
         config=CONFIG,
         model=model,
-        training_set=_training_set(context, _documents()),
+        training_set=training_set_of(context, _documents()),
         release="untrained",
         load_predictor=load_predictor,
     )

@@ -271,3 +271,62 @@ def test_dates_that_could_be_either_are_read_so_that_they_lie_close_together() -
     mixed = manner_of("invoice date 09-12-2021 due 08-01-2022 dated 03/24/2018".split())
     assert mixed.canonical("09-12-2021", "date") == "2021-12-09"
     assert mixed.canonical("03/04/2018", "date") == "2018-03-04"
+
+
+def test_a_tax_that_the_model_missed_is_what_a_sure_total_leaves() -> None:
+    page = lay_out([(0, "100.00")], [(0, "19.00")], [(0, "119.00")])
+    found = decoded(page, net_amount={0: 0.9}, total_amount={2: 0.8})
+    assert found["tax_amount"].value == "19.00"
+    assert found["tax_amount"].word_ids == (1,)
+    assert found["tax_amount"].confidence < 0.8
+    assert "tax_amount" not in decoded(page, net_amount={0: 0.9}, total_amount={2: 0.4})
+    elsewhere = lay_out([(0, "100.00")], [(0, "18.00")], [(0, "119.00")])
+    assert "tax_amount" not in decoded(elsewhere, net_amount={0: 0.9}, total_amount={2: 0.8})
+
+
+def test_a_net_that_was_missed_is_not_made_up_from_the_others() -> None:
+    page = lay_out([(0, "100.00")], [(0, "19.00")], [(0, "119.00")])
+    assert "net_amount" not in decoded(page, tax_amount={1: 0.9}, total_amount={2: 0.8})
+
+
+def test_what_is_deducted_is_stated_without_its_sign() -> None:
+    page = lay_out([(0, "Discount"), (90, "-12.50")])
+    found = candidates(
+        Scroll.of([page]), np.array([0.0, 0.9], dtype=np.float32), field="allowance_amount", kind="amount",
+        manner=manner_of(page.words), least=0.1,
+    )  # fmt: skip
+    assert [one.value for one in found] == ["12.50"]
+
+
+def items_of(page: Any, starts: dict[int, float], **tagged: Any) -> Any:
+    scores = np.zeros((len(page.words), 1 + len(LINE_FIELDS)), dtype=np.float32)
+    for name, places in tagged.items():
+        for place, value in places.items():
+            scores[place, LINE_FIELDS.index(name) + 1] = value
+    scores[:, 0] = 1.0 - scores[:, 1:].sum(axis=1)
+    rows = np.zeros(len(page.words), dtype=np.float32)
+    for place, value in starts.items():
+        rows[place] = value
+    scroll = Scroll.of([page])
+    return decode_line_items([page], scores, rows, default_labels(), scroll=scroll, manner=manner_of(page.words))
+
+
+def test_an_item_begins_where_numbers_are_said_again_though_its_first_word_was_missed() -> None:
+    page = lay_out(*[[(0, f"Thing{n}"), (100, "2"), (200, "5.00"), (300, "10.00")] for n in range(3)])
+    tagged = {
+        "line_description": {0: 0.9, 4: 0.9, 8: 0.9}, "line_quantity": {1: 0.9, 5: 0.9, 9: 0.9},
+        "line_unit_price": {2: 0.9, 6: 0.9, 10: 0.9}, "line_net_amount": {3: 0.9, 7: 0.9, 11: 0.9},
+    }  # fmt: skip
+    found = items_of(page, {0: 0.9}, **tagged)
+    assert [item.fields[0].value for item in found] == ["Thing0", "Thing1", "Thing2"]
+    assert all(len(item.fields) == 4 for item in found)
+
+
+def test_an_amount_that_stands_lower_belongs_to_the_item_above() -> None:
+    page = lay_out([(0, "Thing"), (100, "2"), (200, "5.00")], [(0, "40123"), (300, "10.00")])
+    tagged = {
+        "line_description": {0: 0.9}, "line_quantity": {1: 0.9}, "line_unit_price": {2: 0.9},
+        "line_material_number": {3: 0.6}, "line_net_amount": {4: 0.9},
+    }  # fmt: skip
+    (item,) = items_of(page, {0: 0.9, 3: 0.7}, **tagged)
+    assert {field.field: field.value for field in item.fields}["line_net_amount"] == "10.00"
