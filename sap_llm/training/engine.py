@@ -24,6 +24,16 @@ class Engine(Protocol):
 
     module: nn.Module
 
+    @property
+    def learning_rate(self) -> float:
+        """Of AdamW, at the next step; Muon's follows the same schedule."""
+        ...
+
+    @property
+    def gradient_norm(self) -> Tensor | float | None:
+        """Of the last step, over all ranks and before clipping; None where the engine does not know it."""
+        ...
+
     def step(self, loss: Tensor) -> None:
         """Differentiate, average over ranks, clip, update, advance the learning rate."""
         ...
@@ -84,8 +94,19 @@ class DeepSpeedEngine:
         engine, _, _, _ = deepspeed.initialize(
             model=model, optimizer=optimizer, lr_scheduler=schedule, config=settings, dist_init_required=False
         )
-        self._engine = engine
+        self._engine, self._schedule = engine, schedule
         self.module: nn.Module = engine.module
+
+    @property
+    def learning_rate(self) -> float:
+        """As the schedule says it."""
+        return float(self._schedule.get_last_lr()[-1])
+
+    @property
+    def gradient_norm(self) -> Tensor | float | None:
+        """As ZeRO computed it for clipping."""
+        found: Tensor | float | None = self._engine.get_global_grad_norm()
+        return found
 
     def step(self, loss: Tensor) -> None:
         """Differentiate, average, clip, update."""
@@ -111,8 +132,14 @@ class GlooEngine:
         self.module = model
         self._optimizer, self._schedule = optimizer, schedule
         self._clipping = config.optimizer.gradient_clipping
+        self.gradient_norm: Tensor | None = None
         for value in model.state_dict().values():
             dist.broadcast(value, src=0)
+
+    @property
+    def learning_rate(self) -> float:
+        """As the schedule says it."""
+        return float(self._schedule.get_last_lr()[-1])
 
     def step(self, loss: Tensor) -> None:
         """Differentiate, average, clip, update."""
@@ -127,7 +154,7 @@ class GlooEngine:
             for value in parameters:
                 value.grad = flat[offset : offset + value.numel()].view_as(value)
                 offset += value.numel()
-        nn.utils.clip_grad_norm_(parameters, self._clipping)
+        self.gradient_norm = nn.utils.clip_grad_norm_(parameters, self._clipping)
         self._optimizer.step()
         self._schedule.step()
 
