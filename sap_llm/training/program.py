@@ -12,14 +12,16 @@ import time
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
+from sap_llm.modeling.confidence import Calibration
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
-from sap_llm.modeling.predictor import Runtime
+from sap_llm.modeling.predictor import PaddedWords
 from sap_llm.modeling.shards import Shard, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
@@ -37,6 +39,7 @@ from sap_llm.training.rank import run_rank
 from sap_llm.training.record import Record
 from sap_llm.training.renaming import Renamer
 from sap_llm.training.report import Reporter, write_json
+from sap_llm.training.shares import share
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -51,13 +54,23 @@ class Trainer:
         table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
         self.train: Shard = read_shard(table, split="train")
         self.validation: Shard = read_shard(table, split="validation")
-        self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
+        self.shares = share(
+            self.config.batch_words,
+            ranks=ranks,
+            micro_batch=self.config.launch.micro_batch,
+            halvings=plan.halvings,
+        )
+        self.batches = BatchPlan(
+            self.train.lengths, words=self.config.batch_words, ranks=self.shares.pieces, seed=self.config.seed
+        )
         self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
         model = MultitaskModel(self.config.encoder, self.labels).to(self.device)
         self.parameters = sum(value.numel() for value in model.parameters())
-        self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
+        self.engine: Engine = open_engine(
+            model, self.config, backend=plan.backend, accumulation=self.shares.accumulation
+        )
         self.loss = DocumentLoss(
             self.config.losses,
             subtype_ranges=self.labels.subtype_ranges(),
@@ -79,16 +92,18 @@ class Trainer:
         with stop_on_term() as stop:
             self._steps(stop)
         self._choose_weights()
+        weights = self.engine.weights()
         if self.rank == 0:
-            self._write_result()
+            self._write_result(weights)
         dist.barrier()
 
     def _steps(self, stop: StopRequest) -> None:
         last_saved = time.monotonic()
         while self.record.step < self.config.steps:
-            self._step(self.record.step)
+            for piece in self.shares.of_rank(self.rank):
+                self._piece(piece)
+            done = self.record.stepped(self.engine.gradient_norm)
             self.reporter.beat()
-            done = self.record.step
             validated = self._validate() if self._is_validated(done) else {}
             if done % self.config.report_every_steps == 0 or done == self.config.steps or self._is_validated(done):
                 point = self.record.point({"learning_rate": self.engine.learning_rate, **validated})
@@ -106,21 +121,22 @@ class Trainer:
             if agreed.out_of_time:
                 break
 
-    def _step(self, step: int) -> None:
-        # every draw of a step follows from its number, so a resumed run repeats what the killed one would have done
-        generator = np.random.default_rng([self.config.seed, step, self.rank])
+    def _piece(self, piece: int) -> None:
+        # Every draw follows from the numbers of step and piece, so a resumed run repeats what the killed one would have
+        # done, and a piece is the same on whatever rank.
+        step = self.record.step
+        generator = np.random.default_rng([self.config.seed, step, piece])
         torch.manual_seed(int(generator.integers(2**62)))
         with self.record.meter.part("data"):
-            batch = collate(self.train, self.batches.rows(step, self.rank))
+            batch = collate(self.train, self.batches.rows(step, piece))
             self.renamer.rename(batch, self.config.augmentation.renaming, generator)
             damage(batch, self.config.augmentation, generator)
         self.engine.module.train()
         scores, targets = self._scores(batch)
         total, parts = self.loss(scores, targets)
         self.engine.step(total)
-        norm = self.engine.gradient_norm
         self.record.add(
-            {**parts, "loss": total.detach(), **({} if norm is None else {"gradient_norm": norm})},
+            {**parts, "loss": total.detach()},
             words=int(batch.mask.sum()) * self.ranks,
             documents=len(batch.mask) * self.ranks,
         )
@@ -144,7 +160,7 @@ class Trainer:
                               f"({self.plan.backend_reason})")  # fmt: skip
             return
         self.engine.load(found.folder)
-        self.record.restore(found.progress(), step=found.step)
+        self.record.restore(found.progress(), step=found.step, rank=self.rank)
         self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
 
     def _agree(self, done: int, stop: StopRequest, last_saved: float) -> Agreed:
@@ -168,12 +184,12 @@ class Trainer:
                 checkpoints.prepare(self.plan.checkpoints)
             dist.barrier()
             self.engine.save(checkpoints.scratch(self.plan.checkpoints))
-            dist.barrier()
+            progress = self.record.to_json()
             if self.rank == 0:
                 checkpoints.commit(
                     self.plan.checkpoints,
                     step=self.record.step,
-                    progress=self.record.to_json(),
+                    progress=progress,
                     keep=self.config.checkpoint.keep,
                     score=score,
                 )
@@ -184,21 +200,20 @@ class Trainer:
 
     def _validate(self) -> dict[str, float]:
         """Scores on a part of the validation split, by rank 0; the others wait at their next message."""
-        if self.rank != 0:
-            return {}
         with self.record.meter.part("validation"):
-            most = self.config.validation.documents
-            return validate(self._runtime(), self.validation, labels=self.labels, most=most)[0]
+            weights = self.engine.weights()
+            return self._scored(weights, most=self.config.validation.documents)[0] if self.rank == 0 else {}
 
-    def _runtime(self) -> Runtime:
-        """The model as validation asks for it; a rank that validates is alive."""
-        runtime = TorchRuntime(self.engine.module.eval())
+    def _scored(self, weights: dict[str, torch.Tensor], *, most: int) -> tuple[dict[str, float], Calibration]:
+        model = MultitaskModel(self.config.encoder, self.labels)
+        model.load_state_dict(weights)
+        runtime = TorchRuntime(model.to(self.device).eval())
 
-        def score(batch: Batch) -> dict[str, np.ndarray]:
-            self.reporter.beat()
+        def score(batch: PaddedWords) -> dict[str, npt.NDArray[np.float32]]:
+            self.reporter.beat()  # a rank that validates is alive
             return runtime(batch)
 
-        return score
+        return validate(score, self.validation, labels=self.labels, most=most)
 
     def _choose_weights(self) -> None:
         """Go back to the best checkpoint where the configuration wants that and the last step was not better."""
@@ -214,18 +229,13 @@ class Trainer:
             self.result_step = found.step
             self.reporter.say(f"the result is the checkpoint of step {found.step}, validation F1 {found.score:.4f}")
 
-    def _write_result(self) -> None:
+    def _write_result(self, weights: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
-        measured, calibration = validate(
-            self._runtime(), self.validation, labels=self.labels, most=self.config.validation_documents
-        )
+        measured, calibration = self._scored(weights, most=self.config.validation_documents)
         folder = self.plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "model").mkdir(parents=True)
-        weights = {
-            name: value.detach().float().cpu().contiguous() for name, value in self.engine.module.state_dict().items()
-        }
         save_file(weights, folder / "model" / WEIGHTS)
         write_config(
             folder / "model",
