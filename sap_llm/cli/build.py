@@ -5,6 +5,7 @@ assets. Doors hold here as well: a closed gate refuses, whoever asks.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -243,7 +244,7 @@ def raw_exports(
 
 def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     """Plan, launch and collect a training stage from the current versions of its inputs, if their gates are open."""
-    from sap_llm.training.stage import build_trained
+    from sap_llm.training.stage import build_trained, launch_training
 
     deployment = Deployment.load()
     inputs = {asset: _current(deployment, name) for asset, name in stage.input_names(release).items()}
@@ -257,6 +258,7 @@ def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
             inputs=inputs,
             partition=release,
             work=deployment.work_folder,
+            launch=partial(launch_training, mlflow_uri=deployment.mlflow_uri),
         )
     )
 

@@ -6,7 +6,7 @@ micro-batch, an alert) is decided by whoever launched the rank.
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from sap_llm.schema.errors import SapLlmError
@@ -47,6 +47,15 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an allocation failed, on a GPU or a CPU."""
     said = str(error).lower()
     return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
+def worst(codes: Iterable[int | None]) -> int | None:
+    """The failure that explains the others, None where no process failed.
+
+    A rank that lost another one ends with an error of its own, so one that was killed or knew its trouble counts first.
+    """
+    failed = [code for code in codes if code]
+    return min(failed, key=lambda code: (code not in {OUT_OF_MEMORY, DIVERGED} and code > 0, code), default=None)
 
 
 def meaning(code: int) -> int:

@@ -14,14 +14,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import IO, Any, Literal
 
 from sap_llm.schema.errors import MissingToolError, SapLlmError
 from sap_llm.training.config import LaunchConfig
+from sap_llm.training.exits import worst
+from sap_llm.training.oversight import Message, Oversight
 from sap_llm.training.plan import PLAN, TrainingPlan
+from sap_llm.training.report import step_text
 
 _TAIL_BYTES = 4000
 
@@ -71,33 +74,74 @@ def commands(plan: TrainingPlan[Any], plan_file: Path) -> list[tuple[list[str], 
     return [(command, shared | master | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(launch.ranks)]
 
 
-def run(plan: TrainingPlan[Any], *, environment: Mapping[str, str] | None = None, is_quiet: bool = False) -> None:
+def run(
+    plan: TrainingPlan[Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    is_quiet: bool = False,
+    mlflow_uri: str | None = None,
+) -> None:
     """Run the program to its end; cancelling this process (TERM or INT) ends every rank.
 
     Args:
         plan: Its work folder receives plan.json, training.log and the result.
         environment: Added to this process's own, e.g. Dagster Pipes parameters.
         is_quiet: Do not pass the program's output through to the terminal.
+        mlflow_uri: Tracking URI that gets the curve; None for none.
 
     Raises:
-        TrainingFailedError: A rank failed; the message carries the log's end.
+        TrainingFailedError: A rank failed or all of them stalled; the message carries the log's end.
     """
     plan_file = Path(plan.work) / PLAN
     plan.write()
     log_file = Path(plan.work) / "training.log"
-    with log_file.open("ab") as log:
+    tell = _say_nothing if is_quiet else _say
+    show = _say_nothing if is_quiet else _show
+    with (
+        log_file.open("ab") as log,
+        Oversight(plan, log_file=log_file, hear=show, say=tell, warn=tell, mlflow_uri=mlflow_uri) as oversight,
+    ):
         group = ProcessGroup(deadline_seconds=plan.config.launch.stop_deadline_seconds)
+        follower = _Follower(plan.progress_file, oversight.hear)
+
+        def poll() -> None:
+            follower.hear_new()
+            if stall := oversight.look():
+                raise TrainingFailedError(stall.explanation, where=str(log_file), remedy=_again(log_file))
+
         with group.forwarding_signals():
             for command, extra in commands(plan, plan_file):
                 group.start(command, env={**os.environ, **(environment or {}), **extra}, log=log)
-            code = group.wait(None if is_quiet else plan.progress_file)
-    if code != 0 or not plan.result.is_dir():
-        tail = log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-        raise TrainingFailedError(
-            f"the training program ended with code {code} and no result",
-            where=str(log_file),
-            remedy=f"Materialise again to resume from the newest checkpoint. The log ends:\n{tail}",
-        )
+            code = group.wait(poll)
+        if code != 0 or not plan.result.is_dir():
+            follower.hear_new()
+            alert = oversight.ended(code)
+            what = alert.explanation if alert else f"the training program ended with code {code} and no result"
+            raise TrainingFailedError(what, where=str(log_file), remedy=_again(log_file))
+
+
+def _again(log_file: Path) -> str:
+    tail = log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
+    return f"Materialise again to resume from the newest checkpoint. The log ends:\n{tail}"
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+def _say_nothing(_: Any) -> None:
+    """For quiet runs."""
+
+
+def _show(message: Message) -> None:
+    """Print what the program reports: messages, points, alerts."""
+    if message["event"] == "message":
+        _say(message["message"])
+    elif message["event"] == "step":
+        numbers = {name: value for name, value in message.items() if isinstance(value, int | float)}
+        _say(step_text(numbers, steps=message["steps"]))
+    elif message["event"] == "alert":
+        _say(f"ALERT {message['kind']}: {message['explanation']}. {message['remedy']}")
 
 
 class ProcessGroup:
@@ -113,16 +157,19 @@ class ProcessGroup:
             subprocess.Popen(list(command), env=dict(env), stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         )
 
-    def wait(self, progress_file: Path | None = None) -> int:
-        """Wait for all; as soon as one fails, end the others. Returns the first failure's code, or 0."""
-        follower = _Follower(progress_file)
+    def wait(self, poll: Callable[[], None] | None = None) -> int:
+        """Wait for all; as soon as one fails, end the others. Returns the worst failure's code, or 0.
+
+        Args:
+            poll: Called several times a second; what it raises ends all.
+        """
         try:
             while True:
                 codes = [process.poll() for process in self._processes]
-                follower.print_new()
-                failed = [code for code in codes if code]
-                if failed:
-                    return int(failed[0])
+                if poll is not None:
+                    poll()
+                if failed := worst(codes):
+                    return failed
                 if all(code == 0 for code in codes):
                     return 0
                 time.sleep(0.2)
@@ -178,15 +225,15 @@ class _Forwarding:
 
 
 class _Follower:
-    """Prints messages and steps that rank 0 appends to progress.jsonl."""
+    """Hands on what rank 0 appends to progress.jsonl from now on; not what the launcher itself adds, which it knows."""
 
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._offset = path.stat().st_size if path and path.exists() else 0
+    def __init__(self, path: Path, hear: Callable[[Message], None]) -> None:
+        self._path, self._hear = path, hear
+        self._offset = path.stat().st_size if path.exists() else 0
 
-    def print_new(self) -> None:
-        """Print complete lines that appeared since the last call."""
-        if self._path is None or not self._path.exists():
+    def hear_new(self) -> None:
+        """Hand on the complete lines that appeared since the last call."""
+        if not self._path.exists():
             return
         with self._path.open("rb") as stream:
             stream.seek(self._offset)
@@ -194,11 +241,7 @@ class _Follower:
         complete = text[: text.rfind(b"\n") + 1]
         self._offset += len(complete)
         for line in complete.splitlines():
-            entry = json.loads(line)
-            if entry["event"] == "message":
-                print(f"  {entry['message']}", flush=True)
-            elif entry["event"] == "step":
-                print(f"  step {entry['step']:.0f}/{entry['steps']}  loss {entry['loss']:.4f}", flush=True)
+            self._hear(json.loads(line))
 
 
 def _group_exists(leader: int) -> bool:

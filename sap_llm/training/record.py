@@ -36,7 +36,7 @@ class Record:
         return self._spent + time.monotonic() - self._began
 
     def add(self, measured: Mapping[str, Any], *, words: int, documents: int) -> None:
-        """One piece of a step: what it measured (numbers or 0-d tensors, kept where they are), its size on all ranks."""
+        """One piece of a step: what it measured (numbers, 0-d tensors) and its size over all ranks."""
         for name, value in (*measured.items(), (_PIECES, 1)):
             self._sums[name] = self._sums.get(name, 0.0) + value
         self.words += words

@@ -118,7 +118,11 @@ def make_plan(
 
 
 def launch_training(
-    plan: TrainingPlan[Any], *, environment: Mapping[str, str] | None = None, is_quiet: bool = False
+    plan: TrainingPlan[Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    is_quiet: bool = False,
+    mlflow_uri: str | None = None,
 ) -> None:
     """Run the training program to its end; a result that is already there is kept.
 
@@ -126,7 +130,7 @@ def launch_training(
         TrainingFailedError: The program ended without a result; its checkpoints stay, the next launch resumes.
     """
     if not plan.result.is_dir():
-        run(plan, environment=environment, is_quiet=is_quiet)
+        run(plan, environment=environment, is_quiet=is_quiet, mlflow_uri=mlflow_uri)
 
 
 def build_trained(

@@ -132,7 +132,7 @@ def _log(client: "MlflowClient", run_id: str, points: list[Mapping[str, Any]]) -
         Metric(name, float(value), now, int(point["step"]))
         for point in points
         for name, value in point.items()
-        if name not in {"step", "steps"} and isinstance(value, int | float) and math.isfinite(value)
+        if name not in {"step", "steps", "at"} and isinstance(value, int | float) and math.isfinite(value)
     ]
     for start in range(0, len(metrics), _MOST_METRICS):
         client.log_batch(run_id, metrics=metrics[start : start + _MOST_METRICS])
