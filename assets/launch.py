@@ -13,18 +13,20 @@ import dagster as dg
 
 from resources.deployment import DeploymentResource
 from resources.partitions import release
-from resources.pipes import ProcessGroupPipesClient
+from resources.observers import TrainingObserver
+from resources.pipes import ProcessGroupPipesClient, ProgramFailed
 from resources.results import metadata_of
 from resources.retries import WHEN_PREEMPTED
 from resources.stage_run import StageRun, StageRunConfig
 from sap_llm.schema.manifest import DatasetRef
+from sap_llm.training.exits import DIVERGED
 from sap_llm.training.launch import commands
-from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.monitor import as_metadata
+from sap_llm.training.oversight import Oversight
+from sap_llm.training.plan import PLAN, TrainingPlan
 from sap_llm.training.stage import TrainingStage, build_trained, make_plan
 
-PROGRESS = "training_progress"
 PartitionOf = Callable[[StageRun], str]
-_OBSERVE_SECONDS = 30.0
 
 
 def release_of(stage: StageRun) -> str:
@@ -125,13 +127,7 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
                 context.log.info("%s was trained before", ref)
                 yield dg.Output(None)
                 return
-            context.log.info("training with %s (%s)", planned.backend, planned.backend_reason)
-            pipes.run(
-                context=context,
-                commands=commands(planned, Path(plan)),
-                log_file=Path(planned.work) / "training.log",
-                on_message=ProgressObserver(context),
-            )
+            run_program(context, planned, pipes, mlflow_uri=stage.deployment.mlflow_uri)
         yield dg.Output(None)  # a step that opened a Pipes session has to say that it is done
 
     return launch
@@ -163,20 +159,36 @@ def collect_model(training: TrainingStage[Any], partition_of: PartitionOf = rele
     return collect
 
 
-class ProgressObserver:
-    """Observes `training_progress` while the program runs: a point at most every 30 seconds, and the last one."""
+def run_program(
+    context: dg.OpExecutionContext, plan: TrainingPlan[Any], pipes: ProcessGroupPipesClient, *, mlflow_uri: str
+) -> None:
+    """Run a plan's program under Pipes: observed, told to MLflow, ended when it stalls, explained when it fails.
 
-    def __init__(self, context: dg.OpExecutionContext) -> None:
-        self._context, self._observed_at = context, 0.0
+    Raises:
+        dg.Failure: It failed or stalled. What would fail again in the same way is not tried again.
+    """
+    log, log_file = context.log, Path(plan.work) / "training.log"
+    log.info("training with %s (%s)", plan.backend, plan.backend_reason)
+    observer = TrainingObserver(context, plan)
+    with Oversight(
+        plan, log_file=log_file, hear=observer, say=log.info, warn=log.warning, mlflow_uri=mlflow_uri
+    ) as oversight:
 
-    def __call__(self, message: Mapping[str, Any]) -> None:
-        """Take one message of the program."""
-        is_last = message.get("step") == message.get("steps")
-        now = time.monotonic()
-        if message.get("event") != "step" or (now - self._observed_at < _OBSERVE_SECONDS and not is_last):
-            return
-        self._observed_at = now
-        numbers = {name: value for name, value in message.items() if isinstance(value, int | float)}
-        self._context.log_event(
-            dg.AssetObservation(PROGRESS, metadata=numbers, description=f"release {self._context.partition_key}")
-        )
+        def watch() -> None:
+            if alert := oversight.look():
+                raise dg.Failure(f"{alert.explanation}. {alert.remedy}", metadata=as_metadata(alert))
+
+        try:
+            pipes.run(
+                context=context,
+                commands=commands(plan, Path(plan.work) / PLAN),
+                log_file=log_file,
+                on_message=oversight.hear,
+                watch=watch,
+            )
+        except ProgramFailed as failure:
+            if alert := oversight.ended(failure.exit_code):
+                said = f"{alert.explanation}. {alert.remedy}"
+                raise dg.Failure(said, metadata={**failure.metadata, **as_metadata(alert)}) from failure
+            failure.allow_retries = failure.exit_code != DIVERGED
+            raise

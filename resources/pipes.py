@@ -19,12 +19,22 @@ from typing import Any
 
 import dagster as dg
 
+from sap_llm.training.exits import worst
+
 Message = Mapping[str, Any]
 Command = tuple[Sequence[str], Mapping[str, str]]
 Process = subprocess.Popen[bytes]
 _POLL_SECONDS = 0.5
 _TAIL_BYTES = 4000
 _KILLED_SECONDS = 2.0  # for the kernel to clear away what was killed; zombies of others may stay longer
+
+
+class ProgramFailed(dg.Failure):  # noqa: N818 - named as its base is
+    """A launched program ended with another exit code than 0."""
+
+    def __init__(self, description: str, *, exit_code: int, metadata: Mapping[str, Any]) -> None:
+        super().__init__(description, metadata=metadata)
+        self.exit_code = exit_code
 
 
 class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
@@ -40,6 +50,7 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
         log_file: Path,
         extras: Mapping[str, Any] | None = None,
         on_message: Callable[[Message], None] | None = None,
+        watch: Callable[[], None] | None = None,
     ) -> dg.PipesClientCompletedInvocation:
         """Run to the end; as soon as one process fails, the others are ended.
 
@@ -49,9 +60,10 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
             log_file: Receives what the processes print; a failure quotes its end.
             extras: Readable by the program through Pipes.
             on_message: Gets each custom message of the program while it runs, in this thread.
+            watch: Called twice a second while the program runs; what it raises ends the program.
 
         Raises:
-            dg.Failure: A process ended with another exit code than 0.
+            ProgramFailed: A process ended with another exit code than 0.
         """
         with dg.open_pipes_session(
             context=context,
@@ -65,10 +77,13 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
                 while (code := _exit_code(processes)) is None:
                     time.sleep(_POLL_SECONDS)
                     seen = _forward(session, seen, on_message)
+                    if watch is not None:
+                        watch()
         _forward(session, seen, on_message)
         if code != 0:
-            raise dg.Failure(
+            raise ProgramFailed(
                 f"The launched program ended with exit code {code}. Its log ends with: {_last_line(log_file)}",
+                exit_code=code,
                 metadata={
                     "exit_code": code,
                     "command": " ".join(commands[0][0]),
@@ -112,12 +127,9 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
 
 
 def _exit_code(processes: Sequence[Process]) -> int | None:
-    """The first failure, or 0 when all are done; None while the program runs."""
+    """The failure that explains the others, or 0 when all are done; None while the program runs."""
     codes = [process.poll() for process in processes]
-    failed = [code for code in codes if code]
-    if failed:
-        return failed[0]
-    return None if None in codes else 0
+    return worst(codes) or (None if None in codes else 0)
 
 
 def _tail(log_file: Path) -> str:

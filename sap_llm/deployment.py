@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from sap_llm.annotation.desk import Desk
     from sap_llm.graph.client import GraphClient
+    from sap_llm.monitoring.webhook import Webhook
     from sap_llm.preparation.plan import SparkSettings
     from sap_llm.registry.mlflow_registry import ModelRegistry
     from sap_llm.registry.verdicts import VerdictStore
@@ -67,6 +68,7 @@ class DeploymentConfig(BaseModel):
     spark_packages: list[str] = Field(default=[], description="wheels for executors without sap_llm")
     spark_options: dict[str, str] = Field(default={}, description="further spark.* settings")
     work: str = Field(description="local scratch: training checkpoints, caches")
+    alert_webhook: str = Field(default="", description="URL that gets alerts of trainings by POST; a secret")
 
 
 class Deployment:
@@ -231,6 +233,14 @@ class Deployment:
         from sap_llm.annotation.file_desk import FileDesk
 
         return FileDesk(self.home / place)
+
+    @property
+    def alert_webhook(self) -> "Webhook | None":
+        """Where alerts are sent: `SAP_LLM_ALERT_WEBHOOK`, else the profile's; None for nowhere."""
+        from sap_llm.monitoring.webhook import Webhook
+
+        url = os.environ.get("SAP_LLM_ALERT_WEBHOOK") or self.settings.alert_webhook
+        return Webhook(url) if url else None
 
     def vectors(self) -> "QdrantClient":
         """A Qdrant client; local mode locks its folder, so close it after use."""
