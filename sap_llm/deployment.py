@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sap_llm.annotation.desk import Desk
     from sap_llm.graph.client import GraphClient
+    from sap_llm.monitoring.webhook import Webhook
     from sap_llm.preparation.plan import SparkSettings
     from sap_llm.registry.mlflow_registry import ModelRegistry
     from sap_llm.registry.verdicts import VerdictStore
@@ -77,6 +78,7 @@ class DeploymentConfig(BaseModel):
     trainer: TrainerConfig = Field(
         default=LocalTrainerConfig(), description="where training programs run: this machine, hosts, or Kubernetes"
     )
+    alert_webhook: str = Field(default="", description="URL that gets alerts of trainings by POST; a secret")
 
 
 class Deployment:
@@ -254,6 +256,14 @@ class Deployment:
         from sap_llm.annotation.file_desk import FileDesk
 
         return FileDesk(self.home / place)
+
+    @property
+    def alert_webhook(self) -> "Webhook | None":
+        """Where alerts are sent: `SAP_LLM_ALERT_WEBHOOK`, else the profile's; None for nowhere."""
+        from sap_llm.monitoring.webhook import Webhook
+
+        url = os.environ.get("SAP_LLM_ALERT_WEBHOOK") or self.settings.alert_webhook
+        return Webhook(url) if url else None
 
     def vectors(self) -> "QdrantClient":
         """A Qdrant client; local mode locks its folder, so close it after use."""

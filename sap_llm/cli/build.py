@@ -254,7 +254,7 @@ def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     def launch(plan: "TrainingPlan[Any]") -> None:
         if table := require_fit(stage, plan, trainer):
             console.print(table, highlight=False)
-        launch_training(plan, trainer=trainer)
+        launch_training(plan, trainer=trainer, mlflow_uri=deployment.mlflow_uri)
 
     for ref in inputs.values():
         require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)

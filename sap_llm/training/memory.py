@@ -92,9 +92,8 @@ class MemoryPlan:
     def table(self, card_bytes: float | None = None) -> str:
         """The rows, the moments and what is left of a card, as text."""
         network = self.workload.network
-        lines = [
-            f"{network.name}: {network.parameters:,} parameters, {self.workload.tokens:,} {self.workload.unit} at a time"
-        ]
+        piece = f"{self.workload.tokens:,} {self.workload.unit} at a time"
+        lines = [f"{network.name}: {network.parameters:,} parameters, {piece}"]
         lines += [f"  {'one rank needs':<44} {'device':>12} {'host':>12}"]
         lines += [f"  {row.what:<44} {_gib(row.device_bytes)} {_gib(row.host_bytes)}" for row in self.rows]
         lines += [f"  {moment:<44} {_gib(size)}" for moment, size in self.moments.items()]

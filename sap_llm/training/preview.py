@@ -44,18 +44,15 @@ def planned_memory(
 def preview(stage: TrainingStage[Any], plan: TrainingPlan[Any], trainer: Trainer) -> str:
     """All of it as text; starts nothing and refuses nothing."""
     launch = plan.config.launch
-    parts = [
-        f"{plan.name}: {plan.config.steps:,} steps of {plan.program} on {launch.ranks} ranks ({launch.accelerator}), "
-        f"{plan.backend}, ZeRO stage {launch.zero_stage if plan.backend == 'deepspeed' else 0}, weights {launch.weights}"
-    ]
+    stage_of_zero = launch.zero_stage if plan.backend == "deepspeed" else 0
+    what = f"{plan.name}: {plan.config.steps:,} steps of {plan.program} on {launch.ranks} ranks ({launch.accelerator})"
+    parts = [f"{what}, {plan.backend}, ZeRO stage {stage_of_zero}, weights {launch.weights}"]
     planned = planned_memory(stage, plan.config, is_sharded=plan.backend == "deepspeed", halvings=plan.halvings)
     if planned is not None:
         shares, memory = planned
         unit = memory.workload.unit
-        parts += [
-            f"effective batch {shares.effective:,} {unit} = {shares.ranks} ranks x {shares.accumulation} pieces x "
-            f"{shares.micro_batch:,} {unit}"
-        ]
+        pieces = f"{shares.ranks} ranks x {shares.accumulation} pieces x {shares.micro_batch:,} {unit}"
+        parts += [f"effective batch {shares.effective:,} {unit} = {pieces}"]
         card = trainer.card_bytes() if launch.accelerator == "cuda" else None
         parts += [memory.table(card)]
         if card is not None and not memory.fits(card):

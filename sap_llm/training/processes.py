@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from sap_llm.training.exits import worst
+
 _TAIL_BYTES = 4000
 _KILLED_SECONDS = 2.0  # for the kernel to clear away what was killed; zombies of others may stay longer
 
@@ -44,12 +46,9 @@ class ProcessGroup(AbstractContextManager["ProcessGroup"]):
             )
 
     def code(self) -> int | None:
-        """The first failure, or 0 when all are done; None while the program runs."""
+        """The failure that explains the others, or 0 when all are done; None while the program runs."""
         codes = [process.poll() for process in self.processes]
-        failed = [code for code in codes if code]
-        if failed:
-            return failed[0]
-        return None if None in codes else 0
+        return worst(codes) or (None if None in codes else 0)
 
     def stop(self) -> None:
         """TERM to every group, KILL to what is left after the deadline."""

@@ -6,7 +6,6 @@ document model); it is started by `launch` or by a cluster's job with the same a
 
 import argparse
 import os
-import traceback
 from pathlib import Path
 from typing import Protocol
 
@@ -14,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from sap_llm.training.engine import join_ranks
-from sap_llm.training.outcome import OUT_OF_MEMORY_EXIT, Outcome, leave_outcome
+from sap_llm.training.exits import exit_codes
 from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.report import Reporter, open_reporter
 
@@ -36,21 +35,10 @@ def run_rank(config: type[Config], train: Train[Config]) -> None:
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     plan = TrainingPlan.read(arguments.plan, config)
     torch.set_num_threads(plan.config.launch.threads)
-    rank, ranks = join_ranks(backend=plan.backend)
-    try:
-        with open_reporter(plan, is_reporting=rank == 0) as reporter:
-            train(plan, rank=rank, ranks=ranks, reporter=reporter)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-        leave_outcome(plan, Outcome(reason="out_of_memory", detail=str(error).splitlines()[0], rank=rank))
-        traceback.print_exc()
-        # the other ranks wait for this one in some message, and so would a proper farewell
-        os._exit(OUT_OF_MEMORY_EXIT)
-    dist.destroy_process_group()
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed: of a GPU, of Python, or of torch on the CPU, which has no error of its own."""
-    is_cpu_allocator = isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or is_cpu_allocator
+    with exit_codes():
+        rank, ranks = join_ranks(backend=plan.backend)
+        try:
+            with open_reporter(plan, is_reporting=rank == 0) as reporter:
+                train(plan, rank=rank, ranks=ranks, reporter=reporter)
+        finally:
+            dist.destroy_process_group()

@@ -9,7 +9,6 @@ module loads neither torch nor deepspeed.
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic
@@ -24,7 +23,7 @@ from sap_llm.training.memory import Workload
 from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.processes import TerminationAsExit
 from sap_llm.training.shares import Shares
-from sap_llm.training.trainer import LocalTrainer, Trainer, print_progress, run_to_end
+from sap_llm.training.trainer import FileSession, LocalTrainer, Told, Trainer, run_to_end
 
 METRICS = "metrics.json"
 Launch = Callable[[TrainingPlan[Any]], None]
@@ -57,8 +56,8 @@ class TrainingStage(Generic[Config]):
         shared: Assets consumed that have no partition.
         check: Refuses inputs that nothing can be learned from, with a `ConfigurationError`.
         collect: Fills the dataset version from `plan.result` and returns its metrics.
-        workload: How a batch is shared and what a rank works on at a time, from configuration and number of halvings; for
-            the memory planner, None where a stage cannot say.
+        workload: How a batch is shared and what a rank works on at a time, from configuration and number of halvings;
+            for the memory planner, None where a stage cannot say.
         headline: Metrics shown first.
     """
 
@@ -131,6 +130,7 @@ def launch_training(
     trainer: Trainer | None = None,
     environment: Mapping[str, str] | None = None,
     is_quiet: bool = False,
+    mlflow_uri: str | None = None,
 ) -> None:
     """Run the training program to its end; a result that is already there is kept. TERM to this process ends it.
 
@@ -139,15 +139,17 @@ def launch_training(
         trainer: Where; by default this machine.
         environment: Further variables of the program.
         is_quiet: Do not print its messages.
+        mlflow_uri: Tracking URI that gets the curve; None for none.
 
     Raises:
         TrainingFailedError: The program ended without a result; its checkpoints stay, the next launch resumes.
     """
     if plan.result.is_dir():
         return
-    tick = (lambda: None) if is_quiet else print_progress(plan)
+    told = Told() if is_quiet else Told.by_printing()
+    session = FileSession(plan, environment or {})
     with TerminationAsExit():
-        run_to_end(trainer or LocalTrainer(), plan, session=lambda: nullcontext(environment or {}), tick=tick, say=print)
+        run_to_end(trainer or LocalTrainer(), plan, session=session, told=told, mlflow_uri=mlflow_uri)
 
 
 def build_trained(

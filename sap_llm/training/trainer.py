@@ -1,31 +1,32 @@
 """Running a plan to its end, on whatever place: one client interface, and what is done when a run fails.
 
-Belongs here: memory check, attempts, out of memory, and the words for an exit code. A place is a `Trainer`: this machine
-and hosts here, a Kubernetes cluster in `kubernetes`. Starting commands is `processes`, making them `launch`.
+Belongs here: attempts, out of memory, and the words for an exit code. A place is a `Trainer`: this machine and hosts
+here, a Kubernetes cluster in `kubernetes`. Starting commands is `processes`, making them `launch`.
 """
 
 import json
-import signal
+import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from sap_llm.schema.errors import SapLlmError
-from sap_llm.training import outcome
+from sap_llm.training import exits
 from sap_llm.training.launch import commands, hosts_command
 from sap_llm.training.memory import GIB
+from sap_llm.training.monitor import Alert
+from sap_llm.training.oversight import Message, Oversight
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.processes import ProcessGroup
+from sap_llm.training.report import step_text
 from sap_llm.training.trainer_config import HostsTrainerConfig, LocalTrainerConfig
 
 MOST_HALVINGS = 4
 LOG = "training.log"
-# As subprocess, a shell, and DeepSpeed's launcher (a negative code, modulo 256) say it.
-_KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL, 256 - signal.SIGKILL)
 
-Session = Callable[[], AbstractContextManager[Mapping[str, str]]]
 Tick = Callable[[], None]
 
 
@@ -35,11 +36,14 @@ class TrainingFailedError(SapLlmError):
     Attributes:
         code: Its exit code.
         log_end: Its last words.
+        alert: What is known of the reason, None where it is an error like any other.
     """
 
-    def __init__(self, what: str, *, where: str, remedy: str, code: int, log_end: str) -> None:
+    def __init__(
+        self, what: str, *, where: str, remedy: str, code: int, log_end: str, alert: Alert | None = None
+    ) -> None:
         super().__init__(what, where=where, remedy=remedy)
-        self.code, self.log_end = code, log_end
+        self.code, self.log_end, self.alert = code, log_end, alert
 
 
 class Run(Protocol):
@@ -135,16 +139,67 @@ class HostsTrainer:
             yield group
 
 
-@contextmanager
-def no_session() -> Iterator[Mapping[str, str]]:
-    """Of a program that nobody but its files listens to."""
-    yield {}
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """Who is told what of a launch.
+
+    Attributes:
+        hear: Gets the program's messages: points, alerts, sentences.
+        say: Gets sentences of the launcher.
+        warn: Gets warnings and stacks.
+    """
+
+    hear: Callable[[Message], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
+    warn: Callable[[str], None] = lambda _: None
+
+    @classmethod
+    def by_printing(cls) -> "Told":
+        """To a terminal."""
+        return cls(hear=_show, say=_say, warn=_say)
+
+
+class Session(Protocol):
+    """How a program's messages reach its launcher."""
+
+    def __call__(self, hear: Callable[[Message], None]) -> AbstractContextManager[tuple[Mapping[str, str], Tick]]:
+        """For one attempt: variables for the program, and what to call at every look; what came is heard at the end."""
+        ...
+
+
+class FileSession:
+    """What rank 0 appends to progress.jsonl from now on."""
+
+    def __init__(self, plan: TrainingPlan[Any], environment: Mapping[str, str] | None = None) -> None:
+        self._path, self._environment = plan.progress_file, dict(environment or {})
+        self._offset = self._path.stat().st_size if self._path.exists() else 0
+
+    @contextmanager
+    def __call__(self, hear: Callable[[Message], None]) -> Iterator[tuple[Mapping[str, str], Tick]]:
+        """Follow the file."""
+        yield self._environment, lambda: self._hear_new(hear)
+        self._hear_new(hear)
+
+    def _hear_new(self, hear: Callable[[Message], None]) -> None:
+        if not self._path.exists():
+            return
+        with self._path.open("rb") as stream:
+            stream.seek(self._offset)
+            text = stream.read()
+        complete = text[: text.rfind(b"\n") + 1]
+        self._offset += len(complete)
+        for line in complete.splitlines():
+            hear(json.loads(line))
 
 
 def run_to_end(
-    trainer: Trainer, plan: TrainingPlan[Any], *, session: Session = no_session, tick: Tick = lambda: None,
-    say: Callable[[str], None] = lambda _: None,
-) -> None:  # fmt: skip
+    trainer: Trainer,
+    plan: TrainingPlan[Any],
+    *,
+    session: Session,
+    told: Told,
+    mlflow_uri: str | None = None,
+) -> None:
     """Run a plan until its result is there; out of memory, try again with half the micro-batch.
 
     The effective batch stays the same (`shares`), and a further attempt goes on from the newest checkpoint.
@@ -152,76 +207,79 @@ def run_to_end(
     Args:
         trainer: The place.
         plan: Its work folder receives plan.json, the log and the result.
-        session: Opened for each attempt; yields variables for the program, e.g. of Dagster Pipes.
-        tick: Called at every look at the run.
-        say: Told in a sentence what is decided.
+        session: Opened for each attempt.
+        told: Who hears of it.
+        mlflow_uri: Tracking URI that gets the curve; None for none.
 
     Raises:
-        TrainingFailedError: The program ended without a result; the next launch resumes.
+        TrainingFailedError: The program ended without a result or stalled; the next launch resumes.
     """
     while True:
         plan.write()
-        outcome.clear_outcome(plan)
-        with session() as environment, trainer.started(plan, environment) as run:
-            while (code := run.code()) is None:
-                time.sleep(trainer.poll_seconds)
-                tick()
-            log_end = run.log_end()
-        tick()
-        if code == 0 and plan.result.is_dir():
-            return
-        if not _is_out_of_memory(plan, code) or plan.halvings >= MOST_HALVINGS:
-            raise _failure(plan, code, log_end)
+        log_file = Path(plan.work) / LOG
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with Oversight(
+            plan, log_file=log_file, hear=told.hear, say=told.say, warn=told.warn, mlflow_uri=mlflow_uri
+        ) as oversight:
+            code, log_end = _attempt(trainer, plan, session, oversight)
+            if code == 0 and plan.result.is_dir():
+                return
+            alert = oversight.ended(code)
+            if exits.meaning(code) != exits.OUT_OF_MEMORY or plan.halvings >= MOST_HALVINGS:
+                raise _failure(plan, code, log_end, alert)
         plan = plan.model_copy(update={"halvings": plan.halvings + 1})
-        say(f"out of memory; trying again with the micro-batch halved {plan.halvings} times, the same effective batch")
+        told.say(f"out of memory: again with the micro-batch halved {plan.halvings} times, the same effective batch")
 
 
-def print_progress(plan: TrainingPlan[Any]) -> Tick:
-    """A tick that prints the messages and steps which rank 0 appends to progress.jsonl."""
-    path = plan.progress_file
-    offset = path.stat().st_size if path.exists() else 0
-
-    def tick() -> None:
-        nonlocal offset
-        if not path.exists():
-            return
-        with path.open("rb") as stream:
-            stream.seek(offset)
-            text = stream.read()
-        complete = text[: text.rfind(b"\n") + 1]
-        offset += len(complete)
-        for line in complete.splitlines():
-            entry = json.loads(line)
-            if entry["event"] == "message":
-                print(f"  {entry['message']}", flush=True)
-            elif entry["event"] == "step":
-                print(f"  step {entry['step']:.0f}/{entry['steps']}  loss {entry['loss']:.4f}", flush=True)
-
-    return tick
+def _attempt(trainer: Trainer, plan: TrainingPlan[Any], session: Session, oversight: Oversight) -> tuple[int, str]:
+    """Exit code and last words of one run."""
+    with session(oversight.hear) as (environment, tick), trainer.started(plan, environment) as run:
+        while (code := run.code()) is None:
+            time.sleep(trainer.poll_seconds)
+            tick()
+            if stall := oversight.look():
+                raise _failure(plan, 1, run.log_end(), stall)
+        return code, run.log_end()
 
 
-def _is_out_of_memory(plan: TrainingPlan[Any], code: int) -> bool:
-    said = outcome.read_outcome(plan)
-    return code == outcome.OUT_OF_MEMORY_EXIT or (said is not None and said.reason == "out_of_memory")
-
-
-def _failure(plan: TrainingPlan[Any], code: int, log_end: str) -> TrainingFailedError:
-    said = outcome.read_outcome(plan)
-    what = f"the training program ended with code {code} and no result"
+def _failure(plan: TrainingPlan[Any], code: int, log_end: str, alert: Alert | None) -> TrainingFailedError:
+    what = alert.explanation if alert else f"the training program ended with code {code} and no result"
     remedy = "Materialise again to resume from the newest checkpoint."
-    if said is not None:
-        what += f": {said.reason.replace('_', ' ')} on rank {said.rank}. {said.detail}".rstrip(". ")
-    elif code in _KILLED:
-        what += ": somebody killed it (SIGKILL), most often the kernel when the machine or the container has no memory"
+    number = exits.meaning(code)
+    if number == exits.OUT_OF_MEMORY:
+        remedy = (
+            f"The micro-batch was halved {plan.halvings} times already. `sap-llm training plan` says what needs less."
+        )
+    elif number == exits.KILLED:
         remedy = (
             "Look for `Out of memory: Killed process` in the kernel's log, or OOMKilled in the pod's status. Lower "
             "launch.micro_batch or launch.ranks, or give it more memory; then materialise again to resume."
         )
-    if _is_out_of_memory(plan, code):
-        remedy = f"The micro-batch was halved {plan.halvings} times already. See `sap-llm training plan` for what helps."
+    elif alert:
+        remedy = f"{alert.remedy} {remedy}"
     return TrainingFailedError(
-        what, where=str(_log(plan)), remedy=f"{remedy}\nThe log ends:\n{log_end}", code=code, log_end=log_end
+        what,
+        where=str(_log(plan)),
+        remedy=f"{remedy}\nThe log ends:\n{log_end}",
+        code=code,
+        log_end=log_end,
+        alert=alert,
     )
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+def _show(message: Message) -> None:
+    """Print what the program reports: sentences, points, alerts."""
+    if message["event"] == "message":
+        _say(message["message"])
+    elif message["event"] == "step":
+        numbers = {name: value for name, value in message.items() if isinstance(value, int | float)}
+        _say(step_text(numbers, steps=message["steps"]))
+    elif message["event"] == "alert":
+        _say(f"ALERT {message['kind']}: {message['explanation']}. {message['remedy']}")
 
 
 def _log(plan: TrainingPlan[Any]) -> Path:
@@ -229,8 +287,6 @@ def _log(plan: TrainingPlan[Any]) -> Path:
 
 
 def _line(command: list[str], environment: Mapping[str, str]) -> str:
-    import shlex
-
     shown = {name: value for name, value in environment.items() if name != "PATH"}
     return shlex.join([*(f"{name}={value}" for name, value in shown.items()), *command])
 
