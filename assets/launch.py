@@ -4,16 +4,15 @@ Belongs here: what the graph assets of training share. What tells one stage from
 its program is started on this machine is `sap_llm.training.launch`.
 """
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
 from resources.deployment import DeploymentResource
-from resources.partitions import release
 from resources.observers import TrainingObserver
+from resources.partitions import release
 from resources.pipes import ProcessGroupPipesClient, ProgramFailed
 from resources.results import metadata_of
 from resources.retries import WHEN_PREEMPTED

@@ -29,7 +29,7 @@ _TAIL_BYTES = 4000
 _KILLED_SECONDS = 2.0  # for the kernel to clear away what was killed; zombies of others may stay longer
 
 
-class ProgramFailed(dg.Failure):  # noqa: N818 - named as its base is
+class ProgramFailed(dg.Failure):
     """A launched program ended with another exit code than 0."""
 
     def __init__(self, description: str, *, exit_code: int, metadata: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from resources.deployment import DeploymentResource
 from resources.observers import ALERTS, HEALTH
-from sap_llm.monitoring.webhook import Webhook, WebhookError
+from sap_llm.monitoring.webhook import WebhookError
 
 _LOOK_EVERY_SECONDS = 30
 _ALERTS_A_TICK = 20  # the others wait for the next one

@@ -1,7 +1,7 @@
 """The check `training_health` on every training asset: did the training that made it raise alerts? It blocks nobody.
 
-Belongs here: the alerts of a finished training, from its dataset. Those of a training that still runs or died are put on
-the same check by the sensor `training_alerts`; whether a model is good enough is its gates' business.
+Belongs here: the alerts of a finished training, from its dataset. Those of a training that still runs or died are put
+on the same check by the sensor `training_alerts`; whether a model is good enough is its gates' business.
 """
 
 import json

@@ -19,6 +19,7 @@ from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.storage.build import BuildResult, StageContext, build, code_version, version_id
 from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
 from sap_llm.training.launch import choose_backend, run
+from sap_llm.training.model_report import Description, write_model_report
 from sap_llm.training.plan import Config, TrainingPlan
 
 METRICS = "metrics.json"
@@ -33,6 +34,11 @@ def copy_result(plan: TrainingPlan[Any], writer: DatasetWriter) -> dict[str, Any
     metrics: dict[str, Any] = json.loads((plan.result / METRICS).read_text())
     weights = writer.scratch.rglob("*.safetensors")
     return metrics | {"size_bytes": sum(path.stat().st_size for path in weights)}
+
+
+def _nothing_more(_: StageContext, __: TrainingPlan[Any], ___: DatasetWriter) -> Description:
+    """Curves, hardware and data alone."""
+    return Description()
 
 
 def _accept(_: Mapping[str, Dataset]) -> None:
@@ -52,7 +58,10 @@ class TrainingStage(Generic[Config]):
         shared: Assets consumed that have no partition.
         check: Refuses inputs that nothing can be learned from, with a `ConfigurationError`.
         collect: Fills the dataset version from `plan.result` and returns its metrics.
+        describe: What the report says of the model itself; its weights are in the writer.
         headline: Metrics shown first.
+        use: For the model card: what the model is for, and what not.
+        limits: For the model card, one sentence each.
     """
 
     name: str
@@ -63,7 +72,10 @@ class TrainingStage(Generic[Config]):
     shared: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Dataset]], None] = _accept
     collect: Callable[[TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = copy_result
+    describe: Callable[[StageContext, TrainingPlan[Any], DatasetWriter], Description] = _nothing_more
     headline: tuple[str, ...] = field(default=("loss", "seconds", "parameters"))
+    use: str = ""
+    limits: tuple[str, ...] = ()
 
     def input_names(self, release: str) -> dict[str, str]:
         """Asset -> dataset name of everything consumed."""
@@ -166,7 +178,9 @@ def build_trained(
         if not planned.result.is_dir():
             context.progress(f"training with {planned.backend} ({planned.backend_reason})", total=config.steps)
             (launch or launch_training)(planned)
-        return stage.collect(planned, writer)
+        metrics = stage.collect(planned, writer)
+        described = stage.describe(context, planned, writer)
+        return {**metrics, **write_model_report(context.store, stage, planned, writer, metrics, described)}
 
     built = build(
         context,
