@@ -1,7 +1,7 @@
 """A training stage as an asset: a graph of ops, plan -> launch -> collect, around a program of its own.
 
-Belongs here: what the graph assets of training share. What tells one stage from another is its `TrainingStage`; how
-its program is started on this machine is `sap_llm.training.launch`.
+Belongs here: what the graph assets of training share. What tells one stage from another is its `TrainingStage`; where
+and how its program is run is `sap_llm.training.trainer`.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,17 +13,19 @@ import dagster as dg
 from resources.deployment import DeploymentResource
 from resources.observers import TrainingObserver
 from resources.partitions import release
-from resources.pipes import ProcessGroupPipesClient, ProgramFailed
+from resources.pipes import failure_of_program
 from resources.results import metadata_of
 from resources.retries import WHEN_PREEMPTED
 from resources.stage_run import StageRun, StageRunConfig
+from resources.training_pipes import TrainingSession
+from sap_llm.deployment import Deployment
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.training.exits import DIVERGED
-from sap_llm.training.launch import commands
+from sap_llm.training.exits import DIVERGED, OUT_OF_MEMORY
 from sap_llm.training.monitor import as_metadata
-from sap_llm.training.oversight import Oversight
-from sap_llm.training.plan import PLAN, TrainingPlan
+from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.preview import require_fit
 from sap_llm.training.stage import TrainingStage, build_trained, make_plan
+from sap_llm.training.trainer import Told, TrainingFailedError, run_to_end
 
 PartitionOf = Callable[[StageRun], str]
 
@@ -116,9 +118,7 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
         retry_policy=WHEN_PREEMPTED,
         description="Run the training program to its end, from its newest checkpoint.",
     )
-    def launch(
-        context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource, pipes: ProcessGroupPipesClient
-    ) -> Iterator[Any]:
+    def launch(context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource) -> Iterator[Any]:
         planned = TrainingPlan.read(Path(plan), training.config)
         ref = DatasetRef(name=planned.name, version=planned.version)
         with deployment.open(context, asset=training.name) as stage:
@@ -126,7 +126,9 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
                 context.log.info("%s was trained before", ref)
                 yield dg.Output(None)
                 return
-            run_program(context, planned, pipes, mlflow_uri=stage.deployment.mlflow_uri)
+            if table := require_fit(training, planned, stage.deployment.trainer()):
+                context.log.info("memory of a rank\n%s", table)
+            run_program(context, planned, stage.deployment)
         yield dg.Output(None)  # a step that opened a Pipes session has to say that it is done
 
     return launch
@@ -158,36 +160,27 @@ def collect_model(training: TrainingStage[Any], partition_of: PartitionOf = rele
     return collect
 
 
-def run_program(
-    context: dg.OpExecutionContext, plan: TrainingPlan[Any], pipes: ProcessGroupPipesClient, *, mlflow_uri: str
-) -> None:
+def run_program(context: dg.OpExecutionContext, plan: TrainingPlan[Any], deployment: Deployment) -> None:
     """Run a plan's program under Pipes: observed, told to MLflow, ended when it stalls, explained when it fails.
 
     Raises:
         dg.Failure: It failed or stalled. What would fail again in the same way is not tried again.
     """
-    log, log_file = context.log, Path(plan.work) / "training.log"
+    log, trainer = context.log, deployment.trainer()
     log.info("training with %s (%s)", plan.backend, plan.backend_reason)
-    observer = TrainingObserver(context, plan)
-    with Oversight(
-        plan, log_file=log_file, hear=observer, say=log.info, warn=log.warning, mlflow_uri=mlflow_uri
-    ) as oversight:
-
-        def watch() -> None:
-            if alert := oversight.look():
-                raise dg.Failure(f"{alert.explanation}. {alert.remedy}", metadata=as_metadata(alert))
-
-        try:
-            pipes.run(
-                context=context,
-                commands=commands(plan, Path(plan.work) / PLAN),
-                log_file=log_file,
-                on_message=oversight.hear,
-                watch=watch,
-            )
-        except ProgramFailed as failure:
-            if alert := oversight.ended(failure.exit_code):
-                said = f"{alert.explanation}. {alert.remedy}"
-                raise dg.Failure(said, metadata={**failure.metadata, **as_metadata(alert)}) from failure
-            failure.allow_retries = failure.exit_code != DIVERGED
-            raise
+    options = deployment.settings.storage_options
+    session = TrainingSession(context, messages=trainer.messages, storage_options=options)
+    told = Told(hear=TrainingObserver(context, plan), say=log.info, warn=log.warning)
+    try:
+        run_to_end(trainer, plan, session=session, told=told, mlflow_uri=deployment.mlflow_uri)
+    except TrainingFailedError as error:
+        failure = failure_of_program(
+            error.code,
+            Path(error.where),
+            error.log_end,
+            command=trainer.describe(plan),
+            what=f"{error.what}. {error.remedy}",
+        )
+        metadata = {**failure.metadata, **(as_metadata(error.alert) if error.alert else {})}
+        may_retry = error.code not in {DIVERGED, OUT_OF_MEMORY}
+        raise dg.Failure(failure.description, metadata=metadata, allow_retries=may_retry) from error

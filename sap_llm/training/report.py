@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from sap_llm.training.channel import open_pipes
 from sap_llm.training.hardware import Hardware
 from sap_llm.training.monitor import Alert, Monitor, Point, as_metadata, diverged, not_finite
 from sap_llm.training.plan import TrainingPlan
@@ -140,9 +141,7 @@ def open_reporter(plan: TrainingPlan[Any], *, is_reporting: bool) -> Iterator[Re
         if PIPES_VARIABLE not in os.environ:
             yield Reporter(plan.progress_file, **parts)
             return
-        from dagster_pipes import open_dagster_pipes
-
-        with open_dagster_pipes() as pipes:
+        with open_pipes() as pipes:
             yield Reporter(plan.progress_file, pipes, **parts)
     finally:
         heartbeat.close()
