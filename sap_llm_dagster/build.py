@@ -29,10 +29,10 @@ from jobs import JOBS, SCHEDULES
 from resources.deployment import DeploymentResource
 from resources.pipes import ProcessGroupPipesClient
 from sap_llm.deployment import DEFAULT_PROFILE, Deployment
+from sap_llm.training.stages import TRAINING_STAGES
 from sap_llm_dagster.cluster import cluster_executor, cluster_resources
 from sap_llm_dagster.loggers import progress_logger
 from sap_llm_dagster.policies import Policies
-from sap_llm_dagster.stages import TRAINING_STAGES
 from sensors import SENSORS
 
 PROFILE_VARIABLE = "SAP_LLM_PROFILE"
