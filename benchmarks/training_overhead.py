@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -130,8 +131,10 @@ def _sides(folder: Path) -> tuple[Callable[[], None], _Watched]:
         engine.step(total)
         return total.detach(), parts, int(batch.mask.sum()), len(batch.mask)
 
+    numbers = count()  # the watched side takes the same batches
+
     def bare() -> None:
-        for number in range(STEPS):
-            step(number)
+        for _ in range(STEPS):
+            step(next(numbers))
 
     return bare, _Watched(folder, step, engine, STEPS)

@@ -200,7 +200,7 @@ def build_trained(
             (launch or launch_training)(planned)
         metrics = stage.collect(planned, writer)
         described = stage.describe(context, planned, writer)
-        return {**metrics, **write_model_report(context.store, stage, planned, writer, metrics, described)}
+        return {**write_model_report(context.store, stage, planned, writer, metrics, described), **metrics}
 
     built = build(
         context,

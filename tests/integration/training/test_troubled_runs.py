@@ -217,7 +217,8 @@ def test_a_rank_without_memory_says_so_and_is_tried_again(context: StageContext,
     launched = Launched(plan)
     rank = until(lambda: pids(plan).get("rank-0"))
     now = int(Path(f"/proc/{rank}/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.prlimit(rank, resource.RLIMIT_AS, (now + 2**26, now + 2**26))
+    limit = now + 320 * 2**20  # gradients and states of 55 M parameters need twice that
+    resource.prlimit(rank, resource.RLIMIT_AS, (limit, limit))
     launched.join(seconds=300)
     (alert,) = events(plan.progress_file, "alert")
     assert alert["kind"] == "out_of_memory"

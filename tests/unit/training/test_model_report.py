@@ -74,7 +74,13 @@ def test_report_and_card_say_what_happened(context: StageContext) -> None:
     assert "validation.png" not in report
     assert [alert["kind"] for alert in json.loads(built.dataset.path(ALERTS).read_text())] == ["killed"]
     card = built.dataset.path(MODEL_CARD).read_text()
-    for said in ("## Limits", f"training_set: `{training_set}`", "`model/model.safetensors`", "`monitoring.currency`"):
+    for said in (
+        "## Limits",
+        "| synthetic | train | Apache-2.0 | train | 8 |",
+        f"training_set: `{training_set}`",
+        "`model/model.safetensors`",
+        "`monitoring.currency`",
+    ):
         assert said in card
 
 
