@@ -22,7 +22,7 @@ from sap_llm.training.exits import worst
 from sap_llm.training.launch import environment_of, program_arguments
 from sap_llm.training.memory import GIB
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.trainer import Run
+from sap_llm.training.trainer import LOG, Run
 from sap_llm.training.trainer_config import KubernetesTrainerConfig
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class KubernetesTrainer:
         objects, pods = self._clients()
         selector = f"{VERSION_LABEL}={plan.version}"
         job = train_job(plan, self._config, environment={**environment, **self._endpoint()})
-        run = TrainJobRun(objects, pods, self._config, selector=selector)
+        run = TrainJobRun(objects, pods, self._config, selector=selector, log_file=Path(plan.work) / LOG)
         run.delete()
         try:
             run.submit(job)
@@ -111,9 +111,16 @@ class TrainJobRun:
     """One submitted job, seen through the Kubernetes API."""
 
     def __init__(
-        self, objects: "CustomObjectsApi", pods: "CoreV1Api", config: KubernetesTrainerConfig, *, selector: str
+        self,
+        objects: "CustomObjectsApi",
+        pods: "CoreV1Api",
+        config: KubernetesTrainerConfig,
+        *,
+        selector: str,
+        log_file: Path,
     ) -> None:
         self._objects, self._pods, self._config, self._selector = objects, pods, config, selector
+        self._log_file = log_file
         self._name = ""
         self._submitted_at = self._seen_at = time.monotonic()
         self._has_started = False
@@ -163,7 +170,7 @@ class TrainJobRun:
         return None
 
     def log_end(self) -> str:
-        """The last lines of every pod that failed, else of the first node's."""
+        """The last lines of every pod that failed, else of the first node's; also kept in the plan's log."""
         from kubernetes.client import ApiException
 
         parts = []
@@ -177,7 +184,10 @@ class TrainJobRun:
                 )  # decoded by the client, bytes would come as the text of their repr
                 reasons = "".join(f" ({reason})" for reason in _reasons(pod))
                 parts.append(f"{name}{reasons}:\n{answer.data.decode(errors='replace').strip()}")
-        return "\n\n".join(parts)
+        text = "\n\n".join(parts)
+        with self._log_file.open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+        return text
 
     def delete(self) -> None:
         """Delete every job of the plan and wait until no pod is left; each gets TERM and its grace for a checkpoint."""
