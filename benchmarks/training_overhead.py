@@ -27,9 +27,10 @@ def run() -> dict[str, Measure]:
         dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=0, world_size=1)
         try:
             bare, watched = _sides(Path(folder))
+            sides: tuple[Callable[[], None], ...] = (watched, bare)
             spent: tuple[list[float], list[float]] = ([], [])
             for number in range(ROUNDS + 1):
-                for side, call in enumerate((watched, bare)):
+                for side, call in enumerate(sides):
                     began = time.process_time()
                     call()
                     if number:  # the first one warms up

@@ -11,6 +11,8 @@ from typing import Any
 
 Points = Sequence[Mapping[str, float]]
 
+_COLOURS = 64  # enough to tell the edges of the lines of several curves apart
+_STYLES = ("-", "--", ":", "-.")
 _COUNTED = {"step", "steps", "seconds", "words", "at", "loss"}
 _MEASURED = {"learning_rate", "gradient_norm", "step_seconds", "mfu", "data_seconds", "checkpoint_seconds"}
 _PANELS: Mapping[str, Sequence[str]] = {
@@ -43,10 +45,11 @@ def draw_curves(points: Points) -> dict[str, bytes]:
 
 def _losses(points: Points) -> bytes:
     figure, (axes,) = _figure(1)
-    for name in ["loss", *task_losses(points)]:
+    for number, name in enumerate(["loss", *task_losses(points)]):
         found = [(point["step"], point[name]) for point in points if point.get(name, 0.0) > 0]
         if found:
-            axes.plot(*zip(*found, strict=True), label=name, linewidth=1.6 if name == "loss" else 0.8)
+            width = 1.6 if name == "loss" else 0.9
+            axes.plot(*zip(*found, strict=True), label=name, linewidth=width, linestyle=_STYLES[number % len(_STYLES)])
     axes.set(xlabel="step", ylabel="loss", yscale="log")
     axes.legend(fontsize=7)
     return _png(figure)
@@ -70,11 +73,11 @@ def _figure(panels: int) -> tuple[Any, list[Any]]:
 
 
 def _png(figure: Any) -> bytes:
-    """In 16 colours: a curve needs no more, and the asset page loads the pictures of many versions at once."""
+    """In few colours: a curve needs no more, and the asset page loads the pictures of many versions at once."""
     from PIL import Image
 
     stream = io.BytesIO()
     figure.savefig(stream, dpi=80, metadata={"Software": None})
     small = io.BytesIO()
-    Image.open(stream).convert("RGB").quantize(16).save(small, format="PNG", optimize=True)
+    Image.open(stream).convert("RGB").quantize(_COLOURS).save(small, format="PNG", optimize=True)
     return small.getvalue()

@@ -20,6 +20,9 @@ STOPPED = 128 + signal.SIGTERM
 """Asked to stop, and a checkpoint was saved."""
 KILLED = 128 + signal.SIGKILL
 """By the kernel for want of memory, or by a person."""
+ABORTED = 128 + signal.SIGABRT
+"""By itself, in native code: an allocation that nobody caught, or a bug."""
+_ALLOCATION_FAILED = ("out of memory", "allocate memory", "bad_alloc")
 
 
 class TrainingStoppedError(SapLlmError):
@@ -35,18 +38,24 @@ def exit_codes() -> Iterator[None]:
         _end(DIVERGED, error)
     except TrainingStoppedError as error:
         _end(STOPPED, error)
-    except MemoryError as error:
-        _end(OUT_OF_MEMORY, f"out of memory: {error}")
-    except RuntimeError as error:  # torch's own error of a GPU is one, and its CPU allocator knows no other
+    except Exception as error:
         if not is_out_of_memory(error):
             raise
         _end(OUT_OF_MEMORY, f"out of memory: {error}")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an allocation failed, on a GPU or a CPU."""
-    said = str(error).lower()
-    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+    """Whether an allocation failed, on a GPU or a CPU.
+
+    Torch has a class for the first and a RuntimeError for the second; mapping a file fails with an OSError, mapping a
+    library with an ImportError.
+    """
+    return isinstance(error, MemoryError) or says_out_of_memory(str(error))
+
+
+def says_out_of_memory(text: str) -> bool:
+    """Whether a message is about an allocation that failed."""
+    return any(words in text.lower() for words in _ALLOCATION_FAILED)
 
 
 def worst(codes: Iterable[int | None]) -> int | None:

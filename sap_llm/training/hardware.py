@@ -39,6 +39,10 @@ class Hardware:
         self._process.cpu_percent()  # the first call only starts the count
         psutil.cpu_percent()
         self._network = _network(psutil)
+        if nvml is None:
+            import pynvml
+
+            nvml = pynvml
         self._gpu = _open_gpu(nvml)
 
     @property
@@ -79,8 +83,6 @@ def _network(psutil: Any) -> tuple[int, int]:
 
 def _open_gpu(nvml: Any) -> tuple[Any, Any] | None:
     """NVML and the handle of this rank's GPU, as CUDA_VISIBLE_DEVICES and LOCAL_RANK say it."""
-    if nvml is None:
-        import pynvml as nvml
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:  # no driver: a CPU

@@ -142,7 +142,7 @@ def alerts(points: Iterable[Point], config: MonitoringConfig) -> list[Alert]:
 
 def not_finite(point: Point) -> Alert | None:
     """An alert where a loss or the gradient norm of a point is NaN or infinite."""
-    names = [name for name, value in point.items() if isinstance(value, int | float) and not math.isfinite(value)]
+    names = [name for name, value in point.items() if not math.isfinite(value)]
     if not names:
         return None
     return Alert(

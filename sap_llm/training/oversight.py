@@ -83,8 +83,8 @@ class Oversight:
         """What the exit code of a failed program tells, None where it is an error like any other."""
         last = {name: value for name, value in self._last.items() if isinstance(value, int | float)}
         number = exits.meaning(code)
-        if number == exits.OUT_OF_MEMORY:
-            return self._raise(out_of_memory(last=last, said=self._last_words()))
+        if number == exits.OUT_OF_MEMORY or (number == exits.ABORTED and self._last_words()):
+            return self._raise(out_of_memory(last=last, said=self._last_words() or "nothing more is known"))
         if number == exits.KILLED:
             return self._raise(killed(last=last))
         return None  # a divergence was said by the program itself
@@ -96,6 +96,7 @@ class Oversight:
         return alert
 
     def _last_words(self) -> str:
+        """The last line of the log that says that an allocation failed, empty where none does."""
         text = self._log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-        said = [line for line in text.splitlines() if line.startswith("out of memory: ")]
-        return said[-1].removeprefix("out of memory: ")[:300] if said else "nothing more is known"
+        said = [line for line in text.splitlines() if exits.says_out_of_memory(line)]
+        return said[-1].removeprefix("out of memory: ")[:300] if said else ""

@@ -18,10 +18,10 @@ import torch
 import torch.distributed as dist
 
 from sap_llm.modeling.confidence import Calibration
+from sap_llm.modeling.features import PaddedWords
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
-from sap_llm.modeling.predictor import PaddedWords
 from sap_llm.modeling.shards import Shard, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints

@@ -97,12 +97,15 @@ def test_stopped_training_leaves_nothing_and_resumes(number: signal.Signals, hou
     worker = _start()
     try:
         assert _until(lambda: _steps(house) >= 20, seconds=180), "the training did not get going"
+        reached = _steps(house)
         os.kill(worker.pid, number)
         assert worker.wait(timeout=60) != 0
         assert _until(lambda: not _programs(house), seconds=30), "the program outlived its step"
     finally:
         worker.kill()
     assert not house.store.versions("multitask_model/r1")
+    if number == signal.SIGINT:
+        assert _checkpoint(house) >= reached, "cancelling saves what was done"
 
     again = _start()
     try:

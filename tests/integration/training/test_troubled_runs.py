@@ -193,8 +193,10 @@ def test_a_learning_rate_far_too_high_ends_the_training_and_saves_nothing_broken
     assert living(plan) == ""
 
 
-def test_a_learning_rate_that_jumps_a_thousandfold_is_a_spike(context: StageContext, training_set: DatasetRef) -> None:
-    calm = config(steps=300, checkpoint={"every_steps": 300})
+def test_a_learning_rate_that_jumps_a_thousandfold_is_a_spike_and_the_validation_falls(
+    context: StageContext, training_set: DatasetRef
+) -> None:
+    calm = config(steps=300, validation={"every_steps": 50, "documents": 8})
     plan = planned(context, calm, training_set)
     launched = Launched(plan)
     until(lambda: steps_of(plan)[-1:] >= [200.0])
@@ -207,7 +209,7 @@ def test_a_learning_rate_that_jumps_a_thousandfold_is_a_spike(context: StageCont
     state["schedule"]["base_lrs"] = [1000 * rate for rate in state["schedule"]["base_lrs"]]
     torch.save(state, found.folder / "state.pt")
     launch_training(plan, is_quiet=True)
-    assert "loss_spike" in {alert["kind"] for alert in events(plan.progress_file, "alert")}
+    assert {"loss_spike", "validation_drop"} <= {alert["kind"] for alert in events(plan.progress_file, "alert")}
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process need Linux")

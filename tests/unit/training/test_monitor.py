@@ -131,4 +131,6 @@ def test_out_of_memory_is_told_from_other_errors() -> None:
         RuntimeError("[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory")
     )
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."))
+    assert is_out_of_memory(ImportError("libx.so: failed to map segment: Cannot allocate memory"))
+    assert is_out_of_memory(RuntimeError("std::bad_alloc"))
     assert not is_out_of_memory(RuntimeError("Connection closed by peer"))
