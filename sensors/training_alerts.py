@@ -4,6 +4,8 @@ Belongs here: reading new observations of `training_alerts` by cursor and handin
 `sap_llm.training.monitor`; it is observed while the training runs (`resources.observers`).
 """
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
@@ -20,35 +22,38 @@ _ALERTS_A_TICK = 20  # the others wait for the next one
     minimum_interval_seconds=_LOOK_EVERY_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Hands each new observation of training_alerts on: a line in the log, a POST to the webhook of the "
-    "deployment, and a failed training_health on the asset that is trained. An alert that the webhook does not take "
-    "waits for the next tick.",
+    "deployment, and a failed training_health on the asset that is trained. What the webhook does not take waits for "
+    "the next look.",
 )
 def training_alerts(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
-    """One indexed look for what is newer than the cursor."""
-    seen = int(context.cursor or 0)
-    found = context.instance.fetch_observations(
-        dg.AssetRecordsFilter(asset_key=dg.AssetKey(ALERTS), after_storage_id=seen),
+    """Two indexed looks: for what log and check were not told yet, and for what the webhook was not."""
+    cursor: dict[str, int] = json.loads(context.cursor) if context.cursor else {"told": 0, "sent": 0}
+    evaluations = []
+    for record in _newer_than(context, cursor["told"]):
+        alert = _values(record)
+        context.log.warning("%s of %s/%s: %s", *(alert[name] for name in ("kind", "asset", "partition", "explanation")))
+        evaluations.append(_evaluation(alert))
+        cursor["told"] = record.storage_id
+    said = f"{len(evaluations)} alerts told" if evaluations else "No training raised an alert since the last look"
+    webhook = deployment.load().alert_webhook
+    if webhook is None:
+        cursor["sent"] = cursor["told"]
+    try:
+        for record in _newer_than(context, cursor["sent"]) if webhook is not None else ():
+            webhook.post(_message(_values(record), record))
+            cursor["sent"] = record.storage_id
+    except WebhookError as error:
+        context.log.warning("%s", error)
+        said += f"; the webhook is tried again: {error}"
+    return dg.SensorResult(asset_events=evaluations, skip_reason=f"{said}.", cursor=json.dumps(cursor, sort_keys=True))
+
+
+def _newer_than(context: dg.SensorEvaluationContext, storage_id: int) -> Sequence[dg.EventLogRecord]:
+    return context.instance.fetch_observations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(ALERTS), after_storage_id=storage_id),
         limit=_ALERTS_A_TICK,
         ascending=True,
     ).records
-    if not found:
-        return dg.SensorResult(skip_reason="No training raised an alert since the last look.", cursor=str(seen))
-    webhook = deployment.load().alert_webhook
-    evaluations, trouble = [], ""
-    for record in found:
-        alert = _values(record)
-        try:
-            if webhook is not None:
-                webhook.post(_message(alert, record))
-        except WebhookError as error:
-            trouble = str(error)
-            context.log.warning("%s", trouble)
-            break  # this alert and those after it are tried again
-        context.log.warning("%s of %s/%s: %s", *(alert[name] for name in ("kind", "asset", "partition", "explanation")))
-        evaluations.append(_evaluation(alert))
-        seen = record.storage_id
-    told = f"{len(evaluations)} of {len(found)} alerts handed on to {webhook.place if webhook else 'log and checks'}."
-    return dg.SensorResult(asset_events=evaluations, skip_reason=f"{told} {trouble}".strip(), cursor=str(seen))
 
 
 def _values(record: dg.EventLogRecord) -> dict[str, Any]:

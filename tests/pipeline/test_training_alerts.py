@@ -37,7 +37,7 @@ def tick(instance: dg.DagsterInstance, cursor: str | None = None) -> dg.SensorRe
 @pytest.mark.usefixtures("house")
 def test_an_idle_look_says_so_and_moves_nothing(instance: dg.DagsterInstance) -> None:
     result = tick(instance)
-    assert result.cursor == "0"
+    assert result.cursor == '{"sent": 0, "told": 0}'
     assert result.asset_events == []
     assert "No training raised an alert" in str(result.skip_reason)
 
@@ -62,7 +62,7 @@ def test_an_alert_reaches_webhook_and_check_once(
     assert "secret-path" not in str(first.skip_reason)
 
 
-def test_an_alert_that_the_webhook_refuses_waits(
+def test_an_alert_that_the_webhook_refuses_is_sent_later_and_shown_at_once(
     house: Deployment, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for step in (10, 20):
@@ -70,13 +70,14 @@ def test_an_alert_that_the_webhook_refuses_waits(
     with receiver(status=503) as received:
         monkeypatch.setenv("SAP_LLM_ALERT_WEBHOOK", received.url)
         refused = tick(instance)
-        assert refused.cursor == "0"
-        assert refused.asset_events == []
+        assert len(refused.asset_events) == 2  # the UI is told in any case
         assert "HTTP 503" in str(refused.skip_reason)
         received.status = 200
         taken = tick(instance, refused.cursor)
+        idle = tick(instance, taken.cursor)
     assert [body["step"] for body in received.bodies] == [10, 10, 20]
-    assert len(taken.asset_events) == 2
+    assert taken.asset_events == []
+    assert idle.cursor == taken.cursor
 
 
 @pytest.mark.usefixtures("house")
