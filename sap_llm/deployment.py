@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,17 +22,25 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.storage.build import Progress, StageConfig, StageContext, silent
 from sap_llm.storage.partitions import PARTITIONS, PartitionsConfig
 from sap_llm.storage.store import DatasetStore
+from sap_llm.training.trainer_config import (
+    HostsTrainerConfig,
+    KubernetesTrainerConfig,
+    LocalTrainerConfig,
+    TrainerConfig,
+)
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
     from sap_llm.annotation.desk import Desk
     from sap_llm.graph.client import GraphClient
+    from sap_llm.monitoring.webhook import Webhook
     from sap_llm.preparation.plan import SparkSettings
     from sap_llm.registry.mlflow_registry import ModelRegistry
     from sap_llm.registry.verdicts import VerdictStore
     from sap_llm.sources.qorsync import QorSync
     from sap_llm.sources.qorsync_headers import MonthState
+    from sap_llm.training.trainer import Trainer
 
 Config = TypeVar("Config", bound=StageConfig)
 
@@ -66,20 +74,33 @@ class DeploymentConfig(BaseModel):
     spark_staging: str | None = Field(default=None, description="folder or s3:// URL that driver and executors share")
     spark_packages: list[str] = Field(default=[], description="wheels for executors without sap_llm")
     spark_options: dict[str, str] = Field(default={}, description="further spark.* settings")
-    work: str = Field(description="local scratch: training checkpoints, caches")
+    executor: Literal["process", "kubernetes"] = Field(
+        default="process", description="where Dagster's steps run: processes of the run's machine, or pods"
+    )
+    work: str = Field(description="scratch: training checkpoints, caches; on a disk that all nodes of a training share")
+    trainer: TrainerConfig = Field(
+        default=LocalTrainerConfig(), description="where training programs run: this machine, hosts, or Kubernetes"
+    )
+    alert_webhook: str = Field(default="", description="URL that gets alerts of trainings by POST; a secret")
 
 
 class Deployment:
     """One profile, ready to hand out clients."""
 
-    def __init__(self, profile: str, *, home: Path, configs: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, profile: str, *, home: Path, configs: Path, clock: Clock | None = None, is_preview: bool = False
+    ) -> None:
         self.profile, self.home, self.configs = profile, home, configs
         self.clock: Clock = clock or SystemClock()
-        self.settings = _load(DeploymentConfig, configs / profile / "deployment.yaml", {})
+        self.settings = _load(DeploymentConfig, configs / profile / "deployment.yaml", {}, keep_unset=is_preview)
 
     @classmethod
-    def load(cls, profile: str | None = None) -> "Deployment":
+    def load(cls, profile: str | None = None, *, is_preview: bool = False) -> "Deployment":
         """Open `profile`, or `SAP_LLM_PROFILE`, or tiny.
+
+        Args:
+            profile: Folder of `configs/`.
+            is_preview: Only to be looked at: variables that are not set stay as `${NAME}`.
 
         Raises:
             ConfigurationError: The profile does not exist or its deployment.yaml is invalid.
@@ -89,7 +110,7 @@ class Deployment:
         if not (configs / name / "deployment.yaml").is_file():
             known = ", ".join(sorted(path.parent.name for path in configs.glob("*/deployment.yaml")))
             raise ConfigurationError(f"no profile {name!r}", where=str(configs), remedy=f"Choose one of {known}.")
-        return cls(name, home=home_folder(), configs=configs)
+        return cls(name, home=home_folder(), configs=configs, is_preview=is_preview)
 
     def config(self, model: type[Config], stage: str, overrides: Mapping[str, Any] | None = None) -> Config:
         """The configuration of a stage: the profile's values plus dotted overrides (`encoder.width: 64`).
@@ -124,6 +145,19 @@ class Deployment:
             packages=self.settings.spark_packages,
             options=self.settings.spark_options,
         )
+
+    def trainer(self) -> "Trainer":
+        """Where training programs run; connects to nothing yet."""
+        settings = self.settings.trainer
+        if isinstance(settings, KubernetesTrainerConfig):
+            from sap_llm.training.kubernetes import KubernetesTrainer
+
+            return KubernetesTrainer(settings, storage_options=self.settings.storage_options)
+        from sap_llm.training.trainer import HostsTrainer, LocalTrainer
+
+        if isinstance(settings, HostsTrainerConfig):
+            return HostsTrainer(settings, home=self.home)
+        return LocalTrainer(settings)
 
     @property
     def work_folder(self) -> Path:
@@ -232,6 +266,14 @@ class Deployment:
 
         return FileDesk(self.home / place)
 
+    @property
+    def alert_webhook(self) -> "Webhook | None":
+        """Where alerts are sent: `SAP_LLM_ALERT_WEBHOOK`, else the profile's; None for nowhere."""
+        from sap_llm.monitoring.webhook import Webhook
+
+        url = os.environ.get("SAP_LLM_ALERT_WEBHOOK") or self.settings.alert_webhook
+        return Webhook(url) if url else None
+
     def vectors(self) -> "QdrantClient":
         """A Qdrant client; local mode locks its folder, so close it after use."""
         from qdrant_client import QdrantClient
@@ -263,7 +305,7 @@ def home_folder() -> Path:
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _load(model: type[Model], path: Path, overrides: Mapping[str, Any]) -> Model:
+def _load(model: type[Model], path: Path, overrides: Mapping[str, Any], *, keep_unset: bool = False) -> Model:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
@@ -275,7 +317,7 @@ def _load(model: type[Model], path: Path, overrides: Mapping[str, Any]) -> Model
     for dotted, value in overrides.items():
         _set(values, dotted, value)
     try:
-        return model.model_validate(_with_environment(values, path))
+        return model.model_validate(_with_environment(values, path, keep_unset=keep_unset))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -291,14 +333,18 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _with_environment(value: Any, path: Path) -> Any:
+def _with_environment(value: Any, path: Path, *, keep_unset: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _with_environment(item, path) for key, item in value.items()}
+        return {key: _with_environment(item, path, keep_unset=keep_unset) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_environment(item, path, keep_unset=keep_unset) for item in value]
     if not isinstance(value, str):
         return value
 
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)
+        if name not in os.environ and keep_unset:
+            return match.group(0)
         if name not in os.environ:
             raise ConfigurationError(f"environment variable {name} is not set", where=str(path), remedy="Set it.")
         return os.environ[name]

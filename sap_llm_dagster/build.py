@@ -24,10 +24,13 @@ from assets import (
 )
 from assets.checks import gate_checks
 from assets.checks.drift import drift_checks
+from assets.checks.health import health_checks
 from jobs import JOBS, SCHEDULES
 from resources.deployment import DeploymentResource
 from resources.pipes import ProcessGroupPipesClient
 from sap_llm.deployment import DEFAULT_PROFILE, Deployment
+from sap_llm.training.stages import TRAINING_STAGES
+from sap_llm_dagster.cluster import cluster_executor, cluster_resources
 from sap_llm_dagster.loggers import progress_logger
 from sap_llm_dagster.policies import Policies
 from sensors import SENSORS
@@ -58,20 +61,24 @@ def build_defs(*, deployment: str | None = None, overrides: Mapping[str, Any] | 
         deployment: Profile in `configs/`; by default SAP_LLM_PROFILE, else tiny.
         overrides: Resource key -> another resource, for tests.
     """
-    policies = Policies(Deployment.load(deployment))
+    loaded_deployment = Deployment.load(deployment)
+    policies = Policies(loaded_deployment)
     loaded = [
         dg.load_assets_from_modules([module], group_name=group, include_specs=True) for group, module in STAGES.items()
     ]
     assets = policies.apply([asset for group in loaded for asset in group])
     specs = [spec for asset in assets if isinstance(asset, dg.AssetsDefinition) for spec in asset.specs]
+    names = {stage.name for stage in TRAINING_STAGES}
+    trained = [spec for spec in specs if spec.key.path[-1] in names]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*gate_checks(specs), *drift_checks(specs)],
+        asset_checks=[*gate_checks(specs), *drift_checks(specs), *health_checks(trained)],
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,
         loggers={"progress": progress_logger},
-        resources={**_resources(deployment), **(overrides or {})},
+        executor=cluster_executor(loaded_deployment, assets, JOBS),
+        resources={**_resources(deployment), **cluster_resources(loaded_deployment), **(overrides or {})},
     )
 
 

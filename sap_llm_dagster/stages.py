@@ -3,9 +3,8 @@
 Belongs here: the table asset -> (stage version, configuration model). Raising a version is an edit in the stage.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from sap_llm.annotation import human, tasks
 from sap_llm.annotation import stage as annotation
@@ -19,10 +18,8 @@ from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
-from sap_llm.training.multitask import MULTITASK_MODEL
-from sap_llm.training.stage import TrainingStage
+from sap_llm.training.stages import TRAINING_STAGES
 
-TRAINING_STAGES: Sequence[TrainingStage[Any]] = (MULTITASK_MODEL,)
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
     {
         "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),

@@ -26,9 +26,9 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.synthetic.stream import documents_of_worlds
 from sap_llm.training.config import MultitaskModelConfig
-from sap_llm.training.launch import run
 from sap_llm.training.multitask import MULTITASK_MODEL, TRAINING_SET
 from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.stage import launch_training
 
 _VALIDATION_SEED = 2007
 _SHARD_BYTES = 15 * 2**20
@@ -64,7 +64,7 @@ def main() -> None:
         config=config,
     )
     Path(plan.work).mkdir(parents=True, exist_ok=True)
-    run(plan)
+    launch_training(plan)
     _write(plan, arguments.out)
 
 

@@ -9,6 +9,7 @@ as one whose loss is zero, and so weaken the others; and the loss would depend o
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +20,21 @@ from sap_llm.modeling.labels import BLOCK_START, CELL_START, IGNORED, OUTSIDE, T
 from sap_llm.training.batches import Batch
 from sap_llm.training.config import LossWeights
 
-Term = tuple[Tensor, Tensor]
-"""Summed loss, and how many labels it is of."""
+
+class Term(NamedTuple):
+    """A part of a task, known from the labels alone but for its sum."""
+
+    labels: Tensor  # how many, 0-d
+    summed: Callable[[Scores], Tensor]  # loss over them
+
+
+class Losses(NamedTuple):
+    """What a piece of a batch loses."""
+
+    total: Tensor
+    parts: dict[str, Tensor]  # unweighted, by task; 0 where `labelled` is 0
+    labelled: dict[str, Tensor]  # 1.0 where the step has labels of the task, else 0.0
+
 
 WEIGHT_OF = {
     "classification": "classification",
@@ -55,14 +69,13 @@ class Targets:
 
 
 class DocumentLoss:
-    """Computes the weighted loss and its parts, and remembers the parts for the log.
+    """Computes the weighted loss and its parts.
 
     Args:
         weights: Of the tasks.
         subtype_ranges: Class index -> half-open range of its subtypes.
         subtypes: How many there are.
         smoothing: Of the labels of classes.
-        over_ranks: Averages a tensor over the ranks (`torch.distributed`); one rank by default.
     """
 
     def __init__(
@@ -72,100 +85,102 @@ class DocumentLoss:
         subtype_ranges: dict[int, tuple[int, int]],
         subtypes: int,
         smoothing: float = 0.0,
-        over_ranks: Callable[[Tensor], Tensor] = lambda values: values,
     ) -> None:
-        self.weights, self.smoothing, self._over_ranks = weights, smoothing, over_ranks
+        self.weights, self.smoothing = weights, smoothing
         rivals = torch.zeros(max(1, subtypes), max(1, subtypes), dtype=torch.bool)
         for start, stop in subtype_ranges.values():
             rivals[start:stop, start:stop] = True
         self.rivals = rivals  # row: subtypes of the same class
-        self._sums: dict[str, Tensor] = {}
 
-    def __call__(self, scores: Scores, targets: Targets) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return the loss and its unweighted parts, by task; of a task without labels there is none (NaN)."""
-        terms = self._terms(scores, targets)
-        flat = [term for task in WEIGHT_OF for term in terms[task]]
-        sums = torch.stack([value for value, _ in flat])
-        counts = torch.stack([count.float() for _, count in flat])
-        shared_sums, shared_counts = self._over_ranks(torch.stack([sums.detach(), counts]))
-        has_labels = shared_counts > 0
-        divisors = torch.where(has_labels, shared_counts, 1.0)
-        losses = torch.where(has_labels, sums / divisors, 0.0)
-        means = torch.where(has_labels, shared_sums / divisors, 0.0)
-        shares = [getattr(self.weights, WEIGHT_OF[task]) for task in WEIGHT_OF for _ in terms[task]]
+    def counts(self, targets: Targets) -> Tensor:
+        """Labels of each part of each task, float32 [parts]: to be averaged over all pieces of a step."""
+        return torch.stack([term.labels.float() for terms in self._terms(targets).values() for term in terms])
+
+    def __call__(self, scores: Scores, targets: Targets, counts: Tensor) -> Losses:
+        """What a piece loses.
+
+        Args:
+            scores: Of the network.
+            targets: Labels of the piece.
+            counts: As of `counts`, the mean over the pieces of the step on all ranks. Gradients are averaged over the
+                pieces, so each task is the mean over all its labels of the step, however they are shared.
+        """
+        terms = self._terms(targets)
+        sums = torch.stack([term.summed(scores) for task in terms for term in terms[task]])
+        has_labels = counts > 0
+        losses = torch.where(has_labels, sums / counts.clamp(min=torch.finfo(counts.dtype).tiny), 0.0)
+        shares = [getattr(self.weights, WEIGHT_OF[task]) for task in terms for _ in terms[task]]
         total = (losses * torch.tensor(shares, device=losses.device)).sum()
-        parts: dict[str, Tensor] = {}
-        place = 0
-        for task in WEIGHT_OF:
+        parts, labelled, place = {}, {}, 0
+        for task in terms:
             own = slice(place, place + len(terms[task]))
             place = own.stop
-            parts[task] = torch.where(has_labels[own].any(), means[own].sum(), torch.nan)
-        self._remember(parts)
-        return total, parts
+            parts[task], labelled[task] = losses[own].detach().sum(), has_labels[own].any().float()
+        return Losses(total, parts, labelled)
 
-    def drain(self) -> dict[str, float]:
-        """Means of the parts over the batches since the last call, each over those that had labels of it."""
-        means = {name: float(pair[0] / pair[1]) for name, pair in self._sums.items() if float(pair[1])}
-        self._sums = {}
-        return means
-
-    def _remember(self, parts: dict[str, Tensor]) -> None:
-        for name, value in parts.items():
-            pair = torch.stack([value.nan_to_num(), (~value.isnan()).float()])
-            self._sums[name] = self._sums.get(name, 0.0) + pair
-
-    def _terms(self, scores: Scores, targets: Targets) -> dict[str, list[Term]]:
-        header, line = targets.header_labels, targets.line_labels
-        starts, in_table = scores.starts.float(), targets.table_labels
-        block = scores.block.float()
+    def _terms(self, targets: Targets) -> dict[str, list[Term]]:
+        header, line, rows = targets.header_labels, targets.line_labels, targets.row_starts
+        in_table, blocks = targets.table_labels, targets.block_labels
 
         def begins(which: int, counted: Tensor) -> Term:
             """For each beginning: one word of fifteen begins a block, and its loss would vanish among the others."""
             is_first = (targets.starts >> which) & 1
-            total, _ = _binary(starts[..., which], is_first, counted)
-            return total, (counted & (is_first > 0)).sum()
+            return Term(
+                (counted & (is_first > 0)).sum(),
+                lambda scores: _binary(scores.starts[..., which].float(), is_first, counted),
+            )
+
+        def each(labels: Tensor, summed: Callable[[Scores], Tensor]) -> Term:
+            return Term((labels != IGNORED).sum(), summed)
 
         return {
             "classification": [
-                _entropy(scores.document_class.float(), targets.class_ids, smoothing=self.smoothing),
+                each(
+                    targets.class_ids,
+                    lambda scores: _entropy(scores.document_class, targets.class_ids, smoothing=self.smoothing),
+                )
             ],
             "extraction": [
-                header_loss(scores.header.float(), header, targets.known_fields),
+                Term(
+                    (_speaks(header, targets.known_fields) & (header > OUTSIDE)).sum(),
+                    lambda scores: header_loss(scores.header.float(), header, targets.known_fields),
+                ),
                 begins(VALUE_START, (header > OUTSIDE) | (line > OUTSIDE)),
             ],
             "line_items": [
-                tag_loss(scores.line.float(), line, targets.known_line_fields, line != IGNORED),
-                _binary(scores.row_start.float(), targets.row_starts, targets.row_starts != IGNORED),
+                each(
+                    line, lambda scores: tag_loss(scores.line.float(), line, targets.known_line_fields, line != IGNORED)
+                ),
+                each(rows, lambda scores: _binary(scores.row_start.float(), rows, rows != IGNORED)),
             ],
             "table": [
-                _binary(scores.table.float(), in_table, in_table != IGNORED),
+                each(in_table, lambda scores: _binary(scores.table.float(), in_table, in_table != IGNORED)),
                 begins(CELL_START, in_table > OUTSIDE),
                 begins(TABLE_ROW_START, in_table > OUTSIDE),
             ],
-            "subtype": [self._subtypes(scores.subtype.float(), targets.subtype_ids)],
+            "subtype": [each(targets.subtype_ids, lambda scores: self._subtypes(scores.subtype, targets.subtype_ids))],
             "layout": [
-                _entropy(block.flatten(0, 1), targets.block_labels.flatten()),
-                begins(BLOCK_START, targets.block_labels > OUTSIDE),
+                each(blocks, lambda scores: _entropy(scores.block.flatten(0, 1), blocks.flatten())),
+                begins(BLOCK_START, blocks > OUTSIDE),
             ],
         }
 
-    def _subtypes(self, logits: Tensor, labels: Tensor) -> Term:
+    def _subtypes(self, logits: Tensor, labels: Tensor) -> Tensor:
         rivals = self.rivals.to(logits.device)[labels.clamp(min=0)]
-        return _entropy(logits.masked_fill(~rivals, -1e4), labels)
+        return _entropy(logits.float().masked_fill(~rivals, -1e4), labels)
 
 
-def header_loss(logits: Tensor, labels: Tensor, known_fields: Tensor) -> Term:
-    """Cross entropy of the header tags, for each tagged word; arguments as of `tag_loss`.
+def header_loss(logits: Tensor, labels: Tensor, known_fields: Tensor) -> Tensor:
+    """Summed cross entropy of the header tags of documents whose truth speaks at all; arguments as of `tag_loss`.
 
-    It is not for each word: nine words of ten are outside, and would make the values vanish beside the class.
+    It is to be divided by the tagged words, not by all: nine words of ten are outside, and would make the values vanish
+    beside the class.
     """
-    counted = (labels != IGNORED) & known_fields.any(dim=-1)[:, None]
-    total, _ = tag_loss(logits, labels, known_fields, counted)
-    return total, (counted & (labels > OUTSIDE)).sum()
+    return tag_loss(logits, labels, known_fields, _speaks(labels, known_fields))
 
 
-def tag_loss(logits: Tensor, labels: Tensor, known: Tensor, counted: Tensor) -> Term:
-    """Cross entropy of tags, where a truth may speak about some fields only, for each counted word.
+def tag_loss(logits: Tensor, labels: Tensor, known: Tensor, counted: Tensor) -> Tensor:
+    """Summed cross entropy of tags, where a truth may speak about some fields only, over the counted words.
 
     On a word that the truth leaves untagged, "outside" and every field that the truth does not speak about are equally
     right: their probabilities are added.
@@ -179,15 +194,18 @@ def tag_loss(logits: Tensor, labels: Tensor, known: Tensor, counted: Tensor) -> 
     logs = F.log_softmax(logits, dim=-1)
     own = logs.gather(-1, labels.clamp(min=0)[..., None]).squeeze(-1)
     silent = torch.logsumexp(logs.masked_fill(F.pad(known, (1, 0), value=False)[:, None, :], -1e4), dim=-1)
-    loss = -torch.where(labels == OUTSIDE, silent, own)
-    return torch.where(counted, loss, 0.0).sum(), counted.sum()
+    return torch.where(counted, -torch.where(labels == OUTSIDE, silent, own), 0.0).sum()
 
 
-def _entropy(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Term:
-    total = F.cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
-    return total, (labels != IGNORED).sum()
+def _speaks(labels: Tensor, known_fields: Tensor) -> Tensor:
+    """Words [batch, words] of whose header tag the truth says something."""
+    return (labels != IGNORED) & known_fields.any(dim=-1)[:, None]
 
 
-def _binary(logits: Tensor, labels: Tensor, counted: Tensor) -> Term:
+def _entropy(logits: Tensor, labels: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    return F.cross_entropy(logits.float(), labels, ignore_index=IGNORED, reduction="sum", label_smoothing=smoothing)
+
+
+def _binary(logits: Tensor, labels: Tensor, counted: Tensor) -> Tensor:
     loss = F.binary_cross_entropy_with_logits(logits, labels.clamp(min=0).float(), reduction="none")
-    return torch.where(counted, loss, 0.0).sum(), counted.sum()
+    return torch.where(counted, loss, 0.0).sum()

@@ -34,6 +34,7 @@ class TrainingPlan(BaseModel, Generic[Config]):
     backend_reason: str
     taxonomy_version: str
     config: Config
+    halvings: int = 0  # of the micro-batch, each after a run that was out of memory; the effective batch stays
 
     @property
     def partition(self) -> str:
@@ -54,6 +55,11 @@ class TrainingPlan(BaseModel, Generic[Config]):
     def progress_file(self) -> Path:
         """JSON lines appended while training runs."""
         return Path(self.work) / "progress.jsonl"
+
+    @property
+    def exit_code_file(self) -> Path:
+        """The exit code of a rank that knew why it ended; only a launcher elsewhere needs it."""
+        return Path(self.work) / "exit-code"
 
     def input_path(self, asset: str, relative: str = "") -> Path:
         """A file or folder of the consumed version of `asset`, e.g. `("training_set", "shards.parquet")`."""

@@ -25,6 +25,7 @@ from sap_llm.training.augment import damage
 from sap_llm.training.batches import Batch, BatchPlan, collate
 from sap_llm.training.config import MultitaskModelConfig, StreamConfig
 from sap_llm.training.renaming import Renamer
+from sap_llm.training.shares import Shares
 
 _AHEAD = 32  # batches that a worker may be ahead: while it makes a pool, the others and its own are learned from
 
@@ -32,8 +33,8 @@ _AHEAD = 32  # batches that a worker may be ahead: while it makes a pool, the ot
 class Source(Protocol):
     """Batches of one rank."""
 
-    def batch(self, step: int) -> Batch:
-        """The damaged batch of optimizer step `step` (from 0); steps are asked for in turn."""
+    def batch(self, step: int, piece: int) -> Batch:
+        """The damaged piece `piece` of the batch of optimizer step `step` (from 0), see `shares`; asked for in turn."""
         ...
 
     def state(self) -> dict[str, Any]:
@@ -50,17 +51,20 @@ class Source(Protocol):
 
 
 class ShardSource:
-    """A training set's documents, epoch after epoch; every draw follows from the step's number."""
+    """A training set's documents, epoch after epoch.
 
-    def __init__(self, shard: Shard, config: MultitaskModelConfig, *, rank: int, ranks: int) -> None:
-        self._shard, self._config, self._rank = shard, config, rank
-        self._plan = BatchPlan(shard.lengths, words=config.batch_words, ranks=ranks, seed=config.seed)
+    Every draw follows from the numbers of step and piece, so a piece is the same on whatever rank.
+    """
+
+    def __init__(self, shard: Shard, config: MultitaskModelConfig, shares: Shares) -> None:
+        self._shard, self._config = shard, config
+        self._plan = BatchPlan(shard.lengths, words=config.batch_words, ranks=shares.pieces, seed=config.seed)
         self._renamer = Renamer(shard, common_share=config.augmentation.common_share)
 
-    def batch(self, step: int) -> Batch:
-        """As in `Source`; any order of steps will do."""
-        generator = np.random.default_rng([self._config.seed, step, self._rank])
-        return _damaged(self._shard, self._plan.rows(step, self._rank), self._renamer, self._config, generator)
+    def batch(self, step: int, piece: int) -> Batch:
+        """As in `Source`; any order will do."""
+        generator = np.random.default_rng([self._config.seed, step, piece])
+        return _damaged(self._shard, self._plan.rows(step, piece), self._renamer, self._config, generator)
 
     def state(self) -> dict[str, Any]:
         """Nothing: the step says it all."""
@@ -81,19 +85,20 @@ class Place(TypedDict):
 
 
 class StreamSource:
-    """Documents of new worlds without end."""
+    """Documents of new worlds without end; each rank has worlds of its own, so their number is part of what is made."""
 
     def __init__(
-        self, config: MultitaskModelConfig, stream: StreamConfig, labels: LabelSet, *, rank: int, ranks: int
+        self, config: MultitaskModelConfig, stream: StreamConfig, labels: LabelSet, shares: Shares, *, rank: int
     ) -> None:
-        self._config, self._stream, self._labels, self._rank, self._ranks = config, stream, labels, rank, ranks
+        self._config, self._stream, self._labels, self._shares, self._rank = config, stream, labels, shares, rank
         self._given = 0
         self._places = [Place(pool=0, index=0) for _ in range(stream.workers)]
         self._batches: Iterator[tuple[int, Batch, Place]] | None = None
 
-    def batch(self, step: int) -> Batch:
+    def batch(self, step: int, piece: int) -> Batch:
         """As in `Source`."""
-        assert step == self._given, f"the stream stands at step {self._given}, not {step}"
+        wanted = step * self._shares.accumulation + piece - self._shares.of_rank(self._rank).start
+        assert wanted == self._given, f"the stream stands at batch {self._given}, not {wanted}"
         if self._batches is None:
             self._batches = self._start()
         worker, batch, place = next(self._batches)
@@ -118,9 +123,8 @@ class StreamSource:
         workers = self._stream.workers
         # the loader begins with its worker 0: that one plays the part of whose turn it is
         turns = [(self._given + number) % workers for number in range(workers)]
-        pools = _Pools(
-            self._config, self._stream, self._labels, turns, self._places, rank=self._rank, ranks=self._ranks
-        )
+        own = (self._config, self._stream, self._labels)
+        pools = _Pools(*own, turns, self._places, self._shares, rank=self._rank)
         return iter(
             DataLoader(
                 pools,
@@ -143,13 +147,13 @@ class _Pools(IterableDataset[tuple[int, Batch, Place]]):
         labels: LabelSet,
         turns: list[int],
         places: list[Place],
+        shares: Shares,
         *,
         rank: int,
-        ranks: int,
     ) -> None:
-        self.config, self.stream, self.labels, self.ranks = config, stream, labels, ranks
+        self.config, self.stream, self.labels, self.shares = config, stream, labels, shares
         self.turns, self.places = turns, places
-        self.first, self.step = rank * stream.workers, ranks * stream.workers
+        self.first, self.step = rank * stream.workers, shares.ranks * stream.workers
 
     def __iter__(self) -> Iterator[tuple[int, Batch, Place]]:
         info = get_worker_info()
@@ -165,7 +169,7 @@ class _Pools(IterableDataset[tuple[int, Batch, Place]]):
 
     def _batches(self, number: int, *, start: int) -> Iterator[tuple[int, Batch]]:
         shard = for_training(pool_shard(self.stream, number), self.labels)
-        plan = BatchPlan(shard.lengths, words=self.config.batch_words // self.ranks, ranks=1, seed=number)
+        plan = BatchPlan(shard.lengths, words=self.shares.micro_batch, ranks=1, seed=number)
         renamer = Renamer(shard, common_share=self.config.augmentation.common_share)
         for index in count(start):
             if plan.locate(index)[0] >= self.stream.repeats:
@@ -182,7 +186,7 @@ def pool_shard(stream: StreamConfig, number: int) -> Shard:
 
 
 def taught_labels(train: Shard, config: MultitaskModelConfig) -> LabelSet:
-    """The labels of a training: untaught is what neither its documents (of a stream: its first pool) nor its start show."""
+    """Labels of a training: untaught is what neither its documents (of a stream: its first pool) nor its start show."""
     missing = untaught(pool_shard(config.stream, 0) if config.stream else train)
     if config.initial:
         missing &= read_config(released_folder(config.initial)).label_set.untaught

@@ -8,6 +8,7 @@ module loads neither torch nor deepspeed.
 
 import json
 import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +19,13 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.storage.build import BuildResult, StageContext, build, code_version, version_id
 from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
-from sap_llm.training.launch import choose_backend, run
+from sap_llm.training.launch import choose_backend
+from sap_llm.training.memory import Workload
+from sap_llm.training.model_report import Description, write_model_report
 from sap_llm.training.plan import Config, TrainingPlan
+from sap_llm.training.processes import TerminationAsExit
+from sap_llm.training.shares import Shares
+from sap_llm.training.trainer import FileSession, LocalTrainer, Told, Trainer, run_to_end
 
 METRICS = "metrics.json"
 Launch = Callable[[TrainingPlan[Any]], None]
@@ -33,6 +39,11 @@ def copy_result(plan: TrainingPlan[Any], writer: DatasetWriter) -> dict[str, Any
     metrics: dict[str, Any] = json.loads((plan.result / METRICS).read_text())
     weights = writer.scratch.rglob("*.safetensors")
     return metrics | {"size_bytes": sum(path.stat().st_size for path in weights)}
+
+
+def _plainly(_: StageContext, __: TrainingPlan[Any], ___: DatasetWriter) -> Description:
+    """Curves, hardware and data alone."""
+    return Description()
 
 
 def _accept(_: Mapping[str, Dataset]) -> None:
@@ -58,7 +69,12 @@ class TrainingStage(Generic[Config]):
         check: Refuses inputs that nothing can be learned from, with a `ConfigurationError`.
         collect: Fills the dataset version from `plan.result` and returns its metrics.
         finish: Does with the collected result what needs the documents that the program never sees; more metrics.
+        workload: How a batch is shared and what a rank works on at a time, from configuration and number of halvings;
+            for the memory planner, None where a stage cannot say.
+        describe: What the report says of the model itself; its weights are in the writer.
         headline: Metrics shown first.
+        use: For the model card: what the model is for, and what not.
+        limits: For the model card, one sentence each.
     """
 
     name: str
@@ -70,7 +86,11 @@ class TrainingStage(Generic[Config]):
     check: Callable[[Mapping[str, Dataset]], None] = _accept
     collect: Callable[[TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = copy_result
     finish: Callable[[StageContext, TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = _nothing_more
+    workload: Callable[[Config, int], tuple[Shares, Workload]] | None = None
+    describe: Callable[[StageContext, TrainingPlan[Any], DatasetWriter], Description] = _plainly
     headline: tuple[str, ...] = field(default=("loss", "seconds", "parameters"))
+    use: str = ""
+    limits: tuple[str, ...] = ()
 
     def input_names(self, release: str) -> dict[str, str]:
         """Asset -> dataset name of everything consumed."""
@@ -108,15 +128,15 @@ def make_plan(
     versions = {dataset.ref.name: dataset.manifest.data_version for dataset in datasets.values()}
     version = version_id(name, code_version(stage.version, config), versions)
     backend, reason = choose_backend(config.launch)
-    folder = (work or _scratch_beside(context.store)) / name / version
+    scratch = (work or _scratch_beside(context.store)).resolve()
     return TrainingPlan(
         stage=stage.name,
         program=stage.program,
         name=name,
         version=version,
         inputs=dict(inputs),
-        folders={asset: str(dataset.path()) for asset, dataset in datasets.items()},
-        work=str(folder.resolve()),
+        folders={asset: str(_at_hand(dataset, scratch)) for asset, dataset in datasets.items()},
+        work=str(scratch / name / version),
         backend=backend,
         backend_reason=reason,
         taxonomy_version=taxonomy_version(),
@@ -125,15 +145,31 @@ def make_plan(
 
 
 def launch_training(
-    plan: TrainingPlan[Any], *, environment: Mapping[str, str] | None = None, is_quiet: bool = False
+    plan: TrainingPlan[Any],
+    *,
+    trainer: Trainer | None = None,
+    environment: Mapping[str, str] | None = None,
+    is_quiet: bool = False,
+    mlflow_uri: str | None = None,
 ) -> None:
-    """Run the training program to its end; a result that is already there is kept.
+    """Run the training program to its end; a result that is already there is kept. TERM to this process ends it.
+
+    Args:
+        plan: What is run.
+        trainer: Where; by default this machine.
+        environment: Further variables of the program.
+        is_quiet: Do not print its messages.
+        mlflow_uri: Tracking URI that gets the curve; None for none.
 
     Raises:
         TrainingFailedError: The program ended without a result; its checkpoints stay, the next launch resumes.
     """
-    if not plan.result.is_dir():
-        run(plan, environment=environment, is_quiet=is_quiet)
+    if plan.result.is_dir():
+        return
+    told = Told() if is_quiet else Told.by_printing()
+    session = FileSession(plan, environment or {})
+    with TerminationAsExit():
+        run_to_end(trainer or LocalTrainer(), plan, session=session, told=told, mlflow_uri=mlflow_uri)
 
 
 def build_trained(
@@ -169,7 +205,9 @@ def build_trained(
         if not planned.result.is_dir():
             context.progress(f"training with {planned.backend} ({planned.backend_reason})", total=config.steps)
             (launch or launch_training)(planned)
-        return {**stage.collect(planned, writer), **stage.finish(context, planned, writer)}
+        metrics = {**stage.collect(planned, writer), **stage.finish(context, planned, writer)}
+        described = stage.describe(context, planned, writer)
+        return {**write_model_report(context.store, stage, planned, writer, metrics, described), **metrics}
 
     built = build(
         context,
@@ -182,6 +220,21 @@ def build_trained(
     if not built.is_reused:  # committed: the checkpoints have done their work
         shutil.rmtree(plan().checkpoints, ignore_errors=True)
     return built
+
+
+def _at_hand(dataset: Dataset, scratch: Path) -> Path:
+    """The dataset's folder; that of a remote store is copied to the scratch folder, which all nodes see."""
+    if dataset.local_root is not None:
+        return dataset.path()
+    target = scratch / "inputs" / dataset.ref.name / dataset.ref.version
+    if not target.is_dir():
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        shutil.copytree(dataset.path(), partial)
+        try:
+            partial.rename(target)
+        except OSError:  # another step was faster
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
 
 
 def _scratch_beside(store: DatasetStore) -> Path:

@@ -9,6 +9,7 @@ import pytest
 from sap_llm.modeling.labels import default_labels
 from sap_llm.training.batches import Batch
 from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.shares import share
 from sap_llm.training.source import Place, StreamSource, _Pools
 
 CONFIG = MultitaskModelConfig.model_validate(
@@ -34,7 +35,9 @@ CONFIG = MultitaskModelConfig.model_validate(
 
 def pools(place: Place, *, rank: int = 0, ranks: int = 1) -> _Pools:
     assert CONFIG.stream is not None
-    return _Pools(CONFIG, CONFIG.stream, default_labels(), [0, 1], [place, place], rank=rank, ranks=ranks)
+    return _Pools(
+        CONFIG, CONFIG.stream, default_labels(), [0, 1], [place, place], share(1500 * ranks, ranks=ranks), rank=rank
+    )
 
 
 _COMPARED = ("characters", "boxes", "class_ids")
@@ -47,7 +50,7 @@ def print_of(batch: Batch) -> bytes:
 
 
 def given(source: StreamSource, start: int, stop: int) -> list[bytes]:
-    return [print_of(source.batch(step)) for step in range(start, stop)]
+    return [print_of(source.batch(step, 0)) for step in range(start, stop)]
 
 
 def test_a_pool_is_used_as_often_as_configured_and_damaged_anew() -> None:
@@ -69,14 +72,14 @@ def test_ranks_make_other_worlds() -> None:
 @pytest.mark.parametrize("taken", [1, 4])
 def test_a_resumed_stream_goes_on_with_the_very_next_batch(taken: int) -> None:
     assert CONFIG.stream is not None
-    whole = StreamSource(CONFIG, CONFIG.stream, default_labels(), rank=0, ranks=1)
+    whole = StreamSource(CONFIG, CONFIG.stream, default_labels(), share(1500, ranks=1), rank=0)
     expected = given(whole, 0, 9)
     whole.close()
-    begun = StreamSource(CONFIG, CONFIG.stream, default_labels(), rank=0, ranks=1)
+    begun = StreamSource(CONFIG, CONFIG.stream, default_labels(), share(1500, ranks=1), rank=0)
     start = given(begun, 0, taken)
     state: dict[str, Any] = begun.state()
     begun.close()
-    resumed = StreamSource(CONFIG, CONFIG.stream, default_labels(), rank=0, ranks=1)
+    resumed = StreamSource(CONFIG, CONFIG.stream, default_labels(), share(1500, ranks=1), rank=0)
     resumed.resume(state)
     rest = given(resumed, taken, 9)
     resumed.close()

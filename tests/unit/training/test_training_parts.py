@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from sap_llm.modeling.labels import HEADER_FIELDS, IGNORED, LINE_FIELDS
 from sap_llm.modeling.shards import Shard
+from sap_llm.schema.errors import ConfigurationError
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import BatchPlan, collate
 from sap_llm.training.config import AugmentationConfig, LossWeights
 from sap_llm.training.engine import learning_rate_factor
-from sap_llm.training.losses import DocumentLoss, Targets, header_loss
+from sap_llm.training.losses import DocumentLoss, Losses, Targets, header_loss
 from sap_llm.training.validate import word_f1
 
 UNHARMED = AugmentationConfig(
@@ -123,11 +124,10 @@ def test_unknown_fields_are_as_right_as_outside_on_untagged_words() -> None:
     logits = torch.zeros(1, 2, 4)
     logits[0, :, 3] = 8.0  # the model is sure of field 2
     labels = torch.tensor([[0, 0]])
-    silent, _ = header_loss(logits, labels, torch.tensor([[True, True, False]]))
-    speaking, _ = header_loss(logits, labels, torch.tensor([[True, True, True]]))
+    silent = header_loss(logits, labels, torch.tensor([[True, True, False]]))
+    speaking = header_loss(logits, labels, torch.tensor([[True, True, True]]))
     assert silent < 0.05 < speaking
-    total, counted = header_loss(logits, labels, torch.zeros(1, 3, dtype=torch.bool))
-    assert float(total) == float(counted) == 0.0
+    assert float(header_loss(logits, labels, torch.zeros(1, 3, dtype=torch.bool))) == 0.0
 
 
 SHAPES = {
@@ -163,44 +163,41 @@ def gradients(scores: Any) -> dict[str, torch.Tensor]:
     return {name: getattr(scores, name).grad for name in SHAPES}
 
 
-def test_labels_that_say_nothing_cost_nothing_and_have_no_part() -> None:
+def lost(scores: Any, targets: Targets) -> Losses:
     loss = DocumentLoss(LossWeights(), **LOSS)
+    return loss(scores, targets, loss.counts(targets))
+
+
+def test_labels_that_say_nothing_cost_nothing_and_have_no_share() -> None:
     scores, targets = scores_and_targets()
-    total, parts = loss(scores, targets)
-    assert float(total.detach()) == 0.0
-    assert all(bool(part.isnan()) for part in parts.values())
-    assert loss.drain() == {}
-    total.backward()
+    losses = lost(scores, targets)
+    assert float(losses.total.detach()) == 0.0
+    assert not any(float(share) for share in losses.labelled.values())
+    losses.total.backward()
     assert all(float(gradient.abs().sum()) == 0.0 for gradient in gradients(scores).values())
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
-    loss = DocumentLoss(LossWeights(), **LOSS)
-    scores, targets = scores_and_targets(
-        class_ids=torch.tensor([1, 0]),
-        subtype_ids=torch.tensor([3, 0]),
-        header_labels=torch.ones(2, 3, dtype=torch.int64),
-        line_labels=torch.zeros(2, 3, dtype=torch.int64),
-        table_labels=torch.ones(2, 3, dtype=torch.int64),
-        block_labels=torch.ones(2, 3, dtype=torch.int64),
+    losses = lost(
+        *scores_and_targets(
+            class_ids=torch.tensor([1, 0]),
+            subtype_ids=torch.tensor([3, 0]),
+            header_labels=torch.ones(2, 3, dtype=torch.int64),
+            line_labels=torch.zeros(2, 3, dtype=torch.int64),
+            table_labels=torch.ones(2, 3, dtype=torch.int64),
+            block_labels=torch.ones(2, 3, dtype=torch.int64),
+        )
     )
-    total, parts = loss(scores, targets)
     shares = {"classification": 0.3, "extraction": 0.4, "line_items": 0.2, "table": 0.2, "subtype": 0.1, "layout": 0.05}
-    assert float(total.detach()) == pytest.approx(sum(share * float(parts[name]) for name, share in shares.items()))
-    assert loss.drain() == pytest.approx({name: float(parts[name]) for name in shares})
-
-
-def test_the_log_averages_a_task_over_the_batches_that_have_labels_of_it() -> None:
-    loss = DocumentLoss(LossWeights(), **LOSS)
-    _, parts = loss(*scores_and_targets(class_ids=torch.tensor([1, 0])))
-    loss(*scores_and_targets(subtype_ids=torch.tensor([3, 0])))
-    assert loss.drain()["classification"] == pytest.approx(float(parts["classification"]))
+    expected = sum(share * float(losses.parts[name]) for name, share in shares.items())
+    assert float(losses.total.detach()) == pytest.approx(expected)
+    assert all(float(share) == 1.0 for share in losses.labelled.values())
 
 
 @settings(deadline=None, max_examples=60)
 @given(data=st.data())
-def test_two_ranks_share_a_batch_as_one_rank_has_it(data: st.DataObject) -> None:
-    """Whatever of the labels is missing on which rank: nothing is averaged with a zero, nothing is no number."""
+def test_two_pieces_share_a_batch_as_one_has_it(data: st.DataObject) -> None:
+    """Whatever of the labels is missing in which piece: nothing is averaged with a zero, nothing is no number."""
 
     def drawn(most: int, *shape: int) -> torch.Tensor:
         count = int(np.prod(shape))
@@ -212,24 +209,15 @@ def test_two_ranks_share_a_batch_as_one_rank_has_it(data: st.DataObject) -> None
     labels = {name: drawn(most, 2, 3) for name, most in LABELS.items()}
     labels |= {"class_ids": drawn(4, 2), "subtype_ids": drawn(5, 2), "starts": drawn(16, 2, 3).clamp(min=0).byte()}
     whole_scores, whole = scores_and_targets(**labels)
-    total, _ = DocumentLoss(LossWeights(), **LOSS)(whole_scores, whole)
-    total.backward()
-
-    def rank(number: int, over_ranks: Any) -> tuple[Any, torch.Tensor]:
-        scores, _ = scores_and_targets()
-        own = slice(number, number + 1)
-        targets = Targets(**{name: value[own] for name, value in vars(whole).items()})
-        part = type(scores)(*(value[own] for value in scores))
-        loss, _ = DocumentLoss(LossWeights(), over_ranks=over_ranks, **LOSS)(part, targets)
-        return scores, loss
-
-    sent: list[torch.Tensor] = []
-    for number in (0, 1):
-        rank(number, lambda values: sent.append(values) or values)
+    lost(whole_scores, whole).total.backward()
+    loss = DocumentLoss(LossWeights(), **LOSS)
+    pieces = [Targets(**{name: value[number : number + 1] for name, value in vars(whole).items()}) for number in (0, 1)]
+    counts = sum(loss.counts(piece) for piece in pieces) / 2
     summed = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
-    for number in (0, 1):
-        scores, loss = rank(number, lambda _: (sent[0] + sent[1]) / 2)
-        loss.backward()
+    for number, piece in enumerate(pieces):
+        scores, _ = scores_and_targets()
+        own = type(scores)(*(value[number : number + 1] for value in scores))
+        loss(own, piece, counts).total.backward()
         for name, gradient in gradients(scores).items():
             summed[name] += gradient / 2  # as the engines average
     for name, gradient in gradients(whole_scores).items():
@@ -237,10 +225,8 @@ def test_two_ranks_share_a_batch_as_one_rank_has_it(data: st.DataObject) -> None
 
 
 def test_only_subtypes_of_the_same_class_compete() -> None:
-    loss = DocumentLoss(LossWeights(), **LOSS)
     scores, targets = scores_and_targets(subtype_ids=torch.tensor([3, IGNORED]))
-    total, _ = loss(scores, targets)
-    total.backward()
+    lost(scores, targets).total.backward()
     gradient = scores.subtype.grad
     assert float(gradient[0, :2].abs().sum()) == 0.0
     assert float(gradient[0, 2:].abs().sum()) > 0.0
@@ -276,3 +262,44 @@ def test_word_f1_counts_wrong_fields_twice_and_unknown_words_never() -> None:
     assert word_f1(np.array([1, 2, 0, 5, 3]), truth) == 1.0
     assert word_f1(np.array([1, 3, 0, 0, 0]), truth) == pytest.approx(2 * 1 / (2 + 3))
     assert word_f1(np.zeros(3, dtype=int), np.zeros(3, dtype=int)) == 0.0
+
+
+def test_checkpointing_activations_gives_the_same_gradients_and_keeps_less() -> None:
+    from sap_llm.modeling.architecture import EncoderConfig
+    from sap_llm.modeling.encoder import LayoutEncoder
+    from sap_llm.training.engine import _checkpoint_activations
+
+    documents, words = 2, 48
+    generator = torch.Generator().manual_seed(0)
+    inputs = (
+        torch.randint(0, 200, (documents, words, 16), generator=generator),
+        torch.randint(0, 4000, (documents, words, 3), generator=generator),
+        torch.rand(documents, words, 24, generator=generator),
+        torch.rand(documents, words, 4, generator=generator) * 1000,
+        torch.arange(words).float().expand(documents, words),
+        torch.zeros(documents, words, dtype=torch.int64),
+        torch.ones(documents, words),
+    )
+    torch.manual_seed(1)
+    encoder = LayoutEncoder(EncoderConfig(width=64, layers=2, heads=2, dropout=0.1))
+
+    def gradients_and_kept() -> tuple[list[torch.Tensor], int]:
+        kept: list[int] = []
+
+        def pack(value: torch.Tensor) -> torch.Tensor:
+            kept.append(value.numel())
+            return value
+
+        torch.manual_seed(2)  # the dropout
+        encoder.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            encoder(*inputs)[1].square().sum().backward()
+        return [value.grad.clone() for value in encoder.parameters() if value.grad is not None], sum(kept)
+
+    plain, all_of_it = gradients_and_kept()
+    _checkpoint_activations(encoder)
+    again, less = gradients_and_kept()
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+    assert less < all_of_it
+    with pytest.raises(ConfigurationError, match="Linear cannot compute activations again"):
+        _checkpoint_activations(torch.nn.Linear(2, 2))
