@@ -118,7 +118,7 @@ class GenerativePredictor:
         """
         self.model, self.processor, self.settings = model, processor, settings
         self.grammars = Grammars(processor.tokenizer, vocabulary=model.config.text_config.vocab_size)
-        self._most_tokens, self._batch, self._draw = most_tokens, batch, draw or (lambda page: None)
+        self._most_tokens, self._batch, self._draw = most_tokens, batch, draw
         self._journal = None if journal is None else Journal(journal)
         self._is_constrained = is_constrained
 
@@ -140,7 +140,7 @@ class GenerativePredictor:
     def request(self, pages: Sequence[Page], instruction: Instruction, *, cases: Sequence[Case] = ()) -> Request:
         """A request about a document, with the pictures of its first pages drawn."""
         shown = pages[: self.settings.prompt.most_pages]
-        pictures = [page_picture(page, self.settings.shape, self._draw(page)) for page in shown]
+        pictures = [page_picture(page, self.settings.shape, self._draw(page) if self._draw else None) for page in shown]
         return Request(pages=pages, pictures=pictures, instruction=instruction, cases=cases)
 
     def answers(self, requests: Sequence[Request], *, is_constrained: bool | None = None) -> list[Answer]:
