@@ -187,7 +187,7 @@ def test_a_file_that_cannot_be_rendered_is_set_aside_with_the_readers_reason(con
 
 
 def test_nothing_to_learn_from_is_an_error_for_the_user(context: StageContext) -> None:
-    with pytest.raises(ConfigurationError, match="weight 0"):
-        made(context, shares={"classify": 0.0})
     with pytest.raises(ConfigurationError, match="no document"):
         made(context, documents=0)
+    with pytest.raises(ConfigurationError, match="weight 0"):
+        made(context, shares={"classify": 0.0})
