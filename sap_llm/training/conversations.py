@@ -125,8 +125,7 @@ class Conversations:
             "labels": IGNORED,
         }  # fmt: skip
         batch = {
-            name: torch.cat([_padded(part[name], longest, filler) for part in kept])
-            for name, filler in fillers.items()
+            name: torch.cat([_padded(part[name], longest, filler) for part in kept]) for name, filler in fillers.items()
         }
         batch |= {name: torch.cat([part[name] for part in kept]) for name in ("pixel_values", "image_grid_thw")}
         labels = batch.pop("labels")
