@@ -62,4 +62,3 @@ INSTRUCTED_MODEL = TrainingStage(
     check=_can_learn,
     headline=("validation_loss", "validation_f1", "schema_compliance", "loss", "seconds", "parameters"),
 )
-

@@ -172,7 +172,9 @@ class GenerativePredictor:
 
     def embed(self, requests: Sequence[Request]) -> npt.NDArray[np.float32]:
         """Mean of the last hidden states over each request's prompt, float32 [n, width] of unit length."""
-        inputs = self._inputs(requests, [prompt_of(self.processor, request, self.settings.prompt) for request in requests])
+        inputs = self._inputs(
+            requests, [prompt_of(self.processor, request, self.settings.prompt) for request in requests]
+        )
         with torch.inference_mode():
             hidden = self.model.model(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
