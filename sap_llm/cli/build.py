@@ -19,6 +19,7 @@ from sap_llm.storage.build import BuildResult
 from sap_llm.storage.partitions import MONTH, PARTITIONS, PartitionsConfig
 
 if TYPE_CHECKING:
+    from sap_llm.training.plan import TrainingPlan
     from sap_llm.training.stage import TrainingStage
 
 console = Console()
@@ -243,10 +244,18 @@ def raw_exports(
 
 def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     """Plan, launch and collect a training stage from the current versions of its inputs, if their gates are open."""
-    from sap_llm.training.stage import build_trained
+    from sap_llm.training.preview import require_fit
+    from sap_llm.training.stage import build_trained, launch_training
 
     deployment = Deployment.load()
     inputs = {asset: _current(deployment, name) for asset, name in stage.input_names(release).items()}
+    trainer = deployment.trainer()
+
+    def launch(plan: "TrainingPlan[Any]") -> None:
+        if table := require_fit(stage, plan, trainer):
+            console.print(table, highlight=False)
+        launch_training(plan, trainer=trainer, mlflow_uri=deployment.mlflow_uri)
+
     for ref in inputs.values():
         require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
     return _say(
@@ -257,6 +266,7 @@ def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
             inputs=inputs,
             partition=release,
             work=deployment.work_folder,
+            launch=launch,
         )
     )
 

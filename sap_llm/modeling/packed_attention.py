@@ -88,7 +88,7 @@ def _by_kernel(
     causal: bool,
 ) -> torch.Tensor:
     """The fused kernel: cost and memory by document, whatever lies beside it."""
-    rows = (one.transpose(1, 2).squeeze(0) for one in (query, key, value))
+    rows = (one.transpose(1, 2).squeeze(0).contiguous() for one in (query, key, value))
     window = (-1, 0) if causal else (-1, -1)
     out = varlen_attn(*rows, bounds, bounds, longest, longest, scale=scaling, window_size=window, **_FEWER_KEYS)
     assert isinstance(out, torch.Tensor)  # a pair only where more was asked for

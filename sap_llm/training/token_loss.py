@@ -54,23 +54,19 @@ def save_matmuls() -> tuple[AbstractContextManager[Any], AbstractContextManager[
     return create_selective_checkpoint_contexts(_policy)
 
 
+_DEAR = {
+    "aten.mm.default",
+    "aten.addmm.default",
+    "aten.bmm.default",
+    "aten._scaled_dot_product_flash_attention.default",
+    "aten._scaled_dot_product_flash_attention_for_cpu.default",
+    "aten._scaled_dot_product_efficient_attention.default",
+    "torch_attn._varlen_attn.default",
+}
+
+
 def _policy(_context: Any, operation: Any, *_arguments: Any, **_keywords: Any) -> CheckpointPolicy:
-    if operation in _dear_operations():
-        return CheckpointPolicy.MUST_SAVE
-    return CheckpointPolicy.PREFER_RECOMPUTE
-
-
-def _dear_operations() -> set[Any]:
-    aten = torch.ops.aten
-    return {
-        aten.mm.default,
-        aten.addmm.default,
-        aten.bmm.default,
-        aten._scaled_dot_product_flash_attention.default,
-        aten._scaled_dot_product_flash_attention_for_cpu.default,
-        aten._scaled_dot_product_efficient_attention.default,
-        torch.ops.torch_attn._varlen_attn.default,
-    }
+    return CheckpointPolicy.MUST_SAVE if str(operation) in _DEAR else CheckpointPolicy.PREFER_RECOMPUTE
 
 
 _Softmax = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
