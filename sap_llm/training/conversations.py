@@ -1,7 +1,7 @@
 """Instruction pairs as a model reads them: pages and pictures from the dataset, tokens, and what is learned from.
 
-Belongs here: reading `instruction_pairs` and encoding batches, padded, with a mask. Making the dataset is
-`instructions`; the loop that learns from it is `instruct`.
+Belongs here: reading `instruction_pairs` and encoding pairs one behind the other, without padding (`packing`). Making
+the dataset is `instructions`; the loop that learns from it is `instruct`.
 """
 
 import io
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -26,9 +27,7 @@ from sap_llm.schema.manifest import Manifest
 from sap_llm.schema.page import Page
 from sap_llm.storage.store import MANIFEST
 from sap_llm.training.instructions import InstructionPairsConfig
-
-IGNORED = -100
-"""Label of a token from which nothing is learned; the number that torch's cross entropy leaves out."""
+from sap_llm.training.packing import IGNORED, Pack, Sequenced, build, image_positions
 
 Row = Mapping[str, Any]
 _GROUPS_IN_MEMORY = 8  # of 8 MiB of pictures each
@@ -36,23 +35,31 @@ _GROUPS_IN_MEMORY = 8  # of 8 MiB of pictures each
 
 @dataclass(frozen=True, kw_only=True)
 class Encoded:
-    """A padded batch.
+    """Pairs one behind the other.
 
     Attributes:
-        inputs: What the model's forward takes, tokens first: input_ids, attention_mask, mm_token_type_ids int64
-            [pairs, length], pixel_values, image_grid_thw.
-        labels: int64 [pairs, length], what each token is to be; IGNORED but for the answers.
+        pack: Tokens, positions, bounds, and as labels the next token of every answer.
+        pictures: `pixel_values` and `image_grid_thw` of all pages shown, in order.
         too_long: Pairs that were left out because they have too many tokens.
     """
 
-    inputs: dict[str, Tensor]
-    labels: Tensor
+    pack: Pack
+    pictures: Mapping[str, Tensor]
     too_long: int
 
-    def to(self, device: "torch.device | str") -> "Encoded":
-        """The same on a device."""
-        inputs = {name: value.to(device) for name, value in self.inputs.items()}
-        return Encoded(inputs=inputs, labels=self.labels.to(device), too_long=self.too_long)
+    def inputs(self, device: "torch.device | str") -> dict[str, Any]:
+        """What the model is called with, under `packed_attention`."""
+        inputs = {
+            "input_ids": torch.from_numpy(self.pack.tokens).unsqueeze(0),
+            "position_ids": torch.from_numpy(self.pack.positions).unsqueeze(1),
+            "document_bounds": torch.from_numpy(self.pack.bounds),
+            **self.pictures,
+        }
+        return {name: value.to(device) for name, value in inputs.items()} | {"longest_document": self.pack.longest}
+
+    def labels(self, device: "torch.device | str") -> Tensor:
+        """int64 [tokens], the next token where it is an answer's, else IGNORED."""
+        return torch.from_numpy(self.pack.labels).to(device)
 
 
 class ShownPages:
@@ -95,7 +102,8 @@ class Conversations:
             split: Whose pairs.
             most_tokens: A longer pair is left out of its batch.
         """
-        self.settings, self._processor, self._most_tokens = settings, processor, most_tokens
+        self.settings, self._folder, self._processor = settings, folder, processor
+        self._most_tokens = most_tokens
         self.pages = ShownPages(folder / "pages.parquet")
         table = pq.read_table(folder / "pairs.parquet", filters=[("split", "=", split)])
         self.rows: list[Row] = sorted(table.to_pylist(), key=lambda row: str(row["pair_id"]))
@@ -107,6 +115,10 @@ class Conversations:
         """Pairs."""
         return len(self.rows)
 
+    def table(self, name: str) -> pa.Table:
+        """Another table of the dataset, whole."""
+        return pq.read_table(self._folder / f"{name}.parquet")
+
     def request(self, row: Row) -> Request:
         """The question of a pair as the predictor asks it."""
         pages, pictures = self.pages.of(row["document_id"])
@@ -116,38 +128,33 @@ class Conversations:
     def encode(self, places: Sequence[int]) -> Encoded | None:
         """The pairs at these places as one batch; None where all of them are too long."""
         parts = [self._one(self.rows[place]) for place in places]
-        kept = [part for part in parts if part["input_ids"].shape[1] <= self._most_tokens]
+        kept = [(one, pictures) for one, pictures in parts if len(one) <= self._most_tokens]
         if not kept:
             return None
-        longest = max(part["input_ids"].shape[1] for part in kept)
-        fillers = {
-            "input_ids": self._processor.tokenizer.pad_token_id, "attention_mask": 0, "mm_token_type_ids": 0,
-            "labels": IGNORED,
-        }  # fmt: skip
-        batch = {
-            name: torch.cat([_padded(part[name], longest, filler) for part in kept]) for name, filler in fillers.items()
-        }
-        batch |= {name: torch.cat([part[name] for part in kept]) for name in ("pixel_values", "image_grid_thw")}
-        labels = batch.pop("labels")
-        return Encoded(inputs=batch, labels=labels, too_long=len(parts) - len(kept))
+        total = sum(len(one) for one, _ in kept)
+        pack = build([one for one, _ in kept], total, filler=self._processor.tokenizer.pad_token_id)
+        names = ("pixel_values", "image_grid_thw")
+        pictures = {name: torch.cat([part[name] for _, part in kept]) for name in names}
+        return Encoded(pack=pack, pictures=pictures, too_long=len(parts) - len(kept))
 
-    def _one(self, row: Row) -> dict[str, Tensor]:
+    def _one(self, row: Row) -> tuple[Sequenced, Mapping[str, Tensor]]:
         request = self.request(row)
         prompt = self._processor(
             text=[prompt_of(self._processor, request, self.settings.prompt)],
             images=list(request.pictures),
             return_tensors="pt",
         )
-        answer = torch.tensor([self._processor.tokenizer(self._answer(row), add_special_tokens=False).input_ids])
-        length = prompt["input_ids"].shape[1]
-        return {
-            "input_ids": torch.cat([prompt["input_ids"], answer], dim=1),
-            "attention_mask": torch.ones((1, length + answer.shape[1]), dtype=torch.int64),
-            "mm_token_type_ids": torch.cat([prompt["mm_token_type_ids"], torch.zeros_like(answer)], dim=1),
-            "labels": torch.cat([torch.full((1, length), IGNORED), answer], dim=1),
-            "pixel_values": prompt["pixel_values"],
-            "image_grid_thw": prompt["image_grid_thw"],
-        }
+        asked = prompt["input_ids"][0].numpy()
+        answer = np.array(self._processor.tokenizer(self._answer(row), add_special_tokens=False).input_ids)
+        tokens = np.concatenate([asked, answer])
+        positions = image_positions(
+            tokens,
+            [tuple(grid) for grid in prompt["image_grid_thw"].tolist()],
+            image_token=self._processor.image_token_id,
+            merge=self._processor.image_processor.merge_size,
+        )
+        labels = np.concatenate([np.full_like(asked, IGNORED), answer])
+        return Sequenced(tokens=tokens, positions=positions, labels=labels), prompt
 
     @staticmethod
     def _answer(row: Row) -> str:
@@ -180,10 +187,6 @@ def places_of(step: int, piece: int, *, pieces: int, batch: int, pairs: int, see
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, pairs: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(pairs)
-
-
-def _padded(values: Tensor, length: int, filler: int) -> Tensor:
-    return torch.nn.functional.pad(values, (0, length - values.shape[1]), value=filler)
 
 
 def _picture(content: bytes) -> Image.Image:
