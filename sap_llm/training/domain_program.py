@@ -5,39 +5,33 @@ is `loop`; the packs are `text_loader`; what is around the loop in every trainin
 """
 
 import math
-import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
 from sap_llm.modeling import packed_attention
 from sap_llm.modeling.qwen import build_processor, build_qwen, load_qwen, save_qwen
 from sap_llm.schema.manifest import Manifest
 from sap_llm.storage.store import MANIFEST
-from sap_llm.training.agreement import Agreement
-from sap_llm.training.domain import MODEL_FOLDER, TOKENS, DomainModelConfig, tokens_config
+from sap_llm.training.domain import MODEL_FOLDER, TOKENS, DomainModelConfig, shares_of, tokens_config
 from sap_llm.training.domain_tokens import GENERAL, MEASURED, PROCESSOR, TRAIN
-from sap_llm.training.engine import Engine, open_engine
-from sap_llm.training.hardware import peak_flops
-from sap_llm.training.loop import Loop
+from sap_llm.training.engine import open_engine
+from sap_llm.training.loop import COMPUTE, TrainingLoop
 from sap_llm.training.meter import Meter
 from sap_llm.training.packing import Pack
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.record import Record
 from sap_llm.training.report import Reporter, write_json
-from sap_llm.training.shares import share
 from sap_llm.training.text_loader import Numbers, PackStream, Position, halves, load
 from sap_llm.training.text_shards import TextShards
 from sap_llm.training.token_loss import chunked_cross_entropy, save_matmuls
 
-_BOUNDS = 64
-_COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
+_BOUNDS = 64  # bounds of documents are repeated to a multiple of it where steps are compiled
 
 
 class TextLoss(nn.Module):
@@ -46,7 +40,7 @@ class TextLoss(nn.Module):
     def __init__(self, model: Any, config: DomainModelConfig) -> None:
         super().__init__()
         self.model, self._config = model, config
-        self._compute = _COMPUTE[config.launch.precision]
+        self._compute = COMPUTE[config.launch.precision]
         model.set_attn_implementation({"text_config": packed_attention.register()})
 
     def forward(self, pack: Pack, divisor: float) -> Tensor:
@@ -80,60 +74,63 @@ class TextLoss(nn.Module):
                 layer.compile(dynamic=False)
 
 
-class DomainTrainer:
+class DomainTrainer(TrainingLoop[DomainModelConfig]):
     """One rank of a training run."""
 
     def __init__(self, plan: TrainingPlan[DomainModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
-        self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
-        folder = plan.input_path(TOKENS)
+        super().__init__(plan, rank=rank, ranks=ranks, reporter=reporter)
+        folder, config = plan.input_path(TOKENS), self.config
         manifest = Manifest.model_validate_json((folder / MANIFEST).read_bytes())
         self.made_with = tokens_config(manifest.configuration)
         self.processor = build_processor(folder / PROCESSOR, self.made_with.shape)
-        self.filler: int = self.processor.tokenizer.pad_token_id
         self.texts = TextShards(folder, TRAIN)
-        budget = self.config.pack_tokens
         self.stream = PackStream(
             self.texts.shard,
             self.texts.lengths,
-            budget=budget,
-            window=self.config.window_texts,
-            seed=self.config.seed,
+            budget=config.pack_tokens,
+            window=config.window_texts,
+            seed=config.seed,
         )
-        self.shares = share(self.config.batch_packs * budget, ranks=ranks, micro_batch=budget, halvings=plan.halvings)
-        self.parts = self.shares.pieces // self.config.batch_packs  # of one pack: more than 1 after a lack of memory
-        torch.manual_seed(self.config.seed)
-        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
-        module = TextLoss(self._start(), self.config)
+        self.shares = shares_of(config, ranks=ranks, halvings=plan.halvings)
+        self._packs: tuple[int, list[Numbers]] = (-1, [])  # of which step, and that step's
+        module = TextLoss(self._start(), config)
         module.economise()
         for one in module.model.model.visual.parameters():  # no picture is shown, so nothing reaches it
             one.requires_grad_(requires_grad=False)
-        learning = [one for one in module.parameters() if one.requires_grad]
-        self.parameters = sum(getattr(one, "ds_numel", one.numel()) for one in learning)
-        self.engine: Engine = open_engine(
-            module.to(self.device).train(), self.config, backend=plan.backend, accumulation=self.shares.accumulation
+        self.parameters = sum(one.numel() for one in module.parameters() if one.requires_grad)
+        self.engine = open_engine(
+            module.to(self.device), config, backend=plan.backend, accumulation=self.shares.accumulation
         )
-        self.record = Record(Meter(unit="tokens", parameters=self.parameters, peak_flops=self._peak_flops()))
+        self.record = Record(Meter(unit="tokens", parameters=self.parameters, peak_flops=self.device_flops()))
 
-    def run(self) -> None:
-        """Train from the newest checkpoint, or from the start, and write the result folder."""
-        Loop(
-            plan=self.plan,
-            rank=self.rank,
-            engine=self.engine,
-            record=self.record,
-            reporter=self.reporter,
-            agreement=Agreement(self.device),
-            step=self._step,
-            save=lambda: {"position": self.stream.position.to_json()},
-            restore=lambda saved: setattr(self.stream, "position", Position.of(saved["position"])),
-        ).run(
-            f"{self.parameters / 1e6:.2f} M parameters, epochs of {int(self.texts.lengths.sum()):,} tokens, "
-            f"{self.plan.backend} x {self.ranks} ({self.plan.backend_reason})"
-        )
-        weights = self.engine.weights()
-        if self.rank == 0:
-            self._write_result(weights)
-        dist.barrier()
+    def opening(self) -> str:
+        """What is said when training starts afresh."""
+        return f"{self.parameters / 1e6:.2f} M parameters read epochs of {int(self.texts.lengths.sum()):,} tokens"
+
+    def state(self) -> dict[str, Any]:
+        """Where the stream of packs is."""
+        return self.stream.position.to_json()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on there."""
+        self.stream.position = Position(**state)
+
+    def piece(self, number: int) -> None:
+        """Learn from a pack, or a part of one; the loss of a step is the mean over all its tokens."""
+        with self.record.meter.part("data"):
+            packs = self._step_packs()
+            pack = self._part(packs, number)
+        targets, texts = self.stream.targets(packs), sum(map(len, packs))
+        # the engine averages over pieces and ranks
+        loss = self.engine.module(pack, targets / self.shares.pieces)
+        self.engine.step(loss)
+        is_first = number == self.shares.of_rank(self.rank).start  # it counts for the whole step
+        self.record.add({"loss": loss.detach()}, words=(targets + texts) * is_first, documents=texts * is_first)
+
+    def _step_packs(self) -> list[Numbers]:
+        if self._packs[0] != self.record.step:
+            self._packs = (self.record.step, self.stream.take(self.config.batch_packs))
+        return self._packs[1]
 
     def _start(self) -> Any:
         """The model that training starts from: a released checkpoint, or random weights.
@@ -145,28 +142,20 @@ class DomainTrainer:
             return load_qwen(Path(self.made_with.base))[0]
         return build_qwen(self.made_with.shape, seed=self.config.seed)
 
-    def _step(self) -> None:
-        """One optimizer step; the loss is the mean over all tokens of all ranks."""
-        with self.record.meter.part("data"):
-            packs = self.stream.take(self.config.batch_packs)
-        targets, texts = self.stream.targets(packs), sum(map(len, packs))
-        for piece in self.shares.of_rank(self.rank):
-            with self.record.meter.part("data"):
-                pack = self._part(packs[piece // self.parts], piece % self.parts)
-            # the engine averages over pieces and ranks
-            loss = self.engine.module(pack, targets / self.shares.pieces)
-            self.engine.step(loss)
-            is_first = piece == self.shares.of_rank(self.rank).start  # which counts for the whole step
-            self.record.add({"loss": loss.detach()}, words=(targets + texts) * is_first, documents=texts * is_first)
-
-    def _part(self, numbers: Numbers, part: int) -> Pack:
-        if self.parts > 1:
-            chosen = halves(self.texts.lengths[numbers].tolist(), self.parts)[part]
-            numbers = numbers[chosen]
-        budget = int(self.texts.lengths[numbers].sum()) if self.parts > 1 else self.config.pack_tokens
+    def _part(self, packs: Sequence[Numbers], number: int) -> Pack:
+        """Piece `number` of a step; after a lack of memory a pack is several pieces."""
+        parts = self.shares.pieces // self.config.batch_packs
+        numbers, budget = packs[number // parts], self.config.pack_tokens
+        if parts > 1:
+            numbers = numbers[halves(self.texts.lengths[numbers].tolist(), parts)[number % parts]]
+            budget = max(1, int(self.texts.lengths[numbers].sum()))
         # a compiled step wants few shapes
         bounds = -(-(len(numbers) + 2) // _BOUNDS) * _BOUNDS if self.config.is_compiled else None
-        return load(self.texts, numbers, budget=max(1, budget), filler=self.filler, bounds_size=bounds)
+        return load(self.texts, numbers, budget=budget, filler=self._filler, bounds_size=bounds)
+
+    @property
+    def _filler(self) -> int:
+        return int(self.processor.tokenizer.pad_token_id)
 
     def _measured(self, model: Any) -> dict[str, float]:
         """Mean loss a token of each split that is only measured; empty splits have none."""
@@ -182,14 +171,15 @@ class DomainTrainer:
             total = tokens = 0.0
             while tokens < min(self.config.measured_tokens, texts.lengths.sum()) and stream.position.epoch == 0:
                 self.reporter.beat()
-                pack = load(texts, stream.take(1)[0], budget=self.config.pack_tokens, filler=self.filler)
+                pack = load(texts, stream.take(1)[0], budget=self.config.pack_tokens, filler=self._filler)
                 with torch.no_grad():
                     total += float(module(pack, 1.0))
                 tokens += pack.targets
             found[split] = total / tokens
         return found
 
-    def _write_result(self, weights: Mapping[str, Tensor]) -> None:
+    def write_result(self, weights: dict[str, Tensor]) -> None:
+        """Model folder, loss curve, and losses of what was held out, before and after."""
         before = self._measured(self._start())
         model = self._start()
         model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
@@ -203,33 +193,17 @@ class DomainTrainer:
             metrics |= {f"{split}_perplexity_{moment}": round(math.exp(loss), 3) for split, loss in losses.items()}
         if GENERAL in after:
             metrics["forgetting"] = round(after[GENERAL] - before[GENERAL], 5)
-        metrics |= {
+        metrics |= self.metrics() | {
             "base": self.made_with.base or "random weights",
             "parameters": self.parameters,
-            "steps": self.record.step,
             "tokens_seen": self.record.words,
-            "loss": round(self.record.curve[-1]["loss"], 5) if self.record.curve else 0.0,
-            "seconds": round(self.record.seconds, 1),
-            "ranks": self.ranks,
-            "backend": self.plan.backend,
-            "backend_reason": self.plan.backend_reason,
-            "device": self.reporter.gpu_name or "cpu",
-            "resumed_from_step": self.record.resumed_from,
+            "texts_seen": self.record.documents,
         }
         write_json(folder / "losses.json", self.record.curve)
         write_json(folder / "metrics.json", metrics)
         shutil.rmtree(self.plan.result, ignore_errors=True)
         folder.rename(self.plan.result)
         self.reporter.done(metrics)
-
-    def _peak_flops(self) -> float | None:
-        """Of all devices together, as configured or as the GPU's name tells; unknown on a CPU."""
-        one = self.config.monitoring.peak_flops or peak_flops(self.reporter.gpu_name if self._on_gpu else None)
-        return one * self.ranks if one else None
-
-    @property
-    def _on_gpu(self) -> bool:
-        return self.config.launch.accelerator == "cuda"
 
 
 def _train(plan: TrainingPlan[DomainModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:

@@ -8,7 +8,6 @@ know the whole plan, which costs a few lengths, and each builds the packs of its
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +29,6 @@ class Position:
     def to_json(self) -> dict[str, int]:
         """For a checkpoint."""
         return asdict(self)
-
-    @classmethod
-    def of(cls, saved: dict[str, Any]) -> "Position":
-        """What `to_json` gave."""
-        return cls(**saved)
 
 
 class PackStream:

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.slow
 SMALL: dict[str, Any] = {
     "optimizer": {"learning_rate": 4e-3, "muon_learning_rate": 0.0},
     "checkpoint": {"every_steps": 5, "every_seconds": 0.0},
+    "size": "debug",
     "launch": {"launcher": "gloo", "ranks": 1, "threads": 1, "precision": "fp32", "stop_deadline_seconds": 5.0},
     "steps": 30,
     "pack_tokens": 128,

@@ -79,7 +79,7 @@ def test_any_interruption_gives_the_same_packs(cuts: list[int], window: int) -> 
     whole = [one.tolist() for one in stream(window=window).take(sum(cuts))]
     position, pieces = Position(), []
     for cut in cuts:
-        resumed = stream(Position.of(position.to_json()), window=window)
+        resumed = stream(Position(**position.to_json()), window=window)
         pieces += [one.tolist() for one in resumed.take(cut)]
         position = resumed.position
     assert pieces == whole
