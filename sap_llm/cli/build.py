@@ -133,6 +133,35 @@ def model(release: Release = DEFAULT_RELEASE) -> None:
 
 
 @commands.command()
+def domain_tokens(release: Release = DEFAULT_RELEASE) -> None:
+    """Write SAP's texts and the documents' words as token shards; without sap-knowledge the documents alone."""
+    from sap_llm.training.domain_tokens import DomainTokensConfig, build_domain_tokens
+
+    deployment = Deployment.load()
+    training_set, store = _current(deployment, f"training_set/{release}"), deployment.store
+    knowledge = store.current("sap_knowledge") if "sap_knowledge" in store.names() else None
+    for ref in (training_set, knowledge):
+        if ref is not None:
+            require_gates(deployment.verdicts, store.open(ref), consumer="domain_tokens")
+    built = build_domain_tokens(
+        deployment.context(_progress),
+        config=deployment.config(DomainTokensConfig, "domain_tokens"),
+        training_set=training_set,
+        knowledge=knowledge,
+        release=release,
+    )
+    _say(built)
+
+
+@commands.command()
+def domain_model(release: Release = DEFAULT_RELEASE) -> None:
+    """Let a decoder go on reading the tokens; a killed run resumes from its last checkpoint."""
+    from sap_llm.training.domain import DOMAIN_MODEL
+
+    _train(DOMAIN_MODEL, release)
+
+
+@commands.command()
 def instruction_pairs(release: Release = DEFAULT_RELEASE) -> None:
     """Make instructions with right answers about the documents of the training set."""
     from sap_llm.reading.sandbox import Sandbox
