@@ -4,9 +4,7 @@ Belongs here: the loop over optimizer steps, resuming, and the result folder. En
 measured afterwards is `instruct_validation`; what is around the loop in every training program is `rank`.
 """
 
-import os
 import shutil
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,14 +13,12 @@ from torch import Tensor, nn
 from sap_llm.modeling import packed_attention
 from sap_llm.modeling.qwen import QwenShape, build_processor, load_qwen, qwen_config, save_qwen, with_weights
 from sap_llm.schema.errors import ConfigurationError
-from sap_llm.training.agreement import Agreement
 from sap_llm.training.conversations import Conversations, Encoded, places_of, settings_of
 from sap_llm.training.deepspeed_settings import deepspeed_settings
 from sap_llm.training.engine import open_engine
-from sap_llm.training.hardware import peak_flops
 from sap_llm.training.instruct_validation import measure_instructed
 from sap_llm.training.instructed import BASE, MODEL_FOLDER, PAIRS, InstructedModelConfig
-from sap_llm.training.loop import Loop
+from sap_llm.training.loop import COMPUTE, TrainingLoop
 from sap_llm.training.meter import Meter
 from sap_llm.training.packing import IGNORED
 from sap_llm.training.plan import TrainingPlan
@@ -30,8 +26,6 @@ from sap_llm.training.rank import run_rank
 from sap_llm.training.record import Record
 from sap_llm.training.report import Reporter, write_json
 from sap_llm.training.shares import share
-
-_COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class AnswerLoss(nn.Module):
@@ -50,11 +44,11 @@ class AnswerLoss(nn.Module):
         return nn.functional.cross_entropy(logits, labels[is_answer], reduction="sum")
 
 
-class Instructor:
+class Instructor(TrainingLoop[InstructedModelConfig]):
     """One rank of a training run."""
 
     def __init__(self, plan: TrainingPlan[InstructedModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
-        self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
+        super().__init__(plan, rank=rank, ranks=ranks, reporter=reporter)
         base = plan.input_path(BASE, MODEL_FOLDER)
         self.settings = settings_of(plan.input_path(PAIRS))
         self.processor = build_processor(base, self.settings.shape)
@@ -62,9 +56,6 @@ class Instructor:
         self.shares = share(
             self.config.batch_pairs, ranks=ranks, micro_batch=self.config.launch.micro_batch, halvings=plan.halvings
         )
-        torch.manual_seed(self.config.seed)
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        self.device = torch.device("cuda", local) if self._is_on_gpu else torch.device("cpu")
         is_sharded = plan.backend == "deepspeed" and self.config.launch.zero_stage == 3
         model, _ = load_qwen(base, sharding=deepspeed_settings(self.config) if is_sharded else None)
         self._check(model)
@@ -73,39 +64,18 @@ class Instructor:
         self.parameters = sum(getattr(value, "ds_numel", value.numel()) for value in model.parameters())
         loss = AnswerLoss(model).to(self.device)
         self.engine = open_engine(loss, self.config, backend=plan.backend, accumulation=self.shares.accumulation)
-        self.record = Record(Meter(unit="tokens", parameters=self.parameters, peak_flops=self._peak_flops()))
+        self.record = Record(Meter(unit="tokens", parameters=self.parameters, peak_flops=self.device_flops()))
 
     def conversations(self, split: str) -> Conversations:
         """The pairs of a split."""
         folder, most = self.plan.input_path(PAIRS), self.config.most_tokens
         return Conversations(folder, self.processor, self.settings, split=split, most_tokens=most)
 
-    def run(self) -> None:
-        """Train from the newest checkpoint, or from the start, and write the result folder."""
-        Loop(
-            plan=self.plan,
-            rank=self.rank,
-            engine=self.engine,
-            record=self.record,
-            reporter=self.reporter,
-            agreement=Agreement(self.device),
-            step=self._step,
-            save=dict,  # nothing: which pairs come next follows from the step
-            restore=_ignore,
-        ).run(
-            f"instructing {self.parameters / 1e6:.2f} M parameters with {len(self.train)} pairs, "
-            f"{self.plan.backend} x {self.ranks} ({self.plan.backend_reason})"
-        )
-        weights = self.engine.weights()
-        if self.rank == 0:  # the others are done
-            self._write_result(weights)
+    def opening(self) -> str:
+        """What is said when training starts afresh."""
+        return f"instructing {self.parameters / 1e6:.2f} M parameters with {len(self.train)} pairs"
 
-    def _step(self) -> None:
-        self.engine.module.train()
-        for piece in self.shares.of_rank(self.rank):
-            self._piece(piece)
-
-    def _piece(self, number: int) -> None:
+    def piece(self, number: int) -> None:
         """Learn from some of a step's pairs; the loss of a step is a mean over the tokens of all its answers."""
         places = [self._places(piece) for piece in range(self.shares.pieces)]
         answer_tokens = int(self.train.answer_lengths[[place for piece in places for place in piece]].sum())
@@ -120,11 +90,11 @@ class Instructor:
             documents=len(places[number]) * self.ranks,
         )
 
-    def _write_result(self, weights: dict[str, Tensor]) -> None:
+    def write_result(self, weights: dict[str, Tensor]) -> None:
         """Model folder, loss curve, metrics, and F1 by vendor with and without similar cases."""
         folder = self.plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)
-        dtype = "bfloat16" if self._is_on_gpu else "float32"
+        dtype = "bfloat16" if self.is_on_gpu else "float32"
         own = {name.removeprefix("model."): value for name, value in weights.items()}
         model = with_weights(self.plan.input_path(BASE, MODEL_FOLDER), own, dtype=dtype)
         save_qwen(folder / MODEL_FOLDER, model, self.processor)
@@ -139,19 +109,8 @@ class Instructor:
             journal=self.plan.result.with_name("answers.jsonl"),
             reporter=self.reporter,
         )
-        metrics = measured | {
-            "parameters": self.parameters,
-            "steps": self.record.step,
-            "pairs_seen": self.record.documents,
-            "tokens_seen": self.record.words,
-            "loss": round(self.record.curve[-1]["loss"], 5) if self.record.curve else 0.0,
-            "seconds": round(self.record.seconds, 1),
-            "ranks": self.ranks,
-            "backend": self.plan.backend,
-            "backend_reason": self.plan.backend_reason,
-            "device": self.reporter.gpu_name or "cpu",
-            "resumed_from_step": self.record.resumed_from,
-        }
+        seen = {"parameters": self.parameters, "pairs_seen": self.record.documents, "tokens_seen": self.record.words}
+        metrics = measured | self.metrics() | seen
         write_json(folder / "losses.json", self.record.curve)
         write_json(folder / "metrics.json", metrics)
         shutil.rmtree(self.plan.result, ignore_errors=True)
@@ -182,23 +141,10 @@ class Instructor:
         """Sum over the answers' tokens; 0 where all pairs were too long."""
         if encoded is None:
             return torch.stack([value.sum() for value in self.engine.module.parameters()]).sum() * 0.0
-        compute = _COMPUTE[self.config.launch.precision]
+        compute = COMPUTE[self.config.launch.precision]
         with torch.autocast(self.device.type, dtype=compute, enabled=compute == torch.bfloat16):
             loss: Tensor = self.engine.module(encoded.inputs(self.device), encoded.labels(self.device))
         return loss
-
-    def _peak_flops(self) -> float | None:
-        """Of all devices together, as configured or as the GPU's name tells; unknown on a CPU."""
-        one = self.config.monitoring.peak_flops or peak_flops(self.reporter.gpu_name if self._is_on_gpu else None)
-        return one * self.ranks if one else None
-
-    @property
-    def _is_on_gpu(self) -> bool:
-        return self.config.launch.accelerator == "cuda"
-
-
-def _ignore(_saved: Mapping[str, Any]) -> None:
-    """See `save`."""
 
 
 def _train(plan: TrainingPlan[InstructedModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
