@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
 from PIL import Image
@@ -22,7 +23,7 @@ from torch import Tensor
 from sap_llm.modeling.generative.instructions import Instruction
 from sap_llm.modeling.generative.predictor import GenerativeSettings, Request, prompt_of
 from sap_llm.modeling.generative.prompts import plain
-from sap_llm.modeling.qwen import END
+from sap_llm.modeling.qwen import END, PIXEL_MULTIPLE
 from sap_llm.schema.manifest import Manifest
 from sap_llm.schema.page import Page
 from sap_llm.storage.store import MANIFEST
@@ -40,12 +41,10 @@ class Encoded:
     Attributes:
         pack: Tokens, positions, bounds, and as labels the next token of every answer.
         pictures: `pixel_values` and `image_grid_thw` of all pages shown, in order.
-        too_long: Pairs that were left out because they have too many tokens.
     """
 
     pack: Pack
     pictures: Mapping[str, Tensor]
-    too_long: int
 
     def inputs(self, device: "torch.device | str") -> dict[str, Any]:
         """What the model is called with, under `packed_attention`."""
@@ -72,19 +71,16 @@ class ShownPages:
             ids = self._file.read_row_group(number, columns=["document_id"]).column(0).unique()
             for document_id in ids.to_pylist():
                 self._groups.setdefault(document_id, []).append(number)
-        self._rows = lru_cache(maxsize=_GROUPS_IN_MEMORY)(self._read)
+        self._group = lru_cache(maxsize=_GROUPS_IN_MEMORY)(self._file.read_row_group)
 
     def of(self, document_id: str) -> tuple[list[Page], list[Image.Image]]:
-        """Pages of a document in order, and their pictures."""
-        rows = [row for number in self._groups[document_id] for row in self._rows(number).get(document_id, ())]
+        """Pages of a document in order, and their pictures, of which only the size is read until more is asked for."""
+        rows: list[Row] = []
+        for number in self._groups[document_id]:
+            group = self._group(number)
+            rows += group.filter(pc.equal(group.column("document_id"), document_id)).to_pylist()
         rows.sort(key=lambda row: int(row["page_number"]))
-        return [Page.from_row(row) for row in rows], [_picture(row["content"]) for row in rows]
-
-    def _read(self, number: int) -> dict[str, list[Row]]:
-        found: dict[str, list[Row]] = {}
-        for row in self._file.read_row_group(number).to_pylist():
-            found.setdefault(row["document_id"], []).append(row)
-        return found
+        return [Page.from_row(row) for row in rows], [Image.open(io.BytesIO(row["content"])) for row in rows]
 
 
 class Conversations:
@@ -100,16 +96,17 @@ class Conversations:
             processor: Of the model.
             settings: Of the model, see `settings_of`.
             split: Whose pairs.
-            most_tokens: A longer pair is left out of its batch.
+            most_tokens: Longer pairs, pictures included, are left out.
         """
         self.settings, self._folder, self._processor = settings, folder, processor
-        self._most_tokens = most_tokens
         self.pages = ShownPages(folder / "pages.parquet")
         table = pq.read_table(folder / "pairs.parquet", filters=[("split", "=", split)])
-        self.rows: list[Row] = sorted(table.to_pylist(), key=lambda row: str(row["pair_id"]))
-        answers = [self._answer(row) for row in self.rows]
-        encoded = processor.tokenizer(answers, add_special_tokens=False).input_ids if answers else []
-        self.answer_lengths: npt.NDArray[np.int64] = np.array([len(ids) for ids in encoded], dtype=np.int64)
+        rows: list[Row] = sorted(table.to_pylist(), key=lambda row: str(row["pair_id"]))
+        answers = self._lengths([self._answer(row) for row in rows])
+        whole = answers + self._prompt_lengths(rows)
+        self.rows = [row for row, length in zip(rows, whole, strict=True) if length <= most_tokens]
+        self.answer_lengths: npt.NDArray[np.int64] = answers[whole <= most_tokens]
+        self.too_long = len(rows) - len(self.rows)
 
     def __len__(self) -> int:
         """Pairs."""
@@ -125,23 +122,35 @@ class Conversations:
         instruction = Instruction(kind=row["kind"], text=row["instruction"], field=row["field"])
         return Request(pages=pages, pictures=pictures, instruction=instruction)
 
-    def encode(self, places: Sequence[int]) -> Encoded | None:
-        """The pairs at these places as one batch; None where all of them are too long."""
+    def encode(self, places: Sequence[int]) -> Encoded:
+        """The pairs at these places, at least one, behind one another."""
         parts = [self._one(self.rows[place]) for place in places]
-        kept = [(one, pictures) for one, pictures in parts if len(one) <= self._most_tokens]
-        if not kept:
-            return None
-        total = sum(len(one) for one, _ in kept)
-        pack = build([one for one, _ in kept], total, filler=self._processor.tokenizer.pad_token_id)
+        pack = build(
+            [one for one, _ in parts],
+            sum(len(one) for one, _ in parts),
+            filler=self._processor.tokenizer.pad_token_id,
+        )
         names = ("pixel_values", "image_grid_thw")
-        pictures = {name: torch.cat([part[name] for _, part in kept]) for name in names}
-        return Encoded(pack=pack, pictures=pictures, too_long=len(parts) - len(kept))
+        return Encoded(pack=pack, pictures={name: torch.cat([part[name] for _, part in parts]) for name in names})
+
+    def _lengths(self, texts: Sequence[str]) -> npt.NDArray[np.int64]:
+        encoded = self._processor.tokenizer(list(texts), add_special_tokens=False).input_ids if texts else []
+        return np.array([len(ids) for ids in encoded], dtype=np.int64)
+
+    def _prompt_lengths(self, rows: Sequence[Row]) -> npt.NDArray[np.int64]:
+        """Tokens of the prompts; a picture stands in the text as one of its tokens."""
+        requests = (self.request(row) for row in rows)
+        texts, visual = [], []
+        for request in requests:
+            texts.append(prompt_of(self._processor, request, self.settings.prompt))
+            visual.append(sum(frame.width * frame.height // PIXEL_MULTIPLE**2 - 1 for frame in request.frames))
+        return self._lengths(texts) + np.array(visual, dtype=np.int64)
 
     def _one(self, row: Row) -> tuple[Sequenced, Mapping[str, Tensor]]:
         request = self.request(row)
         prompt = self._processor(
             text=[prompt_of(self._processor, request, self.settings.prompt)],
-            images=list(request.pictures),
+            images=[picture.convert("RGB") for picture in request.pictures],
             return_tensors="pt",
         )
         asked = prompt["input_ids"][0].numpy()
@@ -187,8 +196,3 @@ def places_of(step: int, piece: int, *, pieces: int, batch: int, pairs: int, see
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, pairs: int) -> npt.NDArray[np.int64]:
     return np.random.default_rng([seed, epoch]).permutation(pairs)
-
-
-def _picture(content: bytes) -> Image.Image:
-    with Image.open(io.BytesIO(content)) as opened:
-        return opened.convert("RGB")

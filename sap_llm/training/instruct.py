@@ -53,6 +53,12 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
         self.settings = settings_of(plan.input_path(PAIRS))
         self.processor = build_processor(base, self.settings.shape)
         self.train = self.conversations("train")
+        if not len(self.train):
+            raise ConfigurationError(
+                f"none of {self.train.too_long} pairs has at most {self.config.most_tokens} tokens",
+                where=str(plan.inputs[PAIRS]),
+                remedy="Raise most_tokens, or make smaller pictures and fewer words of instruction_pairs.",
+            )
         self.shares = share(
             self.config.batch_pairs, ranks=ranks, micro_batch=self.config.launch.micro_batch, halvings=plan.halvings
         )
@@ -73,7 +79,8 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
 
     def opening(self) -> str:
         """What is said when training starts afresh."""
-        return f"instructing {self.parameters / 1e6:.2f} M parameters with {len(self.train)} pairs"
+        pairs = f"{len(self.train)} pairs ({self.train.too_long} too long)"
+        return f"instructing {self.parameters / 1e6:.2f} M parameters with {pairs}"
 
     def piece(self, number: int) -> None:
         """Learn from some of a step's pairs; the loss of a step is a mean over the tokens of all its answers."""
@@ -83,12 +90,8 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
             encoded = self.train.encode(places[number])
         loss = self._loss(encoded) * (self.shares.pieces / answer_tokens)  # the engine averages over pieces and ranks
         self.engine.step(loss)
-        too_long = len(places[number]) if encoded is None else encoded.too_long
-        self.record.add(
-            {"loss": loss.detach(), "pairs_too_long": float(too_long)},
-            words=(0 if encoded is None else encoded.pack.real_tokens) * self.ranks,
-            documents=len(places[number]) * self.ranks,
-        )
+        tokens, pairs = encoded.pack.real_tokens, len(places[number])
+        self.record.add({"loss": loss.detach()}, words=tokens * self.ranks, documents=pairs * self.ranks)
 
     def write_result(self, weights: dict[str, Tensor]) -> None:
         """Model folder, loss curve, metrics, and F1 by vendor with and without similar cases."""
@@ -109,8 +112,13 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
             journal=self.plan.result.with_name("answers.jsonl"),
             reporter=self.reporter,
         )
-        seen = {"parameters": self.parameters, "pairs_seen": self.record.documents, "tokens_seen": self.record.words}
-        metrics = measured | self.metrics() | seen
+        metrics = measured | self.metrics()
+        metrics |= {
+            "parameters": self.parameters,
+            "pairs_seen": self.record.documents,
+            "tokens_seen": self.record.words,
+            "pairs_too_long": self.train.too_long,
+        }
         write_json(folder / "losses.json", self.record.curve)
         write_json(folder / "metrics.json", metrics)
         shutil.rmtree(self.plan.result, ignore_errors=True)
@@ -137,10 +145,8 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
             seed=self.config.seed,
         )
 
-    def _loss(self, encoded: Encoded | None) -> Tensor:
-        """Sum over the answers' tokens; 0 where all pairs were too long."""
-        if encoded is None:
-            return torch.stack([value.sum() for value in self.engine.module.parameters()]).sum() * 0.0
+    def _loss(self, encoded: Encoded) -> Tensor:
+        """Sum over the answers' tokens."""
         compute = COMPUTE[self.config.launch.precision]
         with torch.autocast(self.device.type, dtype=compute, enabled=compute == torch.bfloat16):
             loss: Tensor = self.engine.module(encoded.inputs(self.device), encoded.labels(self.device))

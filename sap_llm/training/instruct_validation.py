@@ -97,8 +97,6 @@ def validation_loss(model: Any, pairs: Conversations, *, most: int) -> float:
     with torch.inference_mode():
         for place in range(min(len(pairs), most)):
             encoded = pairs.encode([place])
-            if encoded is None:
-                continue
             labels = encoded.labels(model.device)
             logits = model(**encoded.inputs(model.device), use_cache=False).logits[0].float()
             total += float(cross_entropy(logits, labels, ignore_index=IGNORED, reduction="sum"))

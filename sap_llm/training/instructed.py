@@ -41,7 +41,7 @@ class InstructedModelConfig(TrainingStageConfig):
 
     size: Size = Field(default="debug", description="of domain_model's backbone, for the memory planner")
     batch_pairs: int = Field(default=256, ge=1, description="pairs of one optimizer step, all ranks together")
-    most_tokens: int = Field(default=8192, description="a longer pair, pictures included, teaches nothing")
+    most_tokens: int = Field(default=8192, description="of a pair, pictures included; longer ones are left out")
     validation: InstructionValidation = InstructionValidation()
 
 

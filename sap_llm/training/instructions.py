@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.evaluation.corpus import documents_with_pages
+from sap_llm.evaluation.stage import RenderPage
 from sap_llm.evaluation.test_set import most_trusted
 from sap_llm.modeling.generative.answer_schema import KINDS, Kind
 from sap_llm.modeling.generative.facts import Facts, to_json
@@ -35,8 +36,6 @@ from sap_llm.storage.store import Dataset, DatasetWriter
 
 STAGE_VERSION = "1"
 SPLITS = ("train", "validation", "test")
-RenderPage = Callable[[bytes, int, float], bytes]
-"""File content, page number from 1 and scale (1 is 72 dots per inch) to PNG bytes."""
 
 PAIRS = pa.schema(
     [

@@ -22,7 +22,7 @@ from transformers import LogitsProcessorList
 from sap_llm.modeling.generative.answer_schema import Schema
 from sap_llm.modeling.generative.answers import Answer, parsed, to_prediction, value_confidences
 from sap_llm.modeling.generative.constrained import ChosenChances, Grammars, SchemaProcessor, is_compliant
-from sap_llm.modeling.generative.frame import Frame, page_picture
+from sap_llm.modeling.generative.frame import Frame, page_picture, rendering_scale
 from sap_llm.modeling.generative.instructions import EXTRACT, Instruction
 from sap_llm.modeling.generative.prompts import Case, PromptConfig, conversation
 from sap_llm.modeling.protocol import Prediction, ReportProgress
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SETTINGS = "generative.json"
-Draw = Callable[[Page], bytes | None]
-"""Picture file of a page, or None where there is none."""
 
 
 class GenerativeSettings(BaseModel):
@@ -106,7 +104,6 @@ class GenerativePredictor:
         *,
         most_tokens: int = 2048,
         batch: int = 8,
-        draw: Draw | None = None,
         journal: Path | None = None,
         is_constrained: bool = True,
         beat: Callable[[], None] | None = None,
@@ -119,14 +116,13 @@ class GenerativePredictor:
             settings: Of the same folder.
             most_tokens: Of one answer; more than `constrained.WIND_DOWN` where it is constrained.
             batch: Requests answered at once.
-            draw: Picture of a page; without it, or where it gives none, the page's words are drawn.
             journal: File that answers are appended to; what it holds is not asked again.
             is_constrained: Whether answers are held to their schema.
             beat: Called before every batch, by whoever is watched while reading.
         """
         self.model, self.processor, self.settings = model, processor, settings
         self.grammars = Grammars(processor.tokenizer, vocabulary=model.config.text_config.vocab_size)
-        self._most_tokens, self._batch, self._draw = most_tokens, batch, draw
+        self._most_tokens, self._batch = most_tokens, batch
         self._journal = None if journal is None else Journal(journal)
         self._is_constrained, self._beat = is_constrained, beat
 
@@ -145,10 +141,14 @@ class GenerativePredictor:
                 progress(len(results), len(documents))
         return results
 
+    def picture_scale(self, page: Page) -> float:
+        """Pixels a point that a page is best drawn with for `Page.picture`; without that, its words are drawn."""
+        return rendering_scale(page, self.settings.shape)
+
     def request(self, pages: Sequence[Page], instruction: Instruction, *, cases: Sequence[Case] = ()) -> Request:
         """A request about a document, with the pictures of its first pages drawn."""
         shown = pages[: self.settings.prompt.most_pages]
-        pictures = [page_picture(page, self.settings.shape, self._draw(page) if self._draw else None) for page in shown]
+        pictures = [page_picture(page, self.settings.shape, page.picture) for page in shown]
         return Request(pages=pages, pictures=pictures, instruction=instruction, cases=cases)
 
     def answers(self, requests: Sequence[Request], *, is_constrained: bool | None = None) -> list[Answer]:

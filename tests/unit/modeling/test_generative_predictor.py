@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sap_llm.evaluation.fields import score_fields
 from sap_llm.evaluation.line_items import score_line_items
+from sap_llm.evaluation.stage import page_background, run_predictors
+from sap_llm.evaluation.test_set import TestSet
 from sap_llm.modeling.generative.answers import UNKNOWN_CLASS, Answer, to_prediction
 from sap_llm.modeling.generative.facts import Facts, to_json
 from sap_llm.modeling.generative.few_shot import CaseBook, case_of
@@ -26,10 +29,14 @@ from sap_llm.modeling.generative.predictor import (
 )
 from sap_llm.modeling.generative.prompts import Case, PromptConfig
 from sap_llm.modeling.qwen import QwenShape, build_processor, build_qwen, save_qwen
+from sap_llm.reading.document import render_page
 from sap_llm.schema.clock import SystemClock
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.page import Page
+from sap_llm.storage.build import StageContext
+from sap_llm.storage.store import DatasetStore
 from tests.support.toy_training import toy_tables
+from tests.support.typeset_corpus import typeset_corpus
 
 SHAPE = QwenShape(size="debug", min_pixels=28 * 28 * 4, max_pixels=28 * 28 * 16)
 LARGE = QwenShape(max_pixels=28 * 28 * 1280)
@@ -201,3 +208,40 @@ def test_frames_are_of_the_pages_shown_only(folder: Path, pages: list[Page]) -> 
     request = predictor.request(pages[:2], ASK)
     assert isinstance(request, Request)
     assert (len(request.pages), len(request.frames)) == (2, 1)
+
+
+class Watching(GenerativePredictor):
+    """Remembers whether the pages that it is asked about came with pictures."""
+
+    seen: tuple[bool, ...] = ()
+
+    def request(self, pages: Any, instruction: Instruction, *, cases: Any = ()) -> Request:
+        self.seen += tuple(page.picture is not None for page in pages)
+        return super().request(pages, instruction, cases=cases)
+
+
+@pytest.mark.parametrize("is_file_there", [True, False])
+def test_an_evaluation_gives_it_the_pictures_of_files(folder: Path, tmp_path: Path, is_file_there: bool) -> None:
+    context = StageContext(store=DatasetStore(tmp_path))
+    corpus = typeset_corpus(context, documents=1)
+    documents = corpus.table("documents")
+    documents = documents.append_column("input", pa.array([corpus.ref.name] * documents.num_rows))
+    test = TestSet(
+        documents=documents,
+        truths=corpus.table("annotations"),
+        tests={"all": documents.column("document_id").to_pylist()},
+        corpora={corpus.ref.name: corpus.ref},
+        version="1",
+    )
+    base = predictor_of(folder)
+    watching = Watching(base.model, base.processor, base.settings, most_tokens=230)
+
+    def render(content: bytes, number: int, scale: float) -> bytes:
+        return render_page(content, page_number=number, scale=scale)
+
+    draw = page_background(context, test, render if is_file_there else None)
+    run = run_predictors(context, test, watching, size=4, annotator="model:1", draw=draw)
+    assert watching.seen == (is_file_there,)
+    (row,) = run.predictions["model"]
+    assert row["document_id"] == test.tests["all"][0]
+    assert len(run.embeddings[0]["vector"]) == 64
