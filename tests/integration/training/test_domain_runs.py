@@ -1,10 +1,6 @@
 """The domain model's program end to end: it learns, resumes after kill -9 bit by bit, and is the same on two ranks."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +10,10 @@ from safetensors.numpy import load_file
 from sap_llm.modeling.qwen import load_qwen
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
-from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.domain import DOMAIN_MODEL, TOKENS, DomainModelConfig
-from sap_llm.training.launch import commands
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import build_trained, launch_training
+from tests.support.killed_training import kill_after
 from tests.support.toy_domain import planned_reading, toy_tokens
 
 pytestmark = pytest.mark.slow
@@ -51,35 +46,13 @@ def curve(plan: TrainingPlan[DomainModelConfig]) -> list[float]:
     return [point["loss"] for point in json.loads((plan.result / "losses.json").read_text())]
 
 
-def kill_in_the_middle(plan: TrainingPlan[DomainModelConfig]) -> int:
-    """Start the program, kill -9 its session after the second checkpoint; returns the newest one's step."""
-    plan.write()
-    ((command, environment),) = commands(plan)
-    with (Path(plan.work) / "killed.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 240
-            while (found := checkpoints.newest(plan.checkpoints)) is None or found.step < 10:
-                assert process.poll() is None, (Path(plan.work) / "killed.log").read_text()[-3000:]
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    newest = checkpoints.newest(plan.checkpoints)
-    assert newest is not None
-    return newest.step
-
-
 def test_it_learns_and_a_killed_run_ends_with_the_same_losses_and_weights(
     context: StageContext, tmp_path: Path
 ) -> None:
     tokens = toy_tokens(context)
     plans = [planned_reading(context, small_config(), tokens, work=tmp_path / name) for name in ("whole", "killed")]
     launch_training(plans[0], is_quiet=True)
-    step = kill_in_the_middle(plans[1])
+    step = kill_after(plans[1], 10)
     assert 10 <= step < 30
     assert not plans[1].result.exists()
 
