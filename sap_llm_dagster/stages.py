@@ -18,6 +18,7 @@ from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
+from sap_llm.training import domain_tokens, instructions
 from sap_llm.training.stages import TRAINING_STAGES
 
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
@@ -32,6 +33,8 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "annotation_tasks": (tasks.STAGE_VERSION, tasks.AnnotationTasksConfig),
         "corpus_release": (release.RELEASE_VERSION, release.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
+        "domain_tokens": (domain_tokens.STAGE_VERSION, domain_tokens.DomainTokensConfig),
+        "instruction_pairs": (instructions.STAGE_VERSION, instructions.InstructionPairsConfig),
         "model_evaluation": (evaluation.STAGE_VERSION, evaluation.ModelEvaluationConfig),
         "quantized_models": (compression.STAGE_VERSION, compression.QuantizedModelsConfig),
         "registered_model": (promotion.STAGE_VERSION, promotion.RegisteredModelConfig),

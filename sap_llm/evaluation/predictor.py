@@ -7,7 +7,7 @@ fulfils it. How a model predicts is `modeling`.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +47,15 @@ class EmbeddingPredictor(Protocol):
 
     def predict_many(self, documents: Sequence[Sequence[Page]]) -> Sequence[EmbeddedPrediction]:
         """One prediction per document, in order; a document is the list of its pages."""
+        ...
+
+
+@runtime_checkable
+class ReadsPictures(Protocol):
+    """A predictor that looks at pages, too: it is given them with `Page.picture` where their files can be drawn."""
+
+    def picture_scale(self, page: Page) -> float:
+        """Pixels a point that it wants a page drawn with."""
         ...
 
 

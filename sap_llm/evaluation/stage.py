@@ -5,7 +5,8 @@ is measured is `measures`, how it is told `report`; whether it is enough is a ga
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ from pydantic import Field
 from sap_llm.evaluation.corpus import documents_with_pages
 from sap_llm.evaluation.fields import HEADER_FIELDS, REAL_FIELDS
 from sap_llm.evaluation.measures import Measures, measure, score_rows
-from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, EmbeddingPredictor
+from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, EmbeddingPredictor, ReadsPictures
 from sap_llm.evaluation.report import Illustrator, write_report
 from sap_llm.evaluation.test_set import KNOWN, REAL, UNSEEN, TestSet, load_test_set
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
+from sap_llm.schema.page import Page
 from sap_llm.schema.releases import EMBEDDINGS, SCORES, TRAINING_DOCUMENTS
 from sap_llm.schema.tables import ANNOTATIONS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
@@ -31,6 +33,8 @@ MODEL_FOLDER = "model"
 
 RenderPage = Callable[[bytes, int, float], bytes]
 """File content, page number from 1 and scale (1 is 72 dots per inch) to PNG bytes."""
+DrawPage = Callable[[Mapping[str, Any], int, float], bytes | None]
+"""Document row, page number and scale to PNG bytes, or None where the page cannot be drawn."""
 
 
 class ModelEvaluationConfig(StageConfig):
@@ -89,7 +93,9 @@ def build_model_evaluation(
                 "no document to test on", where=str(training_set), remedy="Add documents on test layouts."
             )
         predictor = load_predictor(context.store.open(model).path(MODEL_FOLDER))
-        run = run_predictors(context, test, predictor, size=config.batch_documents, annotator=f"model:{model.version}")
+        draw = page_background(context, test, render)
+        annotator = f"model:{model.version}"
+        run = run_predictors(context, test, predictor, size=config.batch_documents, annotator=annotator, draw=draw)
         measured = measure_tests(test, run.predictions, config)
         writer.write_table("documents", test.documents, TRAINING_DOCUMENTS)
         writer.write_table("predictions", conform(run.predictions[MODEL], ANNOTATIONS), ANNOTATIONS)
@@ -100,7 +106,7 @@ def build_model_evaluation(
             test=test,
             predictions=run.predictions[MODEL],
             store=context.store,
-            background=page_background(context, test, render),
+            background=draw,
         )
         write_report(writer, measured, config=config, illustrator=illustrator, version=test.version, model=model)
         return metrics_of(measured, config) | {
@@ -129,11 +135,28 @@ class PredictorRun:
 
 
 def run_predictors(
-    context: StageContext, test: TestSet, predictor: EmbeddingPredictor, *, size: int, annotator: str
+    context: StageContext,
+    test: TestSet,
+    predictor: EmbeddingPredictor,
+    *,
+    size: int,
+    annotator: str,
+    draw: DrawPage | None = None,
 ) -> PredictorRun:
-    """Let a model and the label baseline read all test documents, `size` at a time."""
+    """Let a model and the label baseline read all test documents, `size` at a time.
+
+    Args:
+        context: Store, clock and progress.
+        test: Documents to be read.
+        predictor: The model; one that reads pictures gets them.
+        size: Documents in memory at once.
+        annotator: Name of the model in its predictions.
+        draw: Draws a page of a document; None where nothing can be drawn.
+    """
     run, baseline, now = PredictorRun(), BaselinePredictor(), context.clock.now()
     for rows, pages in documents_with_pages(context.store, test.documents, test.corpora, size=size):
+        if draw is not None and isinstance(predictor, ReadsPictures):
+            pages = _with_pictures(rows, pages, predictor, draw)  # noqa: PLW2901
         started = time.perf_counter()
         found = predictor.predict_many(pages)
         run.seconds += time.perf_counter() - started
@@ -152,6 +175,15 @@ def run_predictors(
         ]
         context.progress("evaluating", done=len(run.predictions[MODEL]), total=test.documents.num_rows)
     return run
+
+
+def _with_pictures(
+    rows: Sequence[Mapping[str, Any]], documents: Sequence[Sequence[Page]], predictor: ReadsPictures, draw: DrawPage
+) -> list[list[Page]]:
+    return [
+        [replace(page, picture=draw(row, page.page_number, predictor.picture_scale(page))) for page in pages]
+        for row, pages in zip(rows, documents, strict=True)
+    ]
 
 
 def measure_tests(
@@ -223,9 +255,7 @@ def _real_metrics(measured: Mapping[tuple[str, str], Measures]) -> dict[str, Any
     return metrics
 
 
-def page_background(
-    context: StageContext, test: TestSet, render: RenderPage | None
-) -> Callable[[Mapping[str, Any], int, float], bytes | None]:
+def page_background(context: StageContext, test: TestSet, render: RenderPage | None) -> DrawPage:
     """A function that gives the picture of a page of a document, or None where it cannot be drawn."""
 
     def draw(document: Mapping[str, Any], page_number: int, scale: float) -> bytes | None:

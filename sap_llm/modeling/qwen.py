@@ -6,7 +6,7 @@ transformers.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sap_llm.schema.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     from sap_llm.modeling.qwen_processor import DocumentProcessor
@@ -105,8 +106,8 @@ class QwenShape(BaseModel):
 
     @model_validator(mode="after")
     def _limits(self) -> "QwenShape":
-        if not PIXEL_MULTIPLE**2 <= self.min_pixels <= self.max_pixels:
-            raise ValueError(f"need {PIXEL_MULTIPLE**2} <= min_pixels <= max_pixels")
+        if not 4 * PIXEL_MULTIPLE**2 <= 4 * self.min_pixels <= self.max_pixels:  # else no size suits both, see frame
+            raise ValueError(f"need {PIXEL_MULTIPLE**2} <= min_pixels and 4 min_pixels <= max_pixels")
         return self
 
     @property
@@ -236,7 +237,7 @@ def save_qwen(folder: Path, model: "Qwen2_5_VLForConditionalGeneration", process
 
 
 def load_qwen(
-    folder: Path, *, dtype: str = "float32", attention: str = "sdpa"
+    folder: Path, *, dtype: str = "float32", attention: str = "sdpa", sharding: Mapping[str, Any] | None = None
 ) -> tuple["Qwen2_5_VLForConditionalGeneration", "DocumentProcessor"]:
     """Model (in evaluation mode) and processor of a folder.
 
@@ -244,12 +245,18 @@ def load_qwen(
         folder: As `save_qwen` writes it, or a released checkpoint's.
         dtype: Name of torch's type of the weights.
         attention: Implementation by the name that transformers gives it.
+        sharding: DeepSpeed's configuration of ZeRO stage 3, under which each weight is cut over the ranks once read.
 
     Raises:
         ConfigurationError: It is no such folder.
     """
     from transformers import Qwen2_5_VLForConditionalGeneration
 
+    if sharding is not None:
+        from transformers.integrations import HfDeepSpeedConfig
+
+        kept = HfDeepSpeedConfig(dict(sharding))  # from_pretrained looks whether there is one
+        assert kept.is_zero3()
     try:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             _own(folder), dtype=dtype, attn_implementation=attention
@@ -259,6 +266,26 @@ def load_qwen(
             "no folder of a vision-language model", where=str(folder), remedy="Train the model again."
         ) from error
     return model, build_processor(folder)
+
+
+def with_weights(folder: Path, weights: Mapping[str, "Tensor"], *, dtype: str) -> "Qwen2_5_VLForConditionalGeneration":
+    """The model of a folder with other weights, which become its own; the folder's are not read.
+
+    Args:
+        folder: As for `load_qwen`.
+        weights: By name, all of them.
+        dtype: Name of torch's type that they are turned into.
+    """
+    import torch
+    from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
+
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(_own(folder)))
+    kind = getattr(torch, dtype)
+    model.load_state_dict({name: value.to(kind) for name, value in weights.items()}, assign=True)
+    model.config.dtype = kind
+    model.generation_config = GenerationConfig.from_pretrained(folder)
+    return model
 
 
 def _own(folder: Path) -> str:

@@ -5,7 +5,7 @@ file is `reading`; what is found on it is `modeling`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,7 @@ class Page:
         quads: float32 [n, 4, 2], corners x, y of each word on a warped page from its upper left on, clockwise; the
             boxes are the smallest upright ones around them. None on an upright page. The table has no column for them:
             damaged pages are made on demand and not stored.
+        picture: The whole page as a picture file, for models that look at it. Drawn on demand and not stored either.
     """
 
     page_number: int
@@ -45,6 +46,7 @@ class Page:
     quality: float = 1.0
     image_sha256: str | None = None
     quads: Quads | None = None
+    picture: bytes | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         count = len(self.words)

@@ -134,7 +134,9 @@ class DeepSpeedEngine:
             dist_init_required=False,
         )
         self._engine, self._schedule = engine, schedule
-        self.module: nn.Module = engine.module
+        # Not the module inside: only the engine's own call tells ZeRO that a new piece begins. Past it, stage 3 keeps
+        # the gradients of a batch's last piece alone and finds no weight that is used outside of its own module.
+        self.module: nn.Module = engine
         self._is_whole = config.launch.zero_stage < 3
 
     @property
@@ -166,9 +168,9 @@ class DeepSpeedEngine:
         """Gather one weight after the other, so that no device need hold all of them."""
         import deepspeed
 
-        whole = {name: value for name, value in self.module.state_dict().items() if value.numel()}
+        whole = {name: value for name, value in self._engine.module.state_dict().items() if value.numel()}
         if not self._is_whole:
-            for name, value in self.module.named_parameters(remove_duplicate=False):
+            for name, value in self._engine.module.named_parameters(remove_duplicate=False):
                 with deepspeed.zero.GatheredParameters([value]):
                     whole[name] = value.detach().clone()
         return {name: _kept(value) for name, value in whole.items()}
