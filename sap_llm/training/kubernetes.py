@@ -22,7 +22,7 @@ from sap_llm.training.exits import worst
 from sap_llm.training.launch import environment_of, program_arguments
 from sap_llm.training.memory import GIB
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.trainer import Run
+from sap_llm.training.trainer import LOG, Run
 from sap_llm.training.trainer_config import KubernetesTrainerConfig
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class KubernetesTrainer:
         objects, pods = self._clients()
         selector = f"{VERSION_LABEL}={plan.version}"
         job = train_job(plan, self._config, environment={**environment, **self._endpoint()})
-        run = TrainJobRun(objects, pods, self._config, selector=selector)
+        run = TrainJobRun(objects, pods, self._config, selector=selector, log_file=Path(plan.work) / LOG)
         run.delete()
         try:
             run.submit(job)
@@ -111,9 +111,16 @@ class TrainJobRun:
     """One submitted job, seen through the Kubernetes API."""
 
     def __init__(
-        self, objects: "CustomObjectsApi", pods: "CoreV1Api", config: KubernetesTrainerConfig, *, selector: str
+        self,
+        objects: "CustomObjectsApi",
+        pods: "CoreV1Api",
+        config: KubernetesTrainerConfig,
+        *,
+        selector: str,
+        log_file: Path,
     ) -> None:
         self._objects, self._pods, self._config, self._selector = objects, pods, config, selector
+        self._log_file = log_file
         self._name = ""
         self._submitted_at = self._seen_at = time.monotonic()
         self._has_started = False
@@ -150,7 +157,8 @@ class TrainJobRun:
             job = self._objects.get_namespaced_custom_object(GROUP, VERSION, self._config.namespace, PLURAL, self._name)
             self._seen_at = time.monotonic()
         except (ApiException, HTTPError) as error:
-            return self._unseen(error)
+            self._require_answer(error)
+            return None
         if job["metadata"].get("deletionTimestamp"):
             raise self._deleted()
         conditions = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", [])}
@@ -162,7 +170,7 @@ class TrainJobRun:
         return None
 
     def log_end(self) -> str:
-        """The last lines of every pod that failed, else of the first node's."""
+        """The last lines of every pod that failed, else of the first node's; also kept in the plan's log."""
         from kubernetes.client import ApiException
 
         parts = []
@@ -176,7 +184,10 @@ class TrainJobRun:
                 )  # decoded by the client, bytes would come as the text of their repr
                 reasons = "".join(f" ({reason})" for reason in _reasons(pod))
                 parts.append(f"{name}{reasons}:\n{answer.data.decode(errors='replace').strip()}")
-        return "\n\n".join(parts)
+        text = "\n\n".join(parts)
+        with self._log_file.open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+        return text
 
     def delete(self) -> None:
         """Delete every job of the plan and wait until no pod is left; each gets TERM and its grace for a checkpoint."""
@@ -205,7 +216,7 @@ class TrainJobRun:
             with suppress(ApiException):
                 self._pods.delete_namespaced_pod(pod.metadata.name, self._config.namespace, grace_period_seconds=0)
 
-    def _unseen(self, error: Exception) -> None:
+    def _require_answer(self, error: Exception) -> None:
         status = getattr(error, "status", None)
         if status == _NOT_FOUND:
             raise self._deleted() from error
@@ -294,7 +305,7 @@ def train_job(
 
 
 def _nodes(plan: TrainingPlan[Any], config: KubernetesTrainerConfig) -> int:
-    ranks = plan.config.launch.ranks
+    ranks = int(plan.config.launch.ranks)
     nodes, rest = divmod(ranks, config.gpus_per_node)
     if rest or not nodes:
         raise ConfigurationError(

@@ -67,9 +67,9 @@ def write_model_report(
     points, alerts = curve(plan), events(plan.progress_file, "alert")
     write_json(writer.path(ALERTS), alerts)
     cost = cost_of(plan.config.monitoring, devices=plan.config.launch.ranks, seconds=float(metrics.get("seconds", 0.0)))
-    told = {**cost, **(described.measures or {}), "alerts": len(alerts)}
-    if (run := run_of(Path(plan.work))) is not None:
-        told |= {"mlflow_run": run["run_id"], "mlflow": link(run)}
+    run = run_of(Path(plan.work))
+    tracked = {} if run is None else {"mlflow_run": run["run_id"], "mlflow": link(run)}
+    told = {**(described.measures or {}), "alerts": len(alerts), **cost, **tracked}
     parts = [f"# Training of {plan.name}", _facts({**metrics, **told}, points)]
     for name, picture in draw_curves(points).items():
         writer.path(f"pictures/{name}.png").write_bytes(picture)

@@ -40,9 +40,6 @@ class MonitoringConfig(BaseModel):
     spike_ratio: float = Field(default=1.2, description="moving mean of the loss over its recent median", gt=1.0)
     spike_mean_steps: int = Field(default=50, description="steps of the moving mean", ge=1)
     spike_median_steps: int = Field(default=500, description="steps of the median", ge=2)
-    spike_deviations: float = Field(
-        default=4.0, description="and so many (robust) standard deviations above that median", ge=0.0
-    )
     validation_drop: float = Field(default=0.05, description="fall of the validation F1 below its best", gt=0.0)
     stall_seconds: float = Field(default=600.0, description="without a step of any rank; 0 never calls it a stall")
     peak_flops: float = Field(default=0.0, description="of one device, for MFU; 0 takes it from a table of GPUs")
@@ -106,11 +103,9 @@ class Monitor:
             self._losses.popleft()
         if step - self._losses[0][0] < 2 * config.spike_mean_steps:
             return None  # a run that has just begun
-        recent = [value for _, value in self._losses]
-        median = statistics.median(recent)
-        spread = 1.4826 * statistics.median(abs(value - median) for value in recent)
-        allowed = max(config.spike_ratio * median, median + config.spike_deviations * spread)
-        if self._mean <= allowed:
+        median = statistics.median(value for _, value in self._losses)
+        allowed = config.spike_ratio * median
+        if min(self._mean, loss) <= allowed:  # the mean alone lags behind a loss that falls fast
             return None
         return Alert(
             kind="loss_spike",

@@ -7,10 +7,12 @@ has at its start, the kernel refuses an allocation, as it would a training that 
 import json
 import resource
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
+from sap_llm.schema.manifest import DatasetRef
 from sap_llm.training.config import TrainingStageConfig
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
@@ -25,6 +27,24 @@ class HungryConfig(TrainingStageConfig):
 
     batch: int = 256
     limit_mb: int = 100
+
+
+def hungry(folder: Path, *, program: str = "tests.support.hungry_program", **values: Any) -> TrainingPlan[HungryConfig]:
+    """A plan of two ranks, without inputs."""
+    launch = {"launcher": "gloo", "ranks": 2, "threads": 1, "stop_deadline_seconds": 2.0}
+    return TrainingPlan(
+        stage="hungry",
+        program=program,
+        name="hungry/r1",
+        version="v1",
+        inputs={"training_set": DatasetRef(name="training_set/r1", version="v1")},
+        folders={},
+        work=str(folder / "work"),
+        backend="gloo",
+        backend_reason="as configured",
+        taxonomy_version="1",
+        config=HungryConfig.model_validate({"launch": launch} | values),
+    )
 
 
 def eat(plan: TrainingPlan[HungryConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:

@@ -46,11 +46,15 @@ def toy_knowledge(context: StageContext, count: int = 60) -> DatasetRef:
     return build(context, name="sap_knowledge", stage_version="toy", config=StageConfig(), produce=produce).ref
 
 
-def toy_tokens(context: StageContext, *, documents: int = 40, knowledge: bool = True, **config: Any) -> DatasetRef:
+def toy_tokens(
+    context: StageContext, *, documents: int = 40, knowledge: bool = True, vocabulary: int | None = None, **config: Any
+) -> DatasetRef:
     """`domain_tokens/r1`."""
     return build_domain_tokens(
         context,
-        config=DomainTokensConfig(shape=QwenShape(size="debug"), longest=96, held_out_share=0.2, **config),
+        config=DomainTokensConfig(
+            shape=QwenShape(size="debug", vocabulary=vocabulary), longest=96, held_out_share=0.2, **config
+        ),
         training_set=toy_training_set(context, documents),
         knowledge=toy_knowledge(context) if knowledge else None,
         release="r1",

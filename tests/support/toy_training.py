@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from sap_llm.modeling.shards import SHARD_SCHEMA, encode_shard
 from sap_llm.schema.manifest import DatasetRef
+from sap_llm.schema.releases import TRAINING_DOCUMENTS
 from sap_llm.schema.tables import ANNOTATIONS, PAGES, conform
 from sap_llm.storage.build import StageConfig, StageContext, build
 from sap_llm.training.config import MultitaskModelConfig
@@ -26,15 +27,11 @@ TITLES = {
     "GOODS_RECEIPT": "Goods receipt",
 }
 PAGES_INPUT, ANNOTATED, TRAINING_SET = "synthetic_docs/0000-0001", "annotated_docs/r1", "training_set/r1"
-DOCUMENTS = pa.schema(
-    [
-        pa.field("document_id", pa.string()),
-        pa.field("source", pa.string()),
-        pa.field("split", pa.string()),
-        pa.field("input", pa.string()),
-        pa.field("has_truth", pa.bool_()),
-    ]
+_COLUMNS = (
+    "document_id source role document_type language sha256 media_type layout is_test_layout split_group licence input "
+    "has_truth split"
 )
+DOCUMENTS = pa.schema([TRAINING_DOCUMENTS.field(name) for name in _COLUMNS.split()])
 
 
 class Writer:
@@ -108,6 +105,23 @@ def planned(
     return make_plan(context, MULTITASK_MODEL, config=config, inputs=inputs, partition="r1", work=work)
 
 
+def plan_in(folder: Path, **launch: object) -> TrainingPlan[MultitaskModelConfig]:
+    """A plan of one's own making, whose training set is not there."""
+    config = MultitaskModelConfig.model_validate({"launch": launch})
+    return TrainingPlan(
+        stage="multitask_model",
+        name="multitask_model/r1",
+        version="v1",
+        inputs={"training_set": DatasetRef(name="training_set/r1", version="v1")},
+        folders={"training_set": str(folder / "absent")},
+        work=str(folder / "work"),
+        backend="gloo",
+        backend_reason="as configured",
+        taxonomy_version="1",
+        config=config,
+    )
+
+
 def _dataset(
     context: StageContext,
     name: str,
@@ -160,9 +174,18 @@ def _toy_document(document_id: str, number: int, generator: random.Random) -> di
         "document": {
             "document_id": document_id,
             "source": "synthetic",
-            "split": "validation" if number % 5 == 0 else "train",
+            "role": "train",
+            "document_type": kind,
+            "language": "en",
+            "sha256": document_id,
+            "media_type": "application/pdf",
+            "layout": "toy",
+            "is_test_layout": False,
+            "split_group": document_id,
+            "licence": "Apache-2.0",
             "input": PAGES_INPUT,
             "has_truth": True,
+            "split": "validation" if number % 5 == 0 else "train",
         },
         "page": {
             "document_id": document_id,

@@ -120,3 +120,41 @@ def test_stopped_training_leaves_nothing_and_resumes(number: signal.Signals, hou
         observed = instance.fetch_observations(dg.AssetKey("training_progress"), limit=1).records[0]
         assert observed.event_log_entry.asset_observation is not None
         assert observed.event_log_entry.asset_observation.metadata["step"].value == OVERRIDES["steps"]
+
+
+def test_a_killed_rank_is_retried_from_its_checkpoint_and_told(house: Deployment) -> None:
+    worker = _start()
+    try:
+        assert _until(lambda: _checkpoint(house) >= 20, seconds=240), "the training did not get going"
+        (rank,) = list((house.home / "data").rglob("heartbeats/rank-0.json"))
+        os.kill(json.loads(rank.read_text())["pid"], signal.SIGKILL)
+        reached = _steps(house)
+        assert worker.wait(timeout=400) == 0, "Dagster did not try the step again"
+    finally:
+        worker.kill()
+    assert _until(lambda: not _programs(house), seconds=30)
+    metrics = house.store.open(house.store.current("multitask_model/r1")).manifest.metrics
+    assert reached - metrics["resumed_from_step"] <= OVERRIDES["checkpoint.every_steps"]
+    assert metrics["alerts"] == 1
+    with dg.DagsterInstance.get() as instance:
+        model = dg.AssetKey("multitask_model")
+        assert len(instance.fetch_materializations(model, limit=10).records) == 1
+        (told,) = instance.fetch_observations(dg.AssetKey("training_alerts"), limit=10).records
+        assert told.event_log_entry.asset_observation is not None
+        alert = told.event_log_entry.asset_observation.metadata
+        assert (alert["kind"].value, alert["asset"].value, alert["partition"].value) == (
+            "killed",
+            "multitask_model",
+            "r1",
+        )
+        record = instance.fetch_materializations(model, limit=1).records[0]
+        assert record.asset_materialization is not None
+        shown = record.asset_materialization.metadata
+    assert str(shown["report_full"].value).startswith("# Training of multitask_model/r1")
+    assert "## Limits" in str(shown["model_card"].value)
+    assert shown["mlflow_run"].value
+
+
+def _checkpoint(house: Deployment) -> int:
+    found = [int(path.name.removeprefix("step-")) for path in (house.home / "data").rglob("checkpoints/step-*")]
+    return max(found, default=0)

@@ -117,7 +117,8 @@ def test_it_learns_and_a_killed_run_ends_with_the_same_losses_and_weights(
 def test_the_loss_curve_is_the_same_on_other_ranks_and_engines(
     context: StageContext, tmp_path: Path, launch: dict[str, Any]
 ) -> None:
-    tokens = toy_tokens(context)
+    # ZeRO stage 3 leaves weights below 100,000 elements whole; embedding and output must be cut here
+    tokens = toy_tokens(context, vocabulary=2048)
     configs = [small_config(steps=12), small_config(steps=12, launch=launch)]
     plans = [
         planned_reading(context, config, tokens, work=tmp_path / name)

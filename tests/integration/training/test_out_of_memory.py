@@ -6,31 +6,13 @@ from typing import Any
 
 import pytest
 
-from sap_llm.schema.manifest import DatasetRef
 from sap_llm.training.exits import OUT_OF_MEMORY
 from sap_llm.training.plan import PLAN, TrainingPlan
 from sap_llm.training.stage import launch_training
 from sap_llm.training.trainer import FileSession, LocalTrainer, Told, TrainingFailedError, run_to_end
-from tests.support.hungry_program import HungryConfig
+from tests.support.hungry_program import HungryConfig, hungry
 
 pytestmark = pytest.mark.slow
-
-
-def hungry(folder: Path, *, program: str = "tests.support.hungry_program", **values: Any) -> TrainingPlan[HungryConfig]:
-    launch = {"launcher": "gloo", "ranks": 2, "threads": 1, "stop_deadline_seconds": 2.0}
-    return TrainingPlan(
-        stage="hungry",
-        program=program,
-        name="hungry/r1",
-        version="v1",
-        inputs={"training_set": DatasetRef(name="training_set/r1", version="v1")},
-        folders={},
-        work=str(folder / "work"),
-        backend="gloo",
-        backend_reason="as configured",
-        taxonomy_version="1",
-        config=HungryConfig.model_validate({"launch": launch} | values),
-    )
 
 
 def test_a_run_that_exceeds_its_memory_is_tried_again_with_half_the_micro_batch(tmp_path: Path) -> None:

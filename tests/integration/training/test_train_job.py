@@ -1,5 +1,6 @@
 """TrainJobs against a server that speaks the API's paths, messages through moto's S3; no cluster was at hand."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,11 @@ from sap_llm.training.exits import DIVERGED
 from sap_llm.training.kubernetes import ClusterError, KubernetesTrainer
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import TrainingStage, make_plan
-from sap_llm.training.trainer import FileSession, Told, TrainingFailedError, run_to_end
+from sap_llm.training.trainer import LOG, FileSession, Told, TrainingFailedError, run_to_end
 from sap_llm.training.trainer_config import KubernetesTrainerConfig, VolumeConfig
 from tests.support.cluster import NAMESPACE, Cluster
 from tests.support.counting_program import CountingConfig
+from tests.support.hungry_program import hungry
 from tests.support.toy_training import toy_training_set
 
 pytestmark = pytest.mark.slow
@@ -111,6 +113,15 @@ def test_a_rank_that_knew_its_trouble_explains_the_job(tmp_path: Path, cluster: 
     assert caught.value.code == DIVERGED
     assert "loss not finite" in caught.value.log_end
     assert not cluster.pods
+
+
+def test_out_of_memory_in_a_pod_is_tried_again_with_half_the_micro_batch(tmp_path: Path, cluster: Cluster) -> None:
+    plan = hungry(tmp_path, batch=256, limit_mb=100)  # pieces of 128, then of 64 megabytes
+    said: list[str] = []
+    run_to_end(KubernetesTrainer(trainer_of(cluster)), plan, session=FileSession(plan), told=Told(say=said.append))
+    assert json.loads((plan.result / "metrics.json").read_text()) == {"units": 256, "micro_batch": 64}
+    assert len([text for text in said if "halved 1 times" in text]) == 1
+    assert "out of memory: " in (Path(plan.work) / LOG).read_text()
 
 
 def test_cancelling_gives_every_rank_its_term_and_waits_until_no_pod_is_left(tmp_path: Path, cluster: Cluster) -> None:

@@ -18,7 +18,7 @@ from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.config import MultitaskModelConfig
-from sap_llm.training.launch import choose_backend
+from sap_llm.training.launch import choose_backend, hosts_command
 from sap_llm.training.multitask import build_multitask_model
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import launch_training
@@ -188,3 +188,17 @@ def test_the_effective_batch_and_so_the_loss_curve_is_the_same_on_one_rank_and_t
         curves.append([point["loss"] for point in json.loads((plan.result / "losses.json").read_text())])
     assert curves[0][-1] < curves[0][0]
     assert curves[0] == pytest.approx(curves[1], rel=1e-4)
+
+
+def test_deepspeeds_own_launcher_runs_the_command_for_hosts_on_a_host_file_of_this_machine(
+    context: StageContext, tmp_path: Path
+) -> None:
+    plan = planned(context, small_config(steps=5, launch={"ranks": 2}), toy_training_set(context, 60))
+    plan.write()
+    (tmp_path / "hostfile").write_text("localhost slots=2\n")
+    command, environment = hosts_command(plan, tmp_path / "hostfile")
+    command.insert(3, "--no_ssh_check")  # the one thing that a single machine without ssh cannot do
+    done = subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    metrics = json.loads((plan.result / "metrics.json").read_text())
+    assert (metrics["ranks"], metrics["steps"]) == (2, 5)

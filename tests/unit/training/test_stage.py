@@ -64,7 +64,7 @@ def test_the_model_version_is_the_plans_and_a_result_is_collected_not_trained_ag
     built = build_multitask_model(context, config=CONFIG, training_set=training_set, release="r1", launch=launch)
     assert launched == [plan]
     assert built.ref == DatasetRef(name="multitask_model/r1", version=plan.version)
-    assert built.manifest.metrics == {"loss": 0.5, "size_bytes": 7}
+    assert built.manifest.metrics == {"loss": 0.5, "size_bytes": 7, "alerts": 0, "device_hours": 0.0}
     assert built.manifest.inputs == {"training_set/r1": training_set}
     assert built.dataset.path("model/model.safetensors").read_bytes() == b"weights"
     assert not plan.checkpoints.exists()
