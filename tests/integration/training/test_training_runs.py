@@ -1,6 +1,7 @@
 """The launched program end to end: it learns, resumes after kill -9 bit by bit, and runs on two DeepSpeed ranks."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
