@@ -36,6 +36,10 @@ class AnswerLoss(nn.Module):
         self.model = model
         model.set_attn_implementation({"text_config": packed_attention.register()})
 
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any]) -> None:
+        """Compute activations again; the engine asks for it by the name that transformers gives it."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs)
+
     def forward(self, inputs: dict[str, Any], labels: Tensor) -> Tensor:
         """Sum over the tokens of all answers; `labels` int64 [tokens] are the next tokens."""
         hidden = self.model.model(**inputs, use_cache=False).last_hidden_state[0]
@@ -65,8 +69,6 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
         is_sharded = plan.backend == "deepspeed" and self.config.launch.zero_stage == 3
         model, _ = load_qwen(base, sharding=deepspeed_settings(self.config) if is_sharded else None)
         self._check(model)
-        if self.config.launch.activation_checkpointing:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
         self.parameters = sum(getattr(value, "ds_numel", value.numel()) for value in model.parameters())
         loss = AnswerLoss(model).to(self.device)
         self.engine = open_engine(loss, self.config, backend=plan.backend, accumulation=self.shares.accumulation)
