@@ -25,7 +25,7 @@ from sap_llm.modeling.generative.facts import Facts, to_json
 from sap_llm.modeling.generative.frame import Frame, page_picture, rendering_scale
 from sap_llm.modeling.generative.instructions import Pair, draw_pairs
 from sap_llm.modeling.generative.prompts import PromptConfig
-from sap_llm.modeling.labels import HEADER_FIELDS, known_header_fields
+from sap_llm.modeling.labels import CORE_HEADER_FIELDS, HEADER_FIELDS, known_fields
 from sap_llm.modeling.qwen import QwenShape
 from sap_llm.schema.errors import ConfigurationError, UnreadableDocumentError
 from sap_llm.schema.manifest import DatasetRef
@@ -223,8 +223,7 @@ class _Maker:
         self, row: Mapping[str, Any], pages: Sequence[Page], truth: Mapping[str, Any] | None, content: bytes | None
     ) -> list[dict[str, Any]]:
         """Rows of its pages; empty where it was set aside."""
-        covered = {HEADER_FIELDS[place] for place in known_header_fields(row["source"])}
-        facts = None if truth is None else Facts.of(truth, covered=covered)
+        facts = None if truth is None else Facts.of(truth, covered=_asked(row["source"], truth["source"]))
         reason, detail = self._objection(facts, pages), ""
         if reason is None and facts is not None:
             try:
@@ -283,6 +282,12 @@ class _Maker:
                 "payload": json.dumps({"document_id": row["document_id"], "split": row["split"]}),
             }
         )
+
+
+def _asked(source: str, truth_source: str) -> set[str]:
+    """Fields whose absence is asked about: those of the core that the truth would name."""
+    header, _ = known_fields(source, truth_source)
+    return {HEADER_FIELDS[place] for place in header} & set(CORE_HEADER_FIELDS)
 
 
 def _pair_row(row: Mapping[str, Any], number: int, pair: Pair) -> dict[str, Any]:

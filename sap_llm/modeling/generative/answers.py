@@ -106,7 +106,7 @@ def to_prediction(
         fields=tuple(reader.field(name, found) for name, found in value["fields"].items()),
         line_items=tuple(item for item in items if item.fields),
         class_probabilities={kind: sure},
-        **({} if vector is None else {"vector": vector}),
+        vector=np.zeros(0, dtype=np.float32) if vector is None else vector,
     )
 
 
