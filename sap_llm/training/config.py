@@ -1,7 +1,7 @@
-"""The training stage's configuration, importable without torch.
+"""The configuration of training stages, importable without torch.
 
-Belongs here: one pydantic model per concern of training. What the values do is in the file of that concern; the values
-themselves are in `configs/<profile>/multitask_model.yaml`.
+Belongs here: one pydantic model per concern that every training stage has, and `multitask_model`'s own. What the values
+do is in the file of that concern; the values themselves are in `configs/<profile>/<stage>.yaml`.
 """
 
 from typing import Literal
@@ -81,19 +81,24 @@ class LaunchConfig(_Part):
     stop_deadline_seconds: float = Field(default=20.0, description="between TERM and KILL when cancelled")
 
 
-class MultitaskModelConfig(StageConfig):
+class TrainingStageConfig(StageConfig):
+    """What every stage that trains has; a stage's own model adds its data and its network."""
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    launch: LaunchConfig = LaunchConfig()
+    steps: int = Field(default=700, description="optimizer steps")
+    report_every_steps: int = 20
+
+
+class MultitaskModelConfig(TrainingStageConfig):
     """All of `configs/<profile>/multitask_model.yaml`."""
 
     encoder: EncoderConfig = EncoderConfig()
     losses: LossWeights = LossWeights()
     augmentation: AugmentationConfig = AugmentationConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    launch: LaunchConfig = LaunchConfig()
-    steps: int = 700
     batch_words: int = Field(default=8192, description="words of one optimizer step, all ranks together")
     max_seconds: float = Field(
         default=0.0, description="stop early after this long, 0 for never; a run that it stops is not reproducible"
     )
     validation_documents: int = Field(default=400, description="at most so many are scored after training")
-    report_every_steps: int = 20

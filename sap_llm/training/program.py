@@ -1,14 +1,12 @@
-"""The launched training program: `python -m sap_llm.training.program --plan FILE`, one process per rank.
+"""The training program of the document model: `python -m sap_llm.training.program --plan FILE`, one process per rank.
 
-Belongs here: the loop over optimizer steps, resuming, and the result folder. It is started by `launch` (or by a cluster
-job with the same arguments) and reads everything from the plan; only rank 0 reports.
+Belongs here: the loop over optimizer steps, resuming, and the result folder. Everything is read from the plan; what is
+around the loop in every training program is `rank`.
 """
 
-import argparse
 import os
 import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,11 +22,13 @@ from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import Batch, BatchPlan, collate
-from sap_llm.training.engine import Engine, join_ranks, open_engine
+from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.engine import Engine, open_engine
 from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.rank import run_rank
 from sap_llm.training.renaming import Renamer
-from sap_llm.training.report import Reporter, open_reporter, write_json
+from sap_llm.training.report import Reporter, write_json
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -37,10 +37,10 @@ _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 class Trainer:
     """One rank of a training run."""
 
-    def __init__(self, plan: TrainingPlan, *, rank: int, ranks: int, reporter: Reporter) -> None:
+    def __init__(self, plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
         self.labels: LabelSet = default_labels()
-        table = pq.read_table(plan.shards, memory_map=True)
+        table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
         self.train: Shard = read_shard(table, split="train")
         self.validation: Shard = read_shard(table, split="validation")
         self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
@@ -221,22 +221,9 @@ class Trainer:
         return self.config.launch.accelerator == "cuda"
 
 
-def main() -> None:
-    """Entry point of every rank."""
-    parser = argparse.ArgumentParser(description="Train the document model as a plan says.")
-    parser.add_argument("--plan", required=True, type=Path)
-    parser.add_argument("--local_rank", type=int, default=int(os.environ.get("LOCAL_RANK", "0")))  # given by deepspeed
-    arguments = parser.parse_args()
-    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
-    plan = TrainingPlan.read(arguments.plan)
-    torch.set_num_threads(plan.config.launch.threads)
-    rank, ranks = join_ranks(backend=plan.backend)
-    try:
-        with open_reporter(plan, is_reporting=rank == 0) as reporter:
-            Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
-    finally:
-        dist.destroy_process_group()
+def _train(plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
+    Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
 
 
 if __name__ == "__main__":
-    main()
+    run_rank(MultitaskModelConfig, _train)
