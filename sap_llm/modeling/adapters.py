@@ -86,14 +86,19 @@ def base_digest(folder: Path) -> str:
     return whole.hexdigest()
 
 
-def attach(base: "nn.Module", shape: LoraShape, names: Sequence[str]) -> "PeftModel":
-    """Freeze a base and put untrained adapters of these names on it, in place; none of them changes its outputs yet."""
-    from peft import get_peft_model
+def attach(model: "nn.Module", shape: LoraShape, names: Sequence[str]) -> "PeftModel":
+    """Put untrained adapters of these names on a base or beside others, in place; the base is frozen.
 
-    first, *others = names
-    model = get_peft_model(base, _lora(shape), adapter_name=first)  # type: ignore[arg-type]
-    for name in others:
-        model.add_adapter(name, _lora(shape))
+    None of them changes an output yet: their second factor is zero, the first is drawn from torch's generator.
+    """
+    from peft import PeftModel, get_peft_model
+
+    for name in names:
+        if isinstance(model, PeftModel):
+            model.add_adapter(name, _lora(shape))
+        else:
+            model = get_peft_model(model, _lora(shape), adapter_name=name)  # type: ignore[arg-type]
+    assert isinstance(model, PeftModel), "at least one name is needed"
     return model
 
 
@@ -205,7 +210,7 @@ class AdapterSet:
         return logits
 
     def add_mix(self, name: str, weights: Mapping[str, float]) -> None:
-        """Add an adapter whose update of the base is the weighted sum of others' updates; its rank is the sum of theirs.
+        """Add an adapter whose update is the weighted sum of the updates of others; its rank is the sum of theirs.
 
         Raises:
             AdapterMismatchError: There is no adapter of one of the names.

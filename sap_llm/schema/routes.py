@@ -1,10 +1,10 @@
 """Where documents go: the queue of each class, the SAP service that takes it, and what makes it urgent.
 
 The one reader of `routes.yaml`: facts of a document in, a route out, the same for targets of training and for agents.
-Whether a document may be posted is a matter of business rules (`pmg.validation`).
+The business rules whose failures keep a document from being posted are `pmg.validation`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
 from functools import cache
 from importlib.resources import files
@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 Priority = Literal["high", "normal"]
+Decision = Literal["post", "review"]
 
 
 class _Part(BaseModel):
@@ -106,6 +107,11 @@ def priority_of(document_type: str, document_subtype: str | None, header: Mappin
     if issued is None or not due:
         return "normal"
     return "high" if min(due) - issued <= timedelta(days=urgent.days) else "normal"
+
+
+def decision_of(route: Route, violations: Sequence[str]) -> Decision:
+    """Post what a service takes and no business rule forbids; people look at the rest."""
+    return "post" if route.service is not None and not violations else "review"
 
 
 def _date(value: str | None) -> date | None:

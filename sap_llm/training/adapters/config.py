@@ -1,0 +1,54 @@
+"""The configuration of `stage_adapters`, importable without torch.
+
+Belongs here: one model per concern; the values are in `configs/<profile>/stage_adapters.yaml`.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sap_llm.augmentation.config import OcrNoise
+from sap_llm.modeling.adapters import LoraShape
+from sap_llm.training.config import CheckpointConfig, LaunchConfig, TrainingStageConfig
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TaskConfig(_Part):
+    """How examples are made from annotated documents; shares are chances by example."""
+
+    page_words: int = Field(default=160, ge=8, description="of the first page that the model is shown")
+    fault_share: float = Field(default=0.5, ge=0, le=1, description="of a planted fault in an extraction")
+    most_faults: int = Field(default=3, ge=1, description="planted in one extraction")
+    turned_share: float = Field(default=0.5, ge=0, le=1, description="of the page being turned by a quarter or more")
+    misread_share: float = Field(default=0.3, ge=0, le=1, description="of the page being misread")
+    shifted_share: float = Field(default=0.2, ge=0, le=1, description="of its text layer having a shifted font table")
+    misreading: OcrNoise = OcrNoise(confusion=0.08, missing_space=0.05, doubled_space=0.02, dropped_word=0.02)
+
+
+class AdapterOptimizerConfig(_Part):
+    """AdamW on the adapter's factors, with linear warm-up and cosine decay to a thousandth."""
+
+    learning_rate: float = 2e-4
+    weight_decay: float = 0.0
+    warmup_share: float = 0.05
+    gradient_clipping: float = 1.0
+
+
+class StageAdaptersConfig(TrainingStageConfig):
+    """All of `configs/<profile>/stage_adapters.yaml`; steps and batches are those of one adapter."""
+
+    lora: LoraShape = LoraShape()
+    tasks: TaskConfig = TaskConfig()
+    optimizer: AdapterOptimizerConfig = AdapterOptimizerConfig()  # type: ignore[assignment]
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    launch: LaunchConfig = LaunchConfig()
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    gradient_checkpointing: bool = Field(default=False, description="compute activations again instead of keeping them")
+    batch_examples: int = Field(default=256, ge=1, description="of one optimizer step, all ranks together")
+    micro_examples: int = Field(default=4, ge=1, description="of one pass of one rank")
+    most_tokens: int = Field(default=4096, ge=64, description="longer examples are left out, never cut")
+    documents: int = Field(default=100_000, ge=1, description="of the training split, at most")
+    validation_documents: int = Field(default=1000, ge=1, description="of the validation split, at most")
