@@ -105,8 +105,8 @@ class QwenShape(BaseModel):
 
     @model_validator(mode="after")
     def _limits(self) -> "QwenShape":
-        if not PIXEL_MULTIPLE**2 <= self.min_pixels <= self.max_pixels:
-            raise ValueError(f"need {PIXEL_MULTIPLE**2} <= min_pixels <= max_pixels")
+        if not 4 * PIXEL_MULTIPLE**2 <= 4 * self.min_pixels <= self.max_pixels:  # else no size suits both, see frame
+            raise ValueError(f"need {PIXEL_MULTIPLE**2} <= min_pixels and 4 min_pixels <= max_pixels")
         return self
 
     @property

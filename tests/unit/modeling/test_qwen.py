@@ -98,7 +98,7 @@ def test_a_saved_folder_is_read_back_alike_and_by_transformers_itself(tmp_path: 
 
 def test_limits_given_with_a_folder_replace_its_own(tmp_path: Path) -> None:
     save_qwen(tmp_path / "model", build_qwen(SHAPE, seed=1), build_processor(TEXTS, SHAPE))
-    smaller = SHAPE.model_copy(update={"max_pixels": 28 * 28 * 6})
+    smaller = SHAPE.model_copy(update={"max_pixels": 28 * 28 * 16})
     assert build_processor(tmp_path / "model").image_processor.size["longest_edge"] == SHAPE.max_pixels
     assert build_processor(tmp_path / "model", smaller).image_processor.size["longest_edge"] == smaller.max_pixels
 
