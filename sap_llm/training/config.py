@@ -6,7 +6,7 @@ do is in the file of that concern; the values themselves are in `configs/<profil
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.storage.build import StageConfig
@@ -65,20 +65,68 @@ class CheckpointConfig(_Part):
     keep: int = 2
 
 
+Place = Literal["none", "cpu", "nvme"]
+
+
 class LaunchConfig(_Part):
-    """How the training program is run."""
+    """How the training program is run and what of the model every rank holds."""
 
     launcher: Literal["auto", "deepspeed", "gloo"] = Field(
         default="auto", description="auto: deepspeed where a C++ compiler is, else torch.distributed on gloo"
     )
-    ranks: int = 1
+    ranks: int = Field(default=1, ge=1, description="of all nodes together")
     threads: int = Field(default=2, description="per rank")
-    zero_stage: int = Field(
-        default=1, ge=0, le=2, description="the model fits every rank; only its optimizer is sharded"
-    )
-    precision: Literal["fp32", "bf16"] = Field(default="bf16", description="of the matrix products; weights are fp32")
     accelerator: Literal["cpu", "cuda"] = "cpu"
     stop_deadline_seconds: float = Field(default=20.0, description="between TERM and KILL when cancelled")
+    micro_batch: int = Field(
+        default=0,
+        ge=0,
+        description="most that a rank works on at a time, counted as the stage counts its batch; 0: its whole share. "
+        "Gradients are accumulated over the rest, so the batch of an optimizer step is the same on any number of ranks",
+    )
+    precision: Literal["fp32", "bf16"] = Field(default="bf16", description="of the matrix products")
+    weights: Literal["fp32", "mixed", "bf16"] = Field(
+        default="fp32",
+        description="fp32: weights, gradients and optimizer state, 16 bytes a parameter under AdamW. mixed: weights "
+        "and gradients bf16 with a master copy and states in fp32, 16 bytes, and 4 of them stay whole below stage 3. "
+        "bf16: all of it, 8 bytes",
+    )
+    zero_stage: int = Field(
+        default=1, ge=0, le=3, description="what is sharded: 1 optimizer state, 2 and gradients, 3 and weights"
+    )
+    offload_optimizer: Place = Field(default="none", description="where optimizer state lies; from ZeRO stage 1 on")
+    offload_weights: Place = Field(default="none", description="where sharded weights wait; ZeRO stage 3 only")
+    nvme_folder: str = Field(default="", description="local disk of every node for what is offloaded to nvme")
+    bucket_elements: int = Field(
+        default=500_000_000, gt=0, description="of one message of gradients or weights, and of its buffers"
+    )
+    communication: Literal["", "fp32", "bf16"] = Field(
+        default="", description="type of gradients in messages; empty: that of the weights"
+    )
+    activation_checkpointing: bool = Field(
+        default=False, description="keep only each block's input and compute the rest again, where the model can"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "LaunchConfig":
+        wrong = (
+            (self.offload_weights != "none" and self.zero_stage < 3, "offload_weights needs zero_stage 3"),
+            (self.offload_optimizer != "none" and self.zero_stage < 1, "offload_optimizer needs zero_stage 1 or more"),
+            ("nvme" in (self.offload_optimizer, self.offload_weights) and not self.nvme_folder, "name nvme_folder"),
+            (
+                self.weights != "fp32" and self.launcher != "gloo" and self.zero_stage < 1,
+                "DeepSpeed keeps bf16 weights from zero_stage 1 on",
+            ),
+            (
+                self.weights == "bf16" and self.offload_optimizer != "none",
+                "optimizer state in bf16 cannot be offloaded; use weights: mixed",
+            ),
+            (self.weights == "mixed" and self.launcher == "gloo", "weights: mixed needs DeepSpeed"),
+        )
+        for is_wrong, what in wrong:
+            if is_wrong:
+                raise ValueError(what)
+        return self
 
 
 class TrainingStageConfig(StageConfig):

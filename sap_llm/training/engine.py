@@ -6,6 +6,8 @@ update itself `optimizer`; which of the two is used was decided by `launch` and 
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,7 +15,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from sap_llm.schema.errors import ConfigurationError
 from sap_llm.training.config import TrainingStageConfig
+from sap_llm.training.deepspeed_settings import deepspeed_settings
 from sap_llm.training.optimizer import make_optimizer
 
 _GLOO_STATE = "state.pt"
@@ -25,7 +29,10 @@ class Engine(Protocol):
     module: nn.Module
 
     def step(self, loss: Tensor) -> None:
-        """Differentiate, average over ranks, clip, update, advance the learning rate."""
+        """Differentiate; with a batch's last piece, average over pieces and ranks, clip, update, move the schedule.
+
+        A batch has as many pieces as `open_engine` was told; each call is for one of them, and all weigh the same.
+        """
         ...
 
     def save(self, folder: Path) -> None:
@@ -34,6 +41,10 @@ class Engine(Protocol):
 
     def load(self, folder: Path) -> None:
         """Read back what `save` wrote."""
+        ...
+
+    def weights(self) -> dict[str, Tensor]:
+        """The whole model's state in fp32 on the CPU, also where ranks hold shards; called on all ranks."""
         ...
 
 
@@ -46,54 +57,80 @@ def learning_rate_factor(step: int, *, steps: int, warmup_share: float) -> float
     return 0.001 + 0.999 * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def open_engine(model: nn.Module, config: TrainingStageConfig, *, backend: str) -> Engine:
-    """Put `model` under the engine named by the plan: "deepspeed" or "gloo"."""
+@contextmanager
+def construction(config: TrainingStageConfig, *, backend: str) -> Iterator[None]:
+    """Where a model is made that no rank could hold whole: under ZeRO stage 3 every weight is sharded at once."""
+    if backend != "deepspeed" or config.launch.zero_stage < 3:
+        yield
+        return
+    import deepspeed
+
+    with deepspeed.zero.Init(config_dict_or_path=deepspeed_settings(config)):
+        yield
+
+
+def open_engine(model: nn.Module, config: TrainingStageConfig, *, backend: str, accumulation: int = 1) -> Engine:
+    """Put `model` under the engine named by the plan.
+
+    Args:
+        model: On the rank's device.
+        config: Of the stage.
+        backend: "deepspeed" or "gloo".
+        accumulation: Pieces of every rank in one optimizer step (`shares`).
+
+    Raises:
+        ConfigurationError: ZeRO stage 3 with Muon, which needs whole matrices.
+    """
+    if backend == "deepspeed" and config.launch.zero_stage == 3 and config.optimizer.muon_learning_rate > 0:
+        raise ConfigurationError(
+            "Muon updates whole matrices, and ZeRO stage 3 cuts them",
+            where="launch.zero_stage",
+            remedy="Set optimizer.muon_learning_rate to 0 for AdamW alone, or use zero_stage 2.",
+        )
+    if backend != "deepspeed" and config.launch.weights == "bf16":
+        model.to(torch.bfloat16)
     optimizer = make_optimizer(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer,
         lambda step: learning_rate_factor(step, steps=config.steps, warmup_share=config.optimizer.warmup_share),
     )
     if backend == "deepspeed":
-        return DeepSpeedEngine(model, optimizer, schedule, config)
-    return GlooEngine(model, optimizer, schedule, config)
+        return DeepSpeedEngine(model, optimizer, schedule, config, accumulation=accumulation)
+    return GlooEngine(model, optimizer, schedule, config, accumulation=accumulation)
 
 
 class DeepSpeedEngine:
-    """ZeRO over the ranks; optimizer state is sharded."""
+    """ZeRO over the ranks: optimizer state, gradients and weights are sharded as configured."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, config: TrainingStageConfig
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Any,
+        config: TrainingStageConfig,
+        *,
+        accumulation: int,
     ) -> None:
         import deepspeed
 
-        settings = {
-            "train_micro_batch_size_per_gpu": 1,  # batches are counted in words, so this is nominal
-            "gradient_accumulation_steps": 1,
-            "gradient_clipping": config.optimizer.gradient_clipping,
-            # Stage 1 on CPU ranks flattens the gradients once, for the message. The contiguous buffer would be two more
-            # copies of all of them, through a fresh allocation of two gigabytes a step, to prevent a fragmentation
-            # that only an accelerator's memory knows.
-            "zero_optimization": {
-                "stage": config.launch.zero_stage,
-                "contiguous_gradients": config.launch.zero_stage > 1 or config.launch.accelerator != "cpu",
-            },
-            "zero_allow_untested_optimizer": True,  # torch's AdamW: no C++ op to compile
-            "zero_force_ds_cpu_optimizer": False,
-            "steps_per_print": 10**9,
-        }
         engine, _, _, _ = deepspeed.initialize(
-            model=model, optimizer=optimizer, lr_scheduler=schedule, config=settings, dist_init_required=False
+            model=model,
+            optimizer=optimizer,
+            lr_scheduler=schedule,
+            config=deepspeed_settings(config, accumulation=accumulation),
+            dist_init_required=False,
         )
         self._engine = engine
         self.module: nn.Module = engine.module
+        self._is_whole = config.launch.zero_stage < 3
 
     def step(self, loss: Tensor) -> None:
-        """Differentiate, average, clip, update."""
+        """Differentiate; update with the last piece."""
         self._engine.backward(loss)
         self._engine.step()
 
     def save(self, folder: Path) -> None:
-        """Write one shard of optimizer state per rank, and the model."""
+        """Write one shard of optimizer state per rank, and the model (stage 3: a shard of it per rank)."""
         self._engine.save_checkpoint(str(folder), tag="state", save_latest=False)
 
     def load(self, folder: Path) -> None:
@@ -101,23 +138,47 @@ class DeepSpeedEngine:
         found, _ = self._engine.load_checkpoint(str(folder), tag="state")
         assert found is not None, f"{folder} holds no DeepSpeed checkpoint"
 
+    def weights(self) -> dict[str, Tensor]:
+        """Gather one weight after the other, so that no device need hold all of them."""
+        import deepspeed
+
+        whole = {name: value for name, value in self.module.state_dict().items() if value.numel()}
+        if not self._is_whole:
+            for name, value in self.module.named_parameters(remove_duplicate=False):
+                with deepspeed.zero.GatheredParameters([value]):
+                    whole[name] = value.detach().clone()
+        return {name: _kept(value) for name, value in whole.items()}
+
 
 class GlooEngine:
     """Every rank holds everything; gradients are averaged in one message."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, config: TrainingStageConfig
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedule: Any,
+        config: TrainingStageConfig,
+        *,
+        accumulation: int,
     ) -> None:
         self.module = model
         self._optimizer, self._schedule = optimizer, schedule
         self._clipping = config.optimizer.gradient_clipping
+        self._accumulation, self._piece = accumulation, 0
         for value in model.state_dict().values():
             dist.broadcast(value, src=0)
 
     def step(self, loss: Tensor) -> None:
-        """Differentiate, average, clip, update."""
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        """Differentiate; update with the last piece."""
+        if self._piece == 0:
+            self._optimizer.zero_grad(set_to_none=True)
+        (loss / self._accumulation).backward()
+        self._piece = (self._piece + 1) % self._accumulation
+        if self._piece == 0:
+            self._update()
+
+    def _update(self) -> None:
         parameters = [value for value in self.module.parameters() if value.requires_grad]
         if dist.get_world_size() > 1:
             flat = torch.cat([_gradient(value).reshape(-1) for value in parameters])
@@ -148,6 +209,10 @@ class GlooEngine:
         self._optimizer.load_state_dict(state["optimizer"])
         self._schedule.load_state_dict(state["schedule"])
 
+    def weights(self) -> dict[str, Tensor]:
+        """Every rank has them."""
+        return {name: _kept(value) for name, value in self.module.state_dict().items()}
+
 
 def join_ranks(*, backend: str) -> tuple[int, int]:
     """Join the process group described by RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; return rank and world size."""
@@ -161,8 +226,13 @@ def join_ranks(*, backend: str) -> tuple[int, int]:
         on_gpu = deepspeed.get_accelerator().device_name() == "cuda"
         deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", verbose=False)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _kept(value: Tensor) -> Tensor:
+    """A copy that later updates leave alone."""
+    return value.detach().to("cpu", torch.float32, copy=True).contiguous()
 
 
 def _gradient(value: Tensor) -> Tensor:

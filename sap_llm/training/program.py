@@ -7,6 +7,7 @@ around the loop in every training program is `rank`.
 import os
 import shutil
 import time
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.renaming import Renamer
 from sap_llm.training.report import Reporter, write_json
+from sap_llm.training.shares import share
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -43,13 +45,23 @@ class Trainer:
         table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
         self.train: Shard = read_shard(table, split="train")
         self.validation: Shard = read_shard(table, split="validation")
-        self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
+        self.shares = share(
+            self.config.batch_words,
+            ranks=ranks,
+            micro_batch=self.config.launch.micro_batch,
+            halvings=plan.halvings,
+        )
+        self.batches = BatchPlan(
+            self.train.lengths, words=self.config.batch_words, ranks=self.shares.pieces, seed=self.config.seed
+        )
         self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
         model = MultitaskModel(self.config.encoder, self.labels).to(self.device)
         self.parameters = sum(value.numel() for value in model.parameters())
-        self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
+        self.engine: Engine = open_engine(
+            model, self.config, backend=plan.backend, accumulation=self.shares.accumulation
+        )
         self.loss = DocumentLoss(
             self.config.losses,
             subtype_ranges=self.labels.subtype_ranges(),
@@ -65,8 +77,9 @@ class Trainer:
         """Train from the newest checkpoint, or from the start, and write the result folder."""
         start = self._resume()
         self._steps(start)
+        weights = self.engine.weights()
         if self.rank == 0:
-            self._write_result()
+            self._write_result(weights)
         dist.barrier()
 
     def _steps(self, start: int) -> None:
@@ -74,14 +87,15 @@ class Trainer:
         done = start
         sums: dict[str, Any] = {}
         while done < self.config.steps and not self._out_of_time(began):
-            total, parts, batch = self._step(done)
+            for piece in self.shares.of_rank(self.rank):
+                total, parts, batch = self._step(done, piece)
+                for name, value in (*parts.items(), ("loss", total.detach()), ("pieces", 1)):
+                    sums[name] = sums.get(name, 0.0) + value
+                self.words_seen += int(batch.mask.sum()) * self.ranks
+                self.documents_seen += len(batch.mask) * self.ranks
             done += 1
-            for name, value in (*parts.items(), ("loss", total.detach()), ("steps", 1)):
-                sums[name] = sums.get(name, 0.0) + value
-            self.words_seen += int(batch.mask.sum()) * self.ranks
-            self.documents_seen += len(batch.mask) * self.ranks
             if done % self.config.report_every_steps == 0 or done == self.config.steps:
-                self._report(done, sums, began)
+                self._report(done, self._over_ranks(sums), began)
                 sums = {}
             if self._is_due(done, last_saved):
                 self._save(done, began)
@@ -89,11 +103,12 @@ class Trainer:
         self.steps_done = done
         self.spent_seconds += time.monotonic() - began
 
-    def _step(self, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
-        # every draw of a step follows from its number, so a resumed run repeats what the killed one would have done
-        generator = np.random.default_rng([self.config.seed, step, self.rank])
+    def _step(self, step: int, piece: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
+        # Every draw follows from the numbers of step and piece, so a resumed run repeats what the killed one would have
+        # done, and a piece is the same on whatever rank.
+        generator = np.random.default_rng([self.config.seed, step, piece])
         torch.manual_seed(int(generator.integers(2**62)))
-        batch = collate(self.train, self.batches.rows(step, self.rank))
+        batch = collate(self.train, self.batches.rows(step, piece))
         self.renamer.rename(batch, self.config.augmentation.renaming, generator)
         damage(batch, self.config.augmentation, generator)
         self.engine.module.train()
@@ -149,6 +164,15 @@ class Trainer:
         dist.all_reduce(answer)
         return bool(answer > 0)
 
+    def _over_ranks(self, sums: dict[str, Any]) -> dict[str, float]:
+        """Sums of all ranks, so that the loss curve is that of the whole batch."""
+        everyone: list[Any] = [None] * self.ranks
+        dist.all_gather_object(everyone, {name: float(value) for name, value in sums.items()})
+        total: Counter[str] = Counter()
+        for each in everyone:  # a rank whose pieces lacked a task's labels may not name its loss
+            total.update(each)
+        return dict(total)
+
     def _save(self, done: int, began: float) -> None:
         if self.rank == 0:
             checkpoints.prepare(self.plan.checkpoints)
@@ -164,19 +188,21 @@ class Trainer:
             }
             checkpoints.commit(self.plan.checkpoints, step=done, progress=progress, keep=self.config.checkpoint.keep)
 
-    def _report(self, done: int, sums: dict[str, Any], began: float) -> None:
-        steps = sums.pop("steps")  # fewer than usual right after resuming
-        point = {name: float(value) / steps for name, value in sums.items()}
+    def _report(self, done: int, sums: dict[str, float], began: float) -> None:
+        pieces = sums.pop("pieces")  # fewer than usual right after resuming
+        point = {name: value / pieces for name, value in sums.items()}
         seconds = self.spent_seconds + time.monotonic() - began
         point |= {"step": float(done), "seconds": round(seconds, 2), "words": float(self.words_seen)}
         self.curve.append(point)
         self.reporter.step(point, steps=self.config.steps)
 
-    def _write_result(self) -> None:
+    def _write_result(self, weights: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
+        model = MultitaskModel(self.config.encoder, self.labels)
+        model.load_state_dict(weights)
         measured, calibration = validate(
-            TorchRuntime(self.engine.module.eval()),
+            TorchRuntime(model.to(self.device).eval()),
             self.validation,
             labels=self.labels,
             most=self.config.validation_documents,
@@ -184,9 +210,6 @@ class Trainer:
         folder = self.plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "model").mkdir(parents=True)
-        weights = {
-            name: value.detach().float().cpu().contiguous() for name, value in self.engine.module.state_dict().items()
-        }
         save_file(weights, folder / "model" / WEIGHTS)
         write_config(
             folder / "model",

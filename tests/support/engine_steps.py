@@ -1,6 +1,6 @@
 """Not a test: one rank of a few optimizer steps on a small model, started by the tests of the engines.
 
-`python -m tests.support.engine_steps BACKEND ZERO_STAGE FOLDER`, with the ranks' addresses in the environment.
+`python -m tests.support.engine_steps BACKEND ZERO_STAGE FOLDER [--adamw]`, with the ranks' addresses as variables.
 Rank 0 leaves weights.pt in the folder: after the first steps, after some more, and after the same ones from the
 checkpoint in between, by an engine that began with other weights.
 """
@@ -18,7 +18,9 @@ from torch import Tensor, nn
 STEPS = 3
 
 
-def run_ranks(backend: str, folder: Path, *, ranks: int, zero_stage: int = 1) -> dict[str, dict[str, Tensor]]:
+def run_ranks(
+    backend: str, folder: Path, *, ranks: int, zero_stage: int = 1, adamw: bool = False
+) -> dict[str, dict[str, Tensor]]:
     """Start the ranks, wait, and return weights.pt."""
     from sap_llm.training.launch import _free_port
 
@@ -26,7 +28,15 @@ def run_ranks(backend: str, folder: Path, *, ranks: int, zero_stage: int = 1) ->
     root = Path(__file__).parents[2]
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks)}
     shared |= {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
-    command = [sys.executable, "-m", "tests.support.engine_steps", backend, str(zero_stage), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.engine_steps",
+        backend,
+        str(zero_stage),
+        str(folder),
+        *(["--adamw"] if adamw else []),
+    ]
     processes = [
         subprocess.Popen(
             command,
@@ -71,7 +81,7 @@ class Small(nn.Module):
         return self.head(vectors)
 
 
-def _main(backend: str, zero_stage: int, folder: Path) -> None:
+def _main(backend: str, zero_stage: int, folder: Path, *, adamw: bool) -> None:
     from sap_llm.training.config import MultitaskModelConfig
     from sap_llm.training.engine import Engine, join_ranks, open_engine
 
@@ -80,7 +90,9 @@ def _main(backend: str, zero_stage: int, folder: Path) -> None:
         {
             "steps": 20,
             "launch": {"zero_stage": zero_stage, "precision": "fp32", "threads": 1},
-            "optimizer": {"gradient_clipping": 0.05, "warmup_share": 0.1},
+            # ZeRO stage 3 cuts matrices, which Muon does not allow
+            "optimizer": {"gradient_clipping": 0.05, "warmup_share": 0.1}
+            | ({"muon_learning_rate": 0.0} if adamw else {}),
         }
     )
     rank, _ = join_ranks(backend=backend)
@@ -95,11 +107,11 @@ def _main(backend: str, zero_stage: int, folder: Path) -> None:
             words = torch.randint(0, 50, (8,), generator=generator)
             classes = torch.randint(0, 5, (8,), generator=generator)
             given.step(nn.functional.cross_entropy(given.module(words), classes))
-        return {name: value.detach().clone() for name, value in given.module.state_dict().items()}
+        return given.weights()
 
     weights: dict[str, Any] = {}
     whole = engine(0)
-    weights["start"] = {name: value.detach().clone() for name, value in whole.module.state_dict().items()}
+    weights["start"] = whole.weights()
     weights["early"] = advance(whole, 0)
     whole.save(folder)
     dist.barrier()
@@ -114,4 +126,4 @@ def _main(backend: str, zero_stage: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))
+    _main(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), adamw="--adamw" in sys.argv)

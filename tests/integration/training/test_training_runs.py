@@ -118,9 +118,12 @@ def test_what_was_learned_reads_documents_never_seen(context: StageContext) -> N
 
 
 @pytest.mark.skipif(choose_backend(MultitaskModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
-def test_two_deepspeed_ranks_shard_the_optimizer_and_resume(context: StageContext, tmp_path: Path) -> None:
+@pytest.mark.parametrize("zero_stage", [1, 3])
+def test_two_deepspeed_ranks_shard_and_resume(context: StageContext, tmp_path: Path, zero_stage: int) -> None:
     training_set = toy_training_set(context, 120)
-    config = small_config(steps=60, launch={"launcher": "deepspeed", "ranks": 2, "zero_stage": 1})
+    launch = {"launcher": "deepspeed", "ranks": 2, "zero_stage": zero_stage}
+    muon = 0.0 if zero_stage == 3 else 3e-3
+    config = small_config(steps=60, launch=launch, optimizer={"learning_rate": 4e-3, "muon_learning_rate": muon})
     plan = planned(context, config, training_set, work=tmp_path / "work")
     step = kill_in_the_middle(plan)
     shards = list((plan.checkpoints / f"step-{step:08d}").rglob("*optim_states.pt"))
@@ -134,10 +137,11 @@ def test_two_deepspeed_ranks_shard_the_optimizer_and_resume(context: StageContex
 
 
 @pytest.mark.skipif(choose_backend(MultitaskModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
-@pytest.mark.parametrize("zero_stage", [1, 2])
+@pytest.mark.parametrize("zero_stage", [1, 2, 3])
 def test_a_matrix_on_two_ranks_is_updated_as_if_it_were_on_one(tmp_path: Path, zero_stage: int) -> None:
-    plain = run_ranks("gloo", tmp_path / "gloo", ranks=2)
-    sharded = run_ranks("deepspeed", tmp_path / "deepspeed", ranks=2, zero_stage=zero_stage)
+    adamw = zero_stage == 3
+    plain = run_ranks("gloo", tmp_path / "gloo", ranks=2, adamw=adamw)
+    sharded = run_ranks("deepspeed", tmp_path / "deepspeed", ranks=2, zero_stage=zero_stage, adamw=adamw)
     for name, start in plain["start"].items():
         assert not torch.equal(start, plain["early"][name])
         for moment in plain:
@@ -190,3 +194,18 @@ def test_terminating_the_stage_leaves_no_process(context: StageContext, tmp_path
     found = subprocess.run(["pgrep", "-f", str(plan.work)], capture_output=True, text=True, check=False)
     assert found.stdout == ""
     assert checkpoints.newest(plan.checkpoints) is not None
+
+
+def test_the_effective_batch_and_so_the_loss_curve_is_the_same_on_one_rank_and_two(
+    context: StageContext, tmp_path: Path
+) -> None:
+    training_set = toy_training_set(context, 120)
+    curves = []
+    for ranks in (1, 2):
+        launch = {"launcher": "gloo", "ranks": ranks, "micro_batch": 375, "precision": "fp32"}
+        config = small_config(steps=20, launch=launch, encoder=SMALL["encoder"] | {"dropout": 0.1})
+        plan = planned(context, config, training_set, work=tmp_path / str(ranks))
+        launch_training(plan, is_quiet=True)
+        curves.append([point["loss"] for point in json.loads((plan.result / "losses.json").read_text())])
+    assert curves[0][-1] < curves[0][0]
+    assert curves[0] == pytest.approx(curves[1], rel=1e-4)
