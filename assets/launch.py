@@ -4,8 +4,9 @@ Belongs here: what the graph assets of training share. What tells one stage from
 its program is started on this machine is `sap_llm.training.launch`.
 """
 
+import hashlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,16 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.training.launch import commands
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import TrainingStage, build_trained, make_plan
+from sap_llm.training.together import is_done, lead
 
 PROGRESS = "training_progress"
-PartitionOf = Callable[[StageRun], str]
+PartitionsOf = Callable[[StageRun], Mapping[str, str]]
 _OBSERVE_SECONDS = 30.0
 
 
-def release_of(stage: StageRun) -> str:
+def release_of(stage: StageRun) -> Mapping[str, str]:
     """The dataset's partition where it is the release alone."""
-    return stage.release
+    return {stage.partition: stage.release}
 
 
 def training_asset(
@@ -38,7 +40,8 @@ def training_asset(
     description: str,
     kinds: frozenset[str],
     partitions_def: dg.PartitionsDefinition[Any] = release,
-    partition_of: PartitionOf = release_of,
+    partitions_of: PartitionsOf = release_of,
+    backfill_policy: dg.BackfillPolicy | None = None,
 ) -> dg.AssetsDefinition:
     """The graph asset of a training stage.
 
@@ -47,11 +50,12 @@ def training_asset(
         description: Shown in the UI.
         kinds: Shown in the UI, at most three.
         partitions_def: The release, or the release with another dimension.
-        partition_of: Partition of the dataset that a run makes, e.g. `r1/extraction`.
+        partitions_of: Partition key of the run -> partition of the dataset that it makes, e.g. `r1/extraction`.
+        backfill_policy: Single run where one program trains several partitions and loads what they share once.
     """
     consumed = (*training.inputs, *training.shared)
-    plan_op = plan_training(training, partition_of)
-    launch_op, collect_op = launch_training(training), collect_model(training, partition_of)
+    plan_op = plan_training(training, partitions_of)
+    launch_op, collect_op = launch_training(training), collect_model(training, partitions_of)
 
     @dg.graph_asset(
         name=training.name,
@@ -60,6 +64,7 @@ def training_asset(
         ins={asset: dg.AssetIn(asset, dagster_type=dg.Nothing) for asset in consumed},
         config=plan_config(training),
         kinds=set(kinds),
+        backfill_policy=backfill_policy,
     )
     def trained(**inputs: Any) -> Any:
         plan = plan_op(**inputs)
@@ -79,7 +84,7 @@ def plan_config(training: TrainingStage[Any]) -> dg.ConfigMapping:
     return to_plan
 
 
-def plan_training(training: TrainingStage[Any], partition_of: PartitionOf = release_of) -> dg.OpDefinition:
+def plan_training(training: TrainingStage[Any], partitions_of: PartitionsOf = release_of) -> dg.OpDefinition:
     """The op that passes the doors of all inputs, then writes down what the program needs; yields the plan's file."""
 
     @dg.op(
@@ -92,15 +97,18 @@ def plan_training(training: TrainingStage[Any], partition_of: PartitionOf = rele
             inputs = {asset: stage.ref(asset, stage.release) for asset in training.inputs}
             inputs |= {asset: stage.ref(asset) for asset in training.shared}
             stage.pass_door(*inputs.values())
-            planned = make_plan(
-                stage.context,
-                training,
-                config=stage.config(training.config),
-                inputs=inputs,
-                partition=partition_of(stage),
-                work=stage.deployment.work_folder,
-            )
-            return str(planned.write())
+            plans = [
+                make_plan(
+                    stage.context,
+                    training,
+                    config=stage.config(training.config),
+                    inputs=inputs,
+                    partition=partition,
+                    work=stage.deployment.work_folder,
+                )
+                for partition in partitions_of(stage).values()
+            ]
+            return str(lead(plans, stage.deployment.store).write())
 
     return plan
 
@@ -121,7 +129,7 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
         planned = TrainingPlan.read(Path(plan), training.config)
         ref = DatasetRef(name=planned.name, version=planned.version)
         with deployment.open(context, asset=training.name) as stage:
-            if planned.result.is_dir() or stage.deployment.store.find(ref) is not None:
+            if is_done(planned, stage.deployment.store):
                 context.log.info("%s was trained before", ref)
                 yield dg.Output(None)
                 return
@@ -130,14 +138,14 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
                 context=context,
                 commands=commands(planned, Path(plan)),
                 log_file=Path(planned.work) / "training.log",
-                on_message=ProgressObserver(context),
+                on_message=ProgressObserver(context, partitions=", ".join(stage.partition_keys)),
             )
         yield dg.Output(None)  # a step that opened a Pipes session has to say that it is done
 
     return launch
 
 
-def collect_model(training: TrainingStage[Any], partition_of: PartitionOf = release_of) -> dg.OpDefinition:
+def collect_model(training: TrainingStage[Any], partitions_of: PartitionsOf = release_of) -> dg.OpDefinition:
     """The op that turns the program's result into the dataset of the model."""
 
     @dg.op(
@@ -145,29 +153,37 @@ def collect_model(training: TrainingStage[Any], partition_of: PartitionOf = rele
         ins={"trained": dg.In(dg.Nothing)},
         description="Turn the program's result into a dataset version.",
     )
-    def collect(context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource) -> dg.Output[None]:
+    def collect(context: dg.AssetExecutionContext, plan: str, deployment: DeploymentResource) -> dg.Output[None]:
         planned = TrainingPlan.read(Path(plan), training.config)
+        versions = []
         with deployment.open(context, asset=training.name) as stage:
             stage.note_overrides(*planned.inputs.values())
-            built = build_trained(
-                stage.context,
-                training,
-                config=planned.config,
-                inputs=planned.inputs,
-                partition=partition_of(stage),
-                work=stage.deployment.work_folder,
-            )
-            metadata = metadata_of(stage, built, headline=training.headline)
-        return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(built.manifest.data_version))
+            for key, partition in partitions_of(stage).items():
+                built = build_trained(
+                    stage.context,
+                    training,
+                    config=planned.config,
+                    inputs=planned.inputs,
+                    partition=partition,
+                    work=stage.deployment.work_folder,
+                )
+                context.add_asset_metadata(metadata_of(stage, built, headline=training.headline), partition_key=key)
+                versions.append(built.manifest.data_version)
+        return dg.Output(None, data_version=dg.DataVersion(_of_all(versions)))
 
     return collect
+
+
+def _of_all(versions: Sequence[str]) -> str:
+    """One data version for the output of an op, which Dagster puts on every partition of its run."""
+    return versions[0] if len(versions) == 1 else hashlib.sha256(" ".join(versions).encode()).hexdigest()
 
 
 class ProgressObserver:
     """Observes `training_progress` while the program runs: a point at most every 30 seconds, and the last one."""
 
-    def __init__(self, context: dg.OpExecutionContext) -> None:
-        self._context, self._observed_at = context, 0.0
+    def __init__(self, context: dg.OpExecutionContext, *, partitions: str) -> None:
+        self._context, self._partitions, self._observed_at = context, partitions, 0.0
 
     def __call__(self, message: Mapping[str, Any]) -> None:
         """Take one message of the program."""
@@ -177,6 +193,4 @@ class ProgressObserver:
             return
         self._observed_at = now
         numbers = {name: value for name, value in message.items() if isinstance(value, int | float)}
-        self._context.log_event(
-            dg.AssetObservation(PROGRESS, metadata=numbers, description=f"release {self._context.partition_key}")
-        )
+        self._context.log_event(dg.AssetObservation(PROGRESS, metadata=numbers, description=self._partitions))

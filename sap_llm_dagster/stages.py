@@ -19,10 +19,11 @@ from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
+from sap_llm.training.adapters.stage import STAGE_ADAPTERS
 from sap_llm.training.multitask import MULTITASK_MODEL
 from sap_llm.training.stage import TrainingStage
 
-TRAINING_STAGES: Sequence[TrainingStage[Any]] = (MULTITASK_MODEL,)
+TRAINING_STAGES: Sequence[TrainingStage[Any]] = (MULTITASK_MODEL, STAGE_ADAPTERS)
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
     {
         "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),

@@ -15,20 +15,21 @@ from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.stage import Launch, TrainingStage, build_trained, launch_training, make_plan
 
 
-def leader(plans: Sequence[TrainingPlan[Any]], store: DatasetStore) -> TrainingPlan[Any] | None:
-    """The plan to launch, with the others that are neither trained nor collected behind it; None if all are.
+def lead(plans: Sequence[TrainingPlan[Config]], store: DatasetStore) -> TrainingPlan[Config]:
+    """The plan to launch, with those of the others behind it that are not done; the first where all are done.
 
     All plans are of the same inputs; those that go along are written to their work folders.
     """
-    missing = [
-        plan
-        for plan in plans
-        if not plan.result.is_dir() and store.find(DatasetRef(name=plan.name, version=plan.version)) is None
-    ]
-    if not missing:
-        return None
-    first, *others = missing
+    missing = [plan for plan in plans if not is_done(plan, store)]
+    first, *others = missing or plans[:1]
     return first.model_copy(update={"also": tuple(str(plan.write()) for plan in others)})
+
+
+def is_done(plan: TrainingPlan[Any], store: DatasetStore) -> bool:
+    """Whether the results of a plan and of all that go along are there, collected or not."""
+    if not plan.result.is_dir() and store.find(DatasetRef(name=plan.name, version=plan.version)) is None:
+        return False
+    return all(is_done(TrainingPlan.read(Path(path), type(plan.config)), store) for path in plan.also)
 
 
 def build_together(
@@ -46,8 +47,8 @@ def build_together(
         make_plan(context, stage, config=config, inputs=inputs, partition=partition, work=work)
         for partition in partitions
     ]
-    leading = leader(plans, context.store)
-    if leading is not None:
+    leading = lead(plans, context.store)
+    if not is_done(leading, context.store):
         context.progress(f"training {1 + len(leading.also)} of {len(plans)} with {leading.backend}")
         (launch or launch_training)(leading)
     return [

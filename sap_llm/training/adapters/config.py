@@ -38,7 +38,10 @@ class AdapterOptimizerConfig(_Part):
 
 
 class StageAdaptersConfig(TrainingStageConfig):
-    """All of `configs/<profile>/stage_adapters.yaml`; steps and batches are those of one adapter."""
+    """All of `configs/<profile>/stage_adapters.yaml`; steps and batches are those of one adapter.
+
+    `launch.weights` says in which type the frozen base is held; the adapter's factors are float32 in any case.
+    """
 
     lora: LoraShape = LoraShape()
     tasks: TaskConfig = TaskConfig()
@@ -46,9 +49,7 @@ class StageAdaptersConfig(TrainingStageConfig):
     checkpoint: CheckpointConfig = CheckpointConfig()
     launch: LaunchConfig = LaunchConfig()
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
-    gradient_checkpointing: bool = Field(default=False, description="compute activations again instead of keeping them")
     batch_examples: int = Field(default=256, ge=1, description="of one optimizer step, all ranks together")
-    micro_examples: int = Field(default=4, ge=1, description="of one pass of one rank")
     most_tokens: int = Field(default=4096, ge=64, description="longer examples are left out, never cut")
     documents: int = Field(default=100_000, ge=1, description="of the training split, at most")
     validation_documents: int = Field(default=1000, ge=1, description="of the validation split, at most")

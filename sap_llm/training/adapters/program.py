@@ -30,7 +30,6 @@ from sap_llm.training.rank import run_rank
 from sap_llm.training.report import Reporter, write_json
 
 Plan = TrainingPlan[StageAdaptersConfig]
-_DTYPES = {"bf16": "bfloat16", "fp32": "float32"}
 
 
 class AdaptersProgram:
@@ -44,10 +43,10 @@ class AdaptersProgram:
             torch.cuda.set_device(self.device)
         folder = plan.input_path(INSTRUCTED_MODEL, "model")
         self.digest = base_digest(folder)
-        dtype = _DTYPES[self.config.launch.precision]
+        dtype = "float32" if self.config.launch.weights == "fp32" else "bfloat16"
         base, self.processor = load_qwen(folder, dtype=dtype, attention=self.config.attention)
-        if self.config.gradient_checkpointing:
-            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        if self.config.launch.activation_checkpointing:
+            base.activation_checkpointing_enable({"use_reentrant": False})
         self.base_parameters = base.num_parameters()
         self.model: Any = base.to(self.device)
         training_set = open_input(plan, TRAINING_SET)
@@ -76,7 +75,7 @@ class AdaptersProgram:
         self._add(stage)
         trainer = AdapterTrainer(
             self.model, stage, learned, self.config,
-            rank=self.rank, ranks=self.ranks, device=self.device, pad=self._pad,
+            rank=self.rank, ranks=self.ranks, halvings=plan.halvings, device=self.device, pad=self._pad,
         )  # fmt: skip
         self.reporter.say(f"{stage}: {len(learned)} examples, {len(validated)} to validate")
         trainer.run(plan.checkpoints, lambda point: self.reporter.step(point, steps=self.config.steps))
@@ -95,9 +94,9 @@ class AdaptersProgram:
     def _write_result(
         self, plan: Plan, stage: str, trainer: AdapterTrainer, validated: Sequence[Encoded], too_long: int
     ) -> None:
-        with_adapter = self._score(validated)
+        with_adapter = self._score(validated, trainer.pass_size)
         with self.model.disable_adapter():
-            without = self._score(validated)
+            without = self._score(validated, trainer.pass_size)
         folder = plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)
         card = AdapterCard(
@@ -132,8 +131,8 @@ class AdaptersProgram:
         folder.rename(plan.result)
         self.reporter.done({"document_stage": stage, **metrics})
 
-    def _score(self, encoded: Sequence[Encoded]) -> Scores:
-        batches = micro_batches(encoded, size=self.config.micro_examples, pad=self._pad)
+    def _score(self, encoded: Sequence[Encoded], size: int) -> Scores:
+        batches = micro_batches(encoded, size=size, pad=self._pad)
         with autocast(self.config, self.device):
             return score(self.model, (moved(batch, self.device) for batch in batches))
 

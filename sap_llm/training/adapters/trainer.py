@@ -20,6 +20,7 @@ from sap_llm.training.adapters.batches import Batch, BatchPlan, Encoded, micro_b
 from sap_llm.training.adapters.config import StageAdaptersConfig
 from sap_llm.training.adapters.scoring import loss_sum
 from sap_llm.training.engine import learning_rate_factor
+from sap_llm.training.shares import share
 
 Report = Callable[[Mapping[str, float]], None]
 _STATE = "adapter.pt"
@@ -32,6 +33,7 @@ class AdapterTrainer:
         curve: Points of the loss curve so far.
         seconds: Spent on steps, earlier runs of the same version included.
         tokens_seen: That were passed through the model, all ranks together.
+        pass_size: Examples of one pass of one rank.
         resumed_from: Step of the checkpoint that this run went on from, 0 for none.
     """
 
@@ -44,11 +46,15 @@ class AdapterTrainer:
         *,
         rank: int = 0,
         ranks: int = 1,
+        halvings: int = 0,
         device: str = "cpu",
         pad: int = 0,
     ) -> None:
         self.model, self.stage, self.encoded, self.config = model, stage, encoded, config
         self.rank, self.ranks, self.device, self.pad = rank, ranks, device, pad
+        self.pass_size = share(
+            config.batch_examples, ranks=ranks, micro_batch=config.launch.micro_batch, halvings=halvings
+        ).micro_batch
         self.curve: list[dict[str, float]] = []
         self.seconds, self.tokens_seen, self.resumed_from = 0.0, 0, 0
         model.set_adapter(stage)
@@ -90,7 +96,7 @@ class AdapterTrainer:
         own = chosen[self.rank :: self.ranks]
         total = torch.zeros((), device=self.device)
         self.optimizer.zero_grad(set_to_none=True)
-        for batch in micro_batches(own, size=self.config.micro_examples, pad=self.pad):
+        for batch in micro_batches(own, size=self.pass_size, pad=self.pad):
             with autocast(self.config, self.device):
                 # a share of the effective batch's mean: the sum over micro-batches and ranks is that mean
                 loss = loss_sum(self.model, moved(batch, self.device)) / targets

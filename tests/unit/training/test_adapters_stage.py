@@ -23,7 +23,7 @@ from sap_llm.training.adapters.tasks import examples
 from sap_llm.training.adapters.trainer import AdapterTrainer
 from sap_llm.training.report import Reporter
 from sap_llm.training.stage import make_plan
-from sap_llm.training.together import leader
+from sap_llm.training.together import is_done, lead
 from tests.support.toy_adapters import SHAPE, small_adapters, toy_instructed_model
 from tests.support.toy_training import toy_training_set
 
@@ -107,7 +107,7 @@ def test_the_step_is_the_same_however_it_is_cut_into_passes(toy: Toy) -> None:
     ]  # fmt: skip
     losses = []
     for size in (1, 4, 8):
-        config = small_adapters(micro_examples=size, lora={"dropout": 0.0}, steps=4)
+        config = small_adapters(launch={"micro_batch": size}, lora={"dropout": 0.0}, steps=4)
         torch.manual_seed(0)
         model = attach(build_qwen(SHAPE, seed=1), config.lora, ["inbox"])
         trainer = AdapterTrainer(model, "inbox", encoded, config)
@@ -149,7 +149,8 @@ def test_an_adapter_is_the_same_whether_trained_alone_or_behind_another(toy: Toy
 
 def test_gradient_checkpointing_changes_memory_and_no_number(toy: Toy, tmp_path: Path) -> None:
     curves = [
-        json.loads((toy.train(("inbox",), tmp_path / str(flag), steps=4, gradient_checkpointing=flag)["inbox"]
+        json.loads((toy.train(("inbox",), tmp_path / str(flag), steps=4,
+                               launch={"activation_checkpointing": flag})["inbox"]
                     / "losses.json").read_text())[-1]["loss"]
         for flag in (False, True)
     ]  # fmt: skip
@@ -159,7 +160,7 @@ def test_gradient_checkpointing_changes_memory_and_no_number(toy: Toy, tmp_path:
 def test_bf16_trains_the_factors_in_float32(toy: Toy, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    result = toy.train(("inbox",), tmp_path, steps=4, launch={"precision": "bf16"})["inbox"]
+    result = toy.train(("inbox",), tmp_path, steps=4, launch={"precision": "bf16", "weights": "bf16"})["inbox"]
     weights = load_file(result / "adapter" / "adapter_model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float32}
 
@@ -179,16 +180,15 @@ def test_an_unknown_document_stage_is_refused(toy: Toy) -> None:
 
 def test_what_is_trained_already_is_left_out_of_the_launch(toy: Toy, tmp_path: Path) -> None:
     plans = [toy.plan(stage, tmp_path) for stage in ("inbox", "routing", "validation")]
-    leading = leader(plans, toy.context.store)
-    assert leading is not None
+    leading = lead(plans, toy.context.store)
     assert (leading.name, len(leading.also)) == ("stage_adapters/r1/inbox", 2)
     plans[0].result.mkdir(parents=True)
-    leading = leader(plans, toy.context.store)
-    assert leading is not None
+    assert not is_done(leading, toy.context.store)  # it leads two that are missing
+    leading = lead(plans, toy.context.store)
     assert (leading.name, len(leading.also)) == ("stage_adapters/r1/routing", 1)
     for plan in plans[1:]:
         plan.result.mkdir(parents=True)
-    assert leader(plans, toy.context.store) is None
+    assert is_done(lead(plans, toy.context.store), toy.context.store)
 
 
 def test_an_adapter_of_another_release_of_the_base_is_refused(toy: Toy, tmp_path: Path) -> None:
