@@ -23,6 +23,7 @@ from assets import (
     training,
 )
 from assets.checks import gate_checks
+from assets.checks.adapters import adapter_checks
 from assets.checks.drift import drift_checks
 from jobs import JOBS, SCHEDULES
 from resources.deployment import DeploymentResource
@@ -66,7 +67,7 @@ def build_defs(*, deployment: str | None = None, overrides: Mapping[str, Any] | 
     specs = [spec for asset in assets if isinstance(asset, dg.AssetsDefinition) for spec in asset.specs]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*gate_checks(specs), *drift_checks(specs)],
+        asset_checks=[*gate_checks(specs), *drift_checks(specs), *adapter_checks(specs)],
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,
