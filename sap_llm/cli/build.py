@@ -132,6 +132,33 @@ def model(release: Release = DEFAULT_RELEASE) -> None:
 
 
 @commands.command()
+def stage_adapters(
+    release: Release = DEFAULT_RELEASE,
+    stage: Annotated[list[str] | None, typer.Option(help="document stage; may be repeated, all eight without")] = None,
+) -> None:
+    """Train an adapter for each document stage on the instructed model, which is loaded once for all of them."""
+    from sap_llm.training.adapters.stage import STAGE_ADAPTERS, build_stage_adapters
+
+    deployment = Deployment.load()
+    inputs = _inputs_behind_doors(deployment, STAGE_ADAPTERS, release)
+    built = build_stage_adapters(
+        deployment.context(_progress),
+        config=deployment.config(STAGE_ADAPTERS.config, STAGE_ADAPTERS.name),
+        **inputs,
+        release=release,
+        document_stages=stage or (),
+        work=deployment.work_folder,
+    )
+    for one in built.values():
+        _say(one)
+        metrics = one.manifest.metrics
+        if "validation_loss" in metrics:
+            note = "" if metrics["is_improved"] else ", NO BETTER than without it"
+            without = metrics["validation_loss_base"]
+            console.print(f"  loss {metrics['validation_loss']:.4f}, without the adapter {without:.4f}{note}")
+
+
+@commands.command()
 def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     """Measure the model on the frozen test documents, beside the label-regex baseline."""
     from sap_llm.evaluation.stage import ModelEvaluationConfig, build_model_evaluation
@@ -246,9 +273,7 @@ def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     from sap_llm.training.stage import build_trained
 
     deployment = Deployment.load()
-    inputs = {asset: _current(deployment, name) for asset, name in stage.input_names(release).items()}
-    for ref in inputs.values():
-        require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
+    inputs = _inputs_behind_doors(deployment, stage, release)
     return _say(
         build_trained(
             deployment.context(_progress),
@@ -259,6 +284,14 @@ def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
             work=deployment.work_folder,
         )
     )
+
+
+def _inputs_behind_doors(deployment: Deployment, stage: "TrainingStage[Any]", release: str) -> dict[str, DatasetRef]:
+    """Current versions of what a training stage consumes, by asset; refused where a gate is closed."""
+    inputs = {asset: _current(deployment, name) for asset, name in stage.input_names(release).items()}
+    for ref in inputs.values():
+        require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
+    return inputs
 
 
 def _month(text: str) -> str:

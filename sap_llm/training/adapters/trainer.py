@@ -57,6 +57,7 @@ class AdapterTrainer:
         ).micro_batch
         self.curve: list[dict[str, float]] = []
         self.seconds, self.tokens_seen, self.resumed_from = 0.0, 0, 0
+        self._unreported: list[Tensor] = []  # losses of the steps since the last point
         model.set_adapter(stage)
         self.parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
         settings = config.optimizer
@@ -73,15 +74,15 @@ class AdapterTrainer:
         """Train from the newest checkpoint in `folder`, or from the start, to the last step."""
         done = self._resume(folder)
         began = last_saved = time.monotonic()
-        spent_before, losses = self.seconds, []
+        spent_before = self.seconds
         self.model.train()
         while done < self.config.steps:
-            losses.append(self._step(done))
+            self._unreported.append(self._step(done))
             done += 1
             self.seconds = spent_before + time.monotonic() - began
             if done % self.config.report_every_steps == 0 or done == self.config.steps:
-                self._report(done, float(torch.stack(losses).mean()), report)
-                losses = []
+                self._report(done, float(torch.stack(self._unreported).mean()), report)
+                self._unreported = []
             if self._is_due(done, last_saved):
                 self._save(folder, done)
                 last_saved = time.monotonic()
@@ -159,7 +160,12 @@ class AdapterTrainer:
                 "schedule": self.schedule.state_dict(),
             }
             torch.save(state, checkpoints.scratch(folder) / _STATE)
-            progress = {"curve": self.curve, "seconds": self.seconds, "tokens_seen": self.tokens_seen}
+            progress = {
+                "curve": self.curve,
+                "seconds": self.seconds,
+                "tokens_seen": self.tokens_seen,
+                "unreported": [float(loss) for loss in self._unreported],
+            }
             checkpoints.commit(folder, step=done, progress=progress, keep=self.config.checkpoint.keep)
         if self.ranks > 1:
             dist.barrier()
@@ -177,6 +183,7 @@ class AdapterTrainer:
         progress = found.progress()
         self.curve, self.seconds = progress["curve"], progress["seconds"]
         self.tokens_seen, self.resumed_from = progress["tokens_seen"], found.step
+        self._unreported = [torch.tensor(loss, device=self.device) for loss in progress["unreported"]]
         return found.step
 
 

@@ -82,7 +82,7 @@ def _kill_in_the_second_stage(plans: list[TrainingPlan[Any]], leading: TrainingP
 def test_a_run_killed_in_its_second_stage_keeps_the_first_and_ends_with_the_same_bits(
     context: StageContext, inputs: dict[str, DatasetRef], tmp_path: Path
 ) -> None:
-    changes: dict[str, Any] = {"steps": 60, "checkpoint": {"every_steps": 10, "every_seconds": 0.0}}
+    changes: dict[str, Any] = {"steps": 24, "checkpoint": {"every_steps": 6, "every_seconds": 0.0}}
     whole, killed = (_plans(context, inputs, tmp_path / name, **changes) for name in ("whole", "killed"))
     assert _start(lead(whole, context.store)).wait() == 0
     step = _kill_in_the_second_stage(killed, lead(killed, context.store))
