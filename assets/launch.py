@@ -1,11 +1,10 @@
 """A training stage as an asset: a graph of ops, plan -> launch -> collect, around a program of its own.
 
-Belongs here: what the graph assets of training share. What tells one stage from another is its `TrainingStage`; how
-its program is started on this machine is `sap_llm.training.launch`.
+Belongs here: what the graph assets of training share. What tells one stage from another is its `TrainingStage`; where
+and how its program is run is `sap_llm.training.trainer`.
 """
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,20 +12,24 @@ from typing import Any
 import dagster as dg
 
 from resources.deployment import DeploymentResource
+from resources.observers import TrainingObserver
 from resources.partitions import release
-from resources.pipes import ProcessGroupPipesClient
+from resources.pipes import failure_of_program
 from resources.results import metadata_of
 from resources.retries import WHEN_PREEMPTED
 from resources.stage_run import StageRun, StageRunConfig
+from resources.training_pipes import TrainingSession
+from sap_llm.deployment import Deployment
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.training.launch import commands
+from sap_llm.training.exits import DIVERGED, OUT_OF_MEMORY
+from sap_llm.training.monitor import as_metadata
 from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.preview import require_fit
 from sap_llm.training.stage import TrainingStage, build_trained, make_plan
 from sap_llm.training.together import is_done, lead
+from sap_llm.training.trainer import Told, TrainingFailedError, run_to_end
 
-PROGRESS = "training_progress"
 PartitionsOf = Callable[[StageRun], Mapping[str, str]]
-_OBSERVE_SECONDS = 30.0
 
 
 def release_of(stage: StageRun) -> Mapping[str, str]:
@@ -123,9 +126,7 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
         retry_policy=WHEN_PREEMPTED,
         description="Run the training program to its end, from its newest checkpoint.",
     )
-    def launch(
-        context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource, pipes: ProcessGroupPipesClient
-    ) -> Iterator[Any]:
+    def launch(context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource) -> Iterator[Any]:
         planned = TrainingPlan.read(Path(plan), training.config)
         ref = DatasetRef(name=planned.name, version=planned.version)
         with deployment.open(context, asset=training.name) as stage:
@@ -133,13 +134,9 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
                 context.log.info("%s was trained before", ref)
                 yield dg.Output(None)
                 return
-            context.log.info("training with %s (%s)", planned.backend, planned.backend_reason)
-            pipes.run(
-                context=context,
-                commands=commands(planned, Path(plan)),
-                log_file=Path(planned.work) / "training.log",
-                on_message=ProgressObserver(context, partitions=", ".join(stage.partition_keys)),
-            )
+            if table := require_fit(training, planned, stage.deployment.trainer()):
+                context.log.info("memory of a rank\n%s", table)
+            run_program(context, planned, stage.deployment)
         yield dg.Output(None)  # a step that opened a Pipes session has to say that it is done
 
     return launch
@@ -174,23 +171,32 @@ def collect_model(training: TrainingStage[Any], partitions_of: PartitionsOf = re
     return collect
 
 
+def run_program(context: dg.OpExecutionContext, plan: TrainingPlan[Any], deployment: Deployment) -> None:
+    """Run a plan's program under Pipes: observed, told to MLflow, ended when it stalls, explained when it fails.
+
+    Raises:
+        dg.Failure: It failed or stalled. What would fail again in the same way is not tried again.
+    """
+    log, trainer = context.log, deployment.trainer()
+    log.info("training with %s (%s)", plan.backend, plan.backend_reason)
+    options = deployment.settings.storage_options
+    session = TrainingSession(context, messages=trainer.messages, storage_options=options)
+    told = Told(hear=TrainingObserver(context, plan), say=log.info, warn=log.warning)
+    try:
+        run_to_end(trainer, plan, session=session, told=told, mlflow_uri=deployment.mlflow_uri)
+    except TrainingFailedError as error:
+        failure = failure_of_program(
+            error.code,
+            Path(error.where),
+            error.log_end,
+            command=trainer.describe(plan),
+            what=f"{error.what}. {error.remedy}",
+        )
+        metadata = {**failure.metadata, **(as_metadata(error.alert) if error.alert else {})}
+        may_retry = error.code not in {DIVERGED, OUT_OF_MEMORY}
+        raise dg.Failure(failure.description, metadata=metadata, allow_retries=may_retry) from error
+
+
 def _of_all(versions: Sequence[str]) -> str:
     """One data version for the output of an op, which Dagster puts on every partition of its run."""
     return versions[0] if len(versions) == 1 else hashlib.sha256(" ".join(versions).encode()).hexdigest()
-
-
-class ProgressObserver:
-    """Observes `training_progress` while the program runs: a point at most every 30 seconds, and the last one."""
-
-    def __init__(self, context: dg.OpExecutionContext, *, partitions: str) -> None:
-        self._context, self._partitions, self._observed_at = context, partitions, 0.0
-
-    def __call__(self, message: Mapping[str, Any]) -> None:
-        """Take one message of the program."""
-        is_last = message.get("step") == message.get("steps")
-        now = time.monotonic()
-        if message.get("event") != "step" or (now - self._observed_at < _OBSERVE_SECONDS and not is_last):
-            return
-        self._observed_at = now
-        numbers = {name: value for name, value in message.items() if isinstance(value, int | float)}
-        self._context.log_event(dg.AssetObservation(PROGRESS, metadata=numbers, description=self._partitions))

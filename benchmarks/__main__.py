@@ -1,7 +1,8 @@
 """Runs benchmarks: `python -m benchmarks [NAME ...]`, without a name all of them.
 
-A benchmark is a module beside this one with `run() -> dict[str, Measure]`. Its result goes to `results/<name>.json`,
-and a dated section with machine and versions is appended to RESULTS.md. Nothing is measured here.
+A benchmark is a module beside this one with `run() -> dict[str, Measure]`; programs for a GPU, named `gpu_`, run by
+themselves. Its result goes to `results/<name>.json`, and a dated section with machine and versions is appended to
+RESULTS.md. Nothing is measured here.
 """
 
 import importlib
@@ -24,7 +25,8 @@ VERSIONS = ("dagster", "torch", "onnxruntime", "pyarrow", "pyspark", "typst")
 
 def names() -> list[str]:
     """All benchmarks that there are."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in HELPERS and path.stem != "__init__")
+    modules = (path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith(("gpu_", "__init__")))
+    return sorted(name for name in modules if name not in HELPERS)
 
 
 def run(name: str) -> dict[str, Measure]:

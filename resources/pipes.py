@@ -1,16 +1,12 @@
 """A Pipes client whose program and all its children end with the step.
 
-Belongs here: launching, following and stopping an external program. What the program does is its own module; which
-program a stage launches is `assets.launch`.
+Belongs here: launching and following an external program on this machine. What the program does is its own module;
+training programs have a place of their own to run, see `resources.training_pipes`.
 
 Dagster's own subprocess client interrupts only its direct child and never escalates, so ranks that ignore the signal
 outlive the run. Here the program leads a process group that gets TERM, and KILL after a deadline.
 """
 
-import os
-import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,12 +15,11 @@ from typing import Any
 
 import dagster as dg
 
+from sap_llm.training.processes import ProcessGroup
+
 Message = Mapping[str, Any]
 Command = tuple[Sequence[str], Mapping[str, str]]
-Process = subprocess.Popen[bytes]
 _POLL_SECONDS = 0.5
-_TAIL_BYTES = 4000
-_KILLED_SECONDS = 2.0  # for the kernel to clear away what was killed; zombies of others may stay longer
 
 
 class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
@@ -60,96 +55,50 @@ class ProcessGroupPipesClient(dg.ConfigurableResource, dg.PipesClient):
             extras=dict(extras or {}),
         ) as session:
             pipes = session.get_bootstrap_env_vars()
-            with self.started([(command, {**env, **pipes}) for command, env in commands], log_file) as processes:
-                seen = 0
-                while (code := _exit_code(processes)) is None:
+            with self.started([(command, {**env, **pipes}) for command, env in commands], log_file) as group:
+                follower = Follower(session, on_message)
+                while (code := group.code()) is None:
                     time.sleep(_POLL_SECONDS)
-                    seen = _forward(session, seen, on_message)
-        _forward(session, seen, on_message)
+                    follower()
+        follower()
         if code != 0:
-            raise dg.Failure(
-                f"The launched program ended with exit code {code}. Its log ends with: {_last_line(log_file)}",
-                metadata={
-                    "exit_code": code,
-                    "command": " ".join(commands[0][0]),
-                    "log": dg.MetadataValue.path(str(log_file)),
-                    "log_end": dg.MetadataValue.md(f"```\n{_tail(log_file)}\n```"),
-                },
-            )
+            raise failure_of_program(code, log_file, group.log_end(), command=" ".join(commands[0][0]))
         return dg.PipesClientCompletedInvocation(session)
 
     @contextmanager
-    def started(self, commands: Sequence[Command], log_file: Path) -> Iterator[list[Process]]:
+    def started(self, commands: Sequence[Command], log_file: Path) -> Iterator[ProcessGroup]:
         """The commands as leaders of new process groups; however the block is left, the groups are gone afterwards."""
-        processes: list[Process] = []
-        log_file.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with log_file.open("ab") as log:
-                for command, env in commands:
-                    processes.append(
-                        subprocess.Popen(
-                            [*_ends_with_parent(), *command],
-                            env={**os.environ, **env},
-                            stdout=log,
-                            stderr=subprocess.STDOUT,
-                            start_new_session=True,
-                        )
-                    )
-            yield processes
-        finally:
-            self._stop(processes)
-
-    def _stop(self, processes: Sequence[Process]) -> None:
-        """TERM to the groups, KILL to what is left of them after the deadline."""
-        deadline = time.monotonic() + self.stop_timeout_seconds
-        _signal_groups(processes, signal.SIGTERM)
-        while time.monotonic() < deadline and _signal_groups(processes, 0):
-            time.sleep(0.05)
-        _signal_groups(processes, signal.SIGKILL)
-        deadline = time.monotonic() + _KILLED_SECONDS
-        while time.monotonic() < deadline and _signal_groups(processes, 0):
-            time.sleep(0.05)
+        with ProcessGroup(log_file, deadline_seconds=self.stop_timeout_seconds) as group:
+            for command, environment in commands:
+                group.start(command, environment)
+            yield group
 
 
-def _exit_code(processes: Sequence[Process]) -> int | None:
-    """The first failure, or 0 when all are done; None while the program runs."""
-    codes = [process.poll() for process in processes]
-    failed = [code for code in codes if code]
-    if failed:
-        return failed[0]
-    return None if None in codes else 0
+class Follower:
+    """Hands on the custom messages of a session that arrived since it was last called."""
+
+    def __init__(self, session: dg.PipesSession, on_message: Callable[[Message], None] | None) -> None:
+        self._session, self._on_message, self._seen = session, on_message, 0
+
+    def __call__(self) -> None:
+        """Hand on what is new, in this thread."""
+        messages = self._session.get_custom_messages()
+        for message in messages[self._seen :]:
+            if self._on_message is not None:
+                self._on_message(message)
+        self._seen = len(messages)
 
 
-def _tail(log_file: Path) -> str:
-    return log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace").strip()
-
-
-def _last_line(log_file: Path) -> str:
-    return (_tail(log_file).splitlines() or ["nothing"])[-1]
-
-
-def _forward(session: dg.PipesSession, seen: int, on_message: Callable[[Message], None] | None) -> int:
-    messages = session.get_custom_messages()
-    for message in messages[seen:]:
-        if on_message is not None:
-            on_message(message)
-    return len(messages)
-
-
-def _signal_groups(processes: Sequence[Process], number: int) -> bool:
-    """Send a signal to all groups; False when nobody is left in them."""
-    is_anyone_left = False
-    for process in processes:
-        process.poll()  # reaps the leader, so that its group can be seen to be empty
-        try:
-            os.killpg(process.pid, number)
-            is_anyone_left = True
-        except ProcessLookupError:
-            continue
-    return is_anyone_left
-
-
-def _ends_with_parent() -> list[str]:
-    """Prefix that asks the kernel for TERM when the step's process dies without a word (SIGKILL, out of memory)."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM", "--"] if setpriv else []
+def failure_of_program(code: int, log_file: Path, log_end: str, *, command: str, what: str = "") -> dg.Failure:
+    """A failure that Dagster may retry and that shows the end of the program's log."""
+    last = (log_end.splitlines() or ["nothing"])[-1]
+    said = what or f"The launched program ended with exit code {code}. Its log ends with: {last}"
+    return dg.Failure(
+        said,
+        metadata={
+            "exit_code": code,
+            "command": command,
+            "log": dg.MetadataValue.path(str(log_file)),
+            "log_end": dg.MetadataValue.md(f"```\n{log_end}\n```"),
+        },
+    )

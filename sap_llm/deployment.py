@@ -22,17 +22,25 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.storage.build import Progress, StageConfig, StageContext, silent
 from sap_llm.storage.partitions import PARTITIONS, PartitionsConfig
 from sap_llm.storage.store import DatasetStore
+from sap_llm.training.trainer_config import (
+    HostsTrainerConfig,
+    KubernetesTrainerConfig,
+    LocalTrainerConfig,
+    TrainerConfig,
+)
 
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient
 
     from sap_llm.annotation.desk import Desk
     from sap_llm.graph.client import GraphClient
+    from sap_llm.monitoring.webhook import Webhook
     from sap_llm.preparation.plan import SparkSettings
     from sap_llm.registry.mlflow_registry import ModelRegistry
     from sap_llm.registry.verdicts import VerdictStore
     from sap_llm.sources.qorsync import QorSync
     from sap_llm.sources.qorsync_headers import MonthState
+    from sap_llm.training.trainer import Trainer
 
 Config = TypeVar("Config", bound=StageConfig)
 
@@ -66,7 +74,11 @@ class DeploymentConfig(BaseModel):
     spark_staging: str | None = Field(default=None, description="folder or s3:// URL that driver and executors share")
     spark_packages: list[str] = Field(default=[], description="wheels for executors without sap_llm")
     spark_options: dict[str, str] = Field(default={}, description="further spark.* settings")
-    work: str = Field(description="local scratch: training checkpoints, caches")
+    work: str = Field(description="scratch: training checkpoints, caches; on a disk that all nodes of a training share")
+    trainer: TrainerConfig = Field(
+        default=LocalTrainerConfig(), description="where training programs run: this machine, hosts, or Kubernetes"
+    )
+    alert_webhook: str = Field(default="", description="URL that gets alerts of trainings by POST; a secret")
 
 
 class Deployment:
@@ -124,6 +136,19 @@ class Deployment:
             packages=self.settings.spark_packages,
             options=self.settings.spark_options,
         )
+
+    def trainer(self) -> "Trainer":
+        """Where training programs run; connects to nothing yet."""
+        settings = self.settings.trainer
+        if isinstance(settings, KubernetesTrainerConfig):
+            from sap_llm.training.kubernetes import KubernetesTrainer
+
+            return KubernetesTrainer(settings, storage_options=self.settings.storage_options)
+        from sap_llm.training.trainer import HostsTrainer, LocalTrainer
+
+        if isinstance(settings, HostsTrainerConfig):
+            return HostsTrainer(settings, home=self.home)
+        return LocalTrainer(settings)
 
     @property
     def work_folder(self) -> Path:
@@ -231,6 +256,14 @@ class Deployment:
         from sap_llm.annotation.file_desk import FileDesk
 
         return FileDesk(self.home / place)
+
+    @property
+    def alert_webhook(self) -> "Webhook | None":
+        """Where alerts are sent: `SAP_LLM_ALERT_WEBHOOK`, else the profile's; None for nowhere."""
+        from sap_llm.monitoring.webhook import Webhook
+
+        url = os.environ.get("SAP_LLM_ALERT_WEBHOOK") or self.settings.alert_webhook
+        return Webhook(url) if url else None
 
     def vectors(self) -> "QdrantClient":
         """A Qdrant client; local mode locks its folder, so close it after use."""

@@ -25,12 +25,14 @@ from assets import (
 from assets.checks import gate_checks
 from assets.checks.adapters import adapter_checks
 from assets.checks.drift import drift_checks
+from assets.checks.health import health_checks
 from jobs import JOBS, SCHEDULES
 from resources.deployment import DeploymentResource
 from resources.pipes import ProcessGroupPipesClient
 from sap_llm.deployment import DEFAULT_PROFILE, Deployment
 from sap_llm_dagster.loggers import progress_logger
 from sap_llm_dagster.policies import Policies
+from sap_llm_dagster.stages import TRAINING_STAGES
 from sensors import SENSORS
 
 PROFILE_VARIABLE = "SAP_LLM_PROFILE"
@@ -65,9 +67,16 @@ def build_defs(*, deployment: str | None = None, overrides: Mapping[str, Any] | 
     ]
     assets = policies.apply([asset for group in loaded for asset in group])
     specs = [spec for asset in assets if isinstance(asset, dg.AssetsDefinition) for spec in asset.specs]
+    names = {stage.name for stage in TRAINING_STAGES}
+    trained = [spec for spec in specs if spec.key.path[-1] in names]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*gate_checks(specs), *drift_checks(specs), *adapter_checks(specs)],
+        asset_checks=[
+            *gate_checks(specs),
+            *drift_checks(specs),
+            *health_checks(trained),
+            *adapter_checks(specs),
+        ],
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,

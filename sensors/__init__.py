@@ -11,6 +11,7 @@ from sensors.automation import automation
 from sensors.exports import late_rows_sensor
 from sensors.outcomes import dvc_follows_release, run_failures
 from sensors.retraining import retraining_sensor
+from sensors.training_alerts import training_alerts
 
 SENSORS: list[dg.SensorDefinition] = [
     answers_sensor,
@@ -19,6 +20,7 @@ SENSORS: list[dg.SensorDefinition] = [
     late_rows_sensor,
     retraining_sensor,
     run_failures,
+    training_alerts,
 ]
 
 __all__ = ["SENSORS"]

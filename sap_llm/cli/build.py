@@ -19,7 +19,8 @@ from sap_llm.storage.build import BuildResult
 from sap_llm.storage.partitions import MONTH, PARTITIONS, PartitionsConfig
 
 if TYPE_CHECKING:
-    from sap_llm.training.stage import TrainingStage
+    from sap_llm.training.plan import TrainingPlan
+    from sap_llm.training.stage import Launch, TrainingStage
 
 console = Console()
 DEFAULT_RELEASE = "dvc"
@@ -148,6 +149,7 @@ def stage_adapters(
         release=release,
         document_stages=stage or (),
         work=deployment.work_folder,
+        launch=_launcher(deployment, STAGE_ADAPTERS),
     )
     for one in built.values():
         _say(one)
@@ -273,17 +275,32 @@ def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     from sap_llm.training.stage import build_trained
 
     deployment = Deployment.load()
-    inputs = _inputs_behind_doors(deployment, stage, release)
     return _say(
         build_trained(
             deployment.context(_progress),
             stage,
             config=deployment.config(stage.config, stage.name),
-            inputs=inputs,
+            inputs=_inputs_behind_doors(deployment, stage, release),
             partition=release,
             work=deployment.work_folder,
+            launch=_launcher(deployment, stage),
         )
     )
+
+
+def _launcher(deployment: Deployment, stage: "TrainingStage[Any]") -> "Launch":
+    """Runs a plan of the stage where the deployment says, if it fits there."""
+    from sap_llm.training.preview import require_fit
+    from sap_llm.training.stage import launch_training
+
+    trainer = deployment.trainer()
+
+    def launch(plan: "TrainingPlan[Any]") -> None:
+        if table := require_fit(stage, plan, trainer):
+            console.print(table, highlight=False)
+        launch_training(plan, trainer=trainer, mlflow_uri=deployment.mlflow_uri)
+
+    return launch
 
 
 def _inputs_behind_doors(deployment: Deployment, stage: "TrainingStage[Any]", release: str) -> dict[str, DatasetRef]:

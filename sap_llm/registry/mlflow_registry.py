@@ -5,8 +5,6 @@ Belongs here: registering, promoting, reading the champion, comparing pointer an
 stays the record.
 """
 
-import logging
-import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from sap_llm.registry.files import RegistryFiles
+from sap_llm.registry.mlflow_client import experiment_id, log_parameters, open_client
 from sap_llm.schema.clock import Clock, SystemClock
 from sap_llm.schema.errors import DatasetNotFoundError, SapLlmError
 
@@ -27,7 +26,6 @@ EXPERIMENT = "sap_llm"
 CHAMPION, PREVIOUS = "champion", "previous"
 _POINTER = "champion.json"
 _MODEL_FOLDER = "model"
-_PARAMETER_LIMIT, _VALUE_LIMIT = 100, 500  # MLflow's for one batch; its own limit for a value is larger
 
 
 class RegisteredVersion(BaseModel):
@@ -239,24 +237,14 @@ class ModelRegistry:
 
     def _mlflow(self) -> "MlflowClient":
         if self._client is None:
-            os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-            for chatty in ("alembic", "mlflow.store.db.utils"):
-                logging.getLogger(chatty).setLevel(logging.WARNING)
-            from mlflow.tracking import MlflowClient
-
-            self._client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+            self._client = open_client(self.tracking_uri)
             self._prepare(self._client)
         return self._client
 
     def _prepare(self, client: "MlflowClient") -> None:
         from mlflow.exceptions import MlflowException
 
-        if client.get_experiment_by_name(EXPERIMENT) is None:
-            try:
-                client.create_experiment(EXPERIMENT, artifact_location=self._artifact_location())
-            except MlflowException:  # another process was faster
-                if client.get_experiment_by_name(EXPERIMENT) is None:
-                    raise
+        experiment_id(client, EXPERIMENT, artifact_location=self._artifact_location())
         try:
             client.create_registered_model(REGISTERED_MODEL, description="Classifies and extracts SAP documents.")
         except MlflowException as error:
@@ -276,18 +264,15 @@ class ModelRegistry:
         parameters: Mapping[str, Any],
         tags: Mapping[str, str],
     ) -> str:
-        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.entities import Metric, RunTag
 
         experiment = client.get_experiment_by_name(EXPERIMENT)
         now = int(self.clock.now().timestamp() * 1000)
         run = client.create_run(experiment.experiment_id, start_time=now, run_name=release)
-        flat = list(_flatten(parameters).items())
         numbers = [Metric(key, float(value), now, 0) for key, value in metrics.items()]
         labels = [RunTag(key, value) for key, value in tags.items()]
         client.log_batch(run.info.run_id, metrics=numbers, tags=labels)
-        for start in range(0, len(flat), _PARAMETER_LIMIT):
-            batch = [Param(key, str(value)[:_VALUE_LIMIT]) for key, value in flat[start : start + _PARAMETER_LIMIT]]
-            client.log_batch(run.info.run_id, params=batch)
+        log_parameters(client, run.info.run_id, parameters)
         return str(run.info.run_id)
 
     def _find(self, client: "MlflowClient", model: str, evaluation: str) -> RegisteredVersion | None:
@@ -341,13 +326,3 @@ def _log_variants(client: "MlflowClient", run_id: str, variants: Mapping[str, Pa
 
 def _artifacts(run_id: str) -> str:
     return f"artifacts/{run_id}/artifacts"
-
-
-def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

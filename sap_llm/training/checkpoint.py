@@ -1,7 +1,8 @@
 """Checkpoints of a training run: written to a scratch folder, renamed when complete, the newest one is resumed from.
 
-Belongs here: naming, completeness and pruning. The content is the engine's (`engine`) plus the loss curve so far; the
-data position and all randomness follow from the step number (`batches`, `program`), so nothing else need be saved.
+Belongs here: naming, completeness, which is the best, and pruning. The content is the engine's (`engine`) plus the
+record so far (`record`); the data position and all randomness follow from the step number (`batches`, `program`), so
+nothing else need be saved.
 """
 
 import json
@@ -13,7 +14,7 @@ from typing import Any
 
 _PREFIX = "step-"
 _SCRATCH = ".writing"
-_STATE = "progress.json"
+_STATE, _SCORE = "progress.json", "score"
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,27 @@ class Checkpoint:
         """What `commit` was given."""
         return dict(json.loads((self.folder / _STATE).read_text()))
 
+    @property
+    def score(self) -> float | None:
+        """Validation F1 at its step, None where none was measured."""
+        found = self.progress().get(_SCORE)
+        return None if found is None else float(found)
+
 
 def newest(root: Path) -> Checkpoint | None:
     """The newest complete checkpoint below `root`; a folder that a killed run left half written is never one."""
+    return max(_complete(root), key=lambda checkpoint: checkpoint.step, default=None)
+
+
+def best(root: Path) -> Checkpoint | None:
+    """The complete checkpoint with the highest score, of equal ones the earliest; None where none has one."""
+    scored = [(score, -found.step, found) for found in _complete(root) if (score := found.score) is not None]
+    return max(scored, key=lambda entry: entry[:2])[2] if scored else None
+
+
+def _complete(root: Path) -> list[Checkpoint]:
     found = [Checkpoint(int(path.name.removeprefix(_PREFIX)), path) for path in root.glob(f"{_PREFIX}*")]
-    return max(found, key=lambda checkpoint: checkpoint.step, default=None)
+    return sorted(found, key=lambda checkpoint: checkpoint.step)
 
 
 def scratch(root: Path) -> Path:
@@ -45,10 +62,10 @@ def prepare(root: Path) -> None:
     scratch(root).mkdir(parents=True)
 
 
-def commit(root: Path, *, step: int, progress: dict[str, Any], keep: int) -> Checkpoint:
-    """Make the scratch folder the checkpoint of `step` and drop all but the newest `keep`; rank 0 only."""
+def commit(root: Path, *, step: int, progress: dict[str, Any], keep: int, score: float | None = None) -> Checkpoint:
+    """Make the scratch folder the checkpoint of `step`; all but the newest `keep` and the best go; rank 0 only."""
     folder = scratch(root)
-    (folder / _STATE).write_text(json.dumps(progress))
+    (folder / _STATE).write_text(json.dumps(progress if score is None else progress | {_SCORE: score}))
     for path in folder.rglob("*"):
         if path.is_file():
             _sync(path)
@@ -56,11 +73,13 @@ def commit(root: Path, *, step: int, progress: dict[str, Any], keep: int) -> Che
     shutil.rmtree(target, ignore_errors=True)
     folder.rename(target)
     _sync(root)
-    old = sorted(root.glob(f"{_PREFIX}*"))[:-keep] if keep else []
-    for path in old:
+    kept = best(root)
+    for old in _complete(root)[:-keep] if keep else []:
+        if old == kept:
+            continue
         # renamed first, so that a kill in the middle of the removal leaves nothing that looks complete
-        doomed = path.with_name(f".{path.name}.removed")
-        path.rename(doomed)
+        doomed = old.folder.with_name(f".{old.folder.name}.removed")
+        old.folder.rename(doomed)
         shutil.rmtree(doomed, ignore_errors=True)
     return Checkpoint(step, target)
 

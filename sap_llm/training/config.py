@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.storage.build import StageConfig
+from sap_llm.training.monitor import MonitoringConfig
 
 
 class _Part(BaseModel):
@@ -62,7 +63,24 @@ class CheckpointConfig(_Part):
 
     every_steps: int = 200
     every_seconds: float = 60.0
-    keep: int = 2
+    keep: int = Field(default=5, description="of the newest; the best by validation F1 is kept beside them")
+    result: Literal["last", "best"] = Field(
+        default="last", description="what becomes the model: a schedule that ends at zero makes the last step the best"
+    )
+
+
+class ValidationConfig(_Part):
+    """Scores on a part of the validation split while training runs."""
+
+    every_steps: int = Field(default=0, description="0 for never; a checkpoint is saved at the same step", ge=0)
+    documents: int = Field(default=64, description="at most so many")
+
+
+class TrainingReportConfig(_Part):
+    """What is read with the finished model to be shown in its report."""
+
+    documents: int = Field(default=0, description="validation documents at most; 0 leaves the reading out", ge=0)
+    pictures: int = Field(default=2, description="pages with predicted boxes", ge=0)
 
 
 Place = Literal["none", "cpu", "nvme"]
@@ -135,6 +153,7 @@ class TrainingStageConfig(StageConfig):
     optimizer: OptimizerConfig = OptimizerConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
     launch: LaunchConfig = LaunchConfig()
+    monitoring: MonitoringConfig = MonitoringConfig()
     steps: int = Field(default=700, description="optimizer steps")
     report_every_steps: int = 20
 
@@ -149,4 +168,6 @@ class MultitaskModelConfig(TrainingStageConfig):
     max_seconds: float = Field(
         default=0.0, description="stop early after this long, 0 for never; a run that it stops is not reproducible"
     )
+    validation: ValidationConfig = ValidationConfig()
     validation_documents: int = Field(default=400, description="at most so many are scored after training")
+    report: TrainingReportConfig = TrainingReportConfig()

@@ -28,6 +28,16 @@ class Engine(Protocol):
 
     module: nn.Module
 
+    @property
+    def learning_rate(self) -> float:
+        """Of AdamW, at the next step; Muon's follows the same schedule."""
+        ...
+
+    @property
+    def gradient_norm(self) -> Tensor | float | None:
+        """Of the last step, over all ranks and before clipping; None where the engine does not know it."""
+        ...
+
     def step(self, loss: Tensor) -> None:
         """Differentiate; with a batch's last piece, average over pieces and ranks, clip, update, move the schedule.
 
@@ -120,9 +130,20 @@ class DeepSpeedEngine:
             config=deepspeed_settings(config, accumulation=accumulation),
             dist_init_required=False,
         )
-        self._engine = engine
+        self._engine, self._schedule = engine, schedule
         self.module: nn.Module = engine.module
         self._is_whole = config.launch.zero_stage < 3
+
+    @property
+    def learning_rate(self) -> float:
+        """As the schedule says it."""
+        return float(self._schedule.get_last_lr()[-1])
+
+    @property
+    def gradient_norm(self) -> Tensor | float | None:
+        """As ZeRO computed it for clipping."""
+        found: Tensor | float | None = self._engine.get_global_grad_norm()
+        return found
 
     def step(self, loss: Tensor) -> None:
         """Differentiate; update with the last piece."""
@@ -166,8 +187,14 @@ class GlooEngine:
         self._optimizer, self._schedule = optimizer, schedule
         self._clipping = config.optimizer.gradient_clipping
         self._accumulation, self._piece = accumulation, 0
+        self.gradient_norm: Tensor | None = None
         for value in model.state_dict().values():
             dist.broadcast(value, src=0)
+
+    @property
+    def learning_rate(self) -> float:
+        """As the schedule says it."""
+        return float(self._schedule.get_last_lr()[-1])
 
     def step(self, loss: Tensor) -> None:
         """Differentiate; update with the last piece."""
@@ -188,7 +215,7 @@ class GlooEngine:
             for value in parameters:
                 value.grad = flat[offset : offset + value.numel()].view_as(value)
                 offset += value.numel()
-        nn.utils.clip_grad_norm_(parameters, self._clipping)
+        self.gradient_norm = nn.utils.clip_grad_norm_(parameters, self._clipping)
         self._optimizer.step()
         self._schedule.step()
 

@@ -1,36 +1,25 @@
-"""Starting the training program: DeepSpeed's launcher, or a plain spawn of gloo ranks, in a process group of its own.
+"""The command lines of a training program: DeepSpeed's launcher on one machine or on hosts, or plain torch ranks.
 
-Belongs here: choosing the launcher, building command and environment, and ending everything (TERM, then KILL after a
-deadline). What the program does is the stage's own; Dagster's Pipes client adds its environment.
+Belongs here: choosing between them, arguments and environment. Running them is `processes`, deciding what happens when
+they fail is `trainer`; what the program does is the stage's own.
 """
 
 import base64
-import contextlib
 import json
 import os
 import shutil
-import signal
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from sap_llm.schema.errors import MissingToolError, SapLlmError
+from sap_llm.schema.errors import ConfigurationError, MissingToolError
 from sap_llm.training.config import LaunchConfig
 from sap_llm.training.plan import PLAN, TrainingPlan
 
-_TAIL_BYTES = 4000
-
-
 Backend = Literal["deepspeed", "gloo"]
-
-
-class TrainingFailedError(SapLlmError):
-    """The training program ended without a result."""
+Command = tuple[list[str], dict[str, str]]  # and what its environment has besides ours
+_MASTER_PORT = 29500
 
 
 def choose_backend(config: LaunchConfig) -> tuple[Backend, str]:
@@ -54,161 +43,83 @@ def choose_backend(config: LaunchConfig) -> tuple[Backend, str]:
     return "gloo", f"{what}, so torch.distributed on gloo instead of DeepSpeed"
 
 
-def commands(plan: TrainingPlan[Any], plan_file: Path) -> list[tuple[list[str], dict[str, str]]]:
-    """Command and additional environment of every process to start (one for DeepSpeed, one per rank for gloo)."""
+def commands(plan: TrainingPlan[Any]) -> list[Command]:
+    """Every process to start on this machine: one for DeepSpeed, one per rank for plain torch."""
     launch = plan.config.launch
-    port = str(_free_port())
-    program = ["--plan", str(plan_file)]
-    shared = {"OMP_NUM_THREADS": str(launch.threads), "PATH": _path(), "PYTHONUNBUFFERED": "1"}
+    port = str(free_port())
+    program = program_arguments(plan)
+    shared = environment_of(launch)
     if plan.backend == "deepspeed":
         world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(launch.ranks))}).encode()).decode()
         # the node launcher itself: the `deepspeed` script would only look for a host file and start it (6 s of imports)
         launcher = [sys.executable, "-m", "deepspeed.launcher.launch", f"--world_info={world}"]
-        launcher += ["--master_addr=127.0.0.1", f"--master_port={port}", "--module", plan.program]
-        return [(launcher + program, shared | {"DS_ACCELERATOR": launch.accelerator})]
+        launcher += ["--master_addr=127.0.0.1", f"--master_port={port}", "--module"]
+        return [(launcher + program, shared)]
     master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(launch.ranks)}
-    command = [sys.executable, "-m", plan.program, *program]
+    command = [sys.executable, "-m", *program]
     return [(command, shared | master | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(launch.ranks)]
 
 
-def run(plan: TrainingPlan[Any], *, environment: Mapping[str, str] | None = None, is_quiet: bool = False) -> None:
-    """Run the program to its end; cancelling this process (TERM or INT) ends every rank.
+def hosts_command(plan: TrainingPlan[Any], hostfile: Path) -> Command:
+    """DeepSpeed's launcher over all hosts of a host file (`name slots=8` a line), by pdsh from the first one.
 
-    Args:
-        plan: Its work folder receives plan.json, training.log and the result.
-        environment: Added to this process's own, e.g. Dagster Pipes parameters.
-        is_quiet: Do not pass the program's output through to the terminal.
+    The hosts need this environment at the same path and the work folder on a disk that they share.
 
     Raises:
-        TrainingFailedError: A rank failed; the message carries the log's end.
+        ConfigurationError: The ranks do not fill whole hosts of equal slots.
     """
-    plan_file = Path(plan.work) / PLAN
-    plan.write()
-    log_file = Path(plan.work) / "training.log"
-    with log_file.open("ab") as log:
-        group = ProcessGroup(deadline_seconds=plan.config.launch.stop_deadline_seconds)
-        with group.forwarding_signals():
-            for command, extra in commands(plan, plan_file):
-                group.start(command, env={**os.environ, **(environment or {}), **extra}, log=log)
-            code = group.wait(None if is_quiet else plan.progress_file)
-    if code != 0 or not plan.result.is_dir():
-        tail = log_file.read_bytes()[-_TAIL_BYTES:].decode(errors="replace")
-        raise TrainingFailedError(
-            f"the training program ended with code {code} and no result",
-            where=str(log_file),
-            remedy=f"Materialise again to resume from the newest checkpoint. The log ends:\n{tail}",
+    launch = plan.config.launch
+    slots = read_hostfile(hostfile)
+    each = next(iter(slots.values()))
+    nodes, rest = divmod(launch.ranks, each)
+    if rest or not 0 < nodes <= len(slots) or set(slots.values()) != {each}:
+        raise ConfigurationError(
+            f"launch.ranks is {launch.ranks}, and the hosts have {list(slots.values())} slots",
+            where=str(hostfile),
+            remedy="Give every host the same slots, and launch.ranks a multiple of them.",
         )
+    command = [sys.executable, "-m", "deepspeed.launcher.runner", f"--hostfile={hostfile}", f"--num_nodes={nodes}"]
+    command += [f"--num_gpus={each}", "--launcher=pdsh", f"--master_addr={next(iter(slots))}"]
+    command += [f"--master_port={_MASTER_PORT}", "--module", *program_arguments(plan)]
+    return command, environment_of(launch)
 
 
-class ProcessGroup:
-    """Processes that live and die together, each with its children in a session of its own."""
+def read_hostfile(path: Path) -> dict[str, int]:
+    """Host -> slots, in order.
 
-    def __init__(self, *, deadline_seconds: float) -> None:
-        self._deadline = deadline_seconds
-        self._processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self, command: Sequence[str], *, env: Mapping[str, str], log: IO[bytes]) -> None:
-        """Start one process; its output goes to the log."""
-        self._processes.append(
-            subprocess.Popen(list(command), env=dict(env), stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        )
-
-    def wait(self, progress_file: Path | None = None) -> int:
-        """Wait for all; as soon as one fails, end the others. Returns the first failure's code, or 0."""
-        follower = _Follower(progress_file)
-        try:
-            while True:
-                codes = [process.poll() for process in self._processes]
-                follower.print_new()
-                failed = [code for code in codes if code]
-                if failed:
-                    return int(failed[0])
-                if all(code == 0 for code in codes):
-                    return 0
-                time.sleep(0.2)
-        finally:
-            self.stop()
-
-    def stop(self) -> None:
-        """TERM to every group, KILL to what is left after the deadline."""
-        self._signal(signal.SIGTERM)
-        self._wait_until_gone(self._deadline)
-        self._signal(signal.SIGKILL)
-        for process in self._processes:
-            process.wait()
-        self._wait_until_gone(self._deadline)  # children die a moment after their leader
-
-    def forwarding_signals(self) -> "_Forwarding":
-        """Context in which TERM and INT to this process stop the group (main thread only)."""
-        return _Forwarding()
-
-    def _wait_until_gone(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and self._alive():
-            time.sleep(0.05)
-
-    def _alive(self) -> bool:
-        for process in self._processes:
-            process.poll()  # reaps the leader, which would otherwise count as alive
-        return any(_group_exists(process.pid) for process in self._processes)
-
-    def _signal(self, number: int) -> None:
-        for process in self._processes:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(process.pid, number)
-            process.poll()
-
-
-class _Forwarding:
-    """Turns SIGTERM into SystemExit, so that `finally` blocks stop the group; restores the handler."""
-
-    def __enter__(self) -> None:
-        try:
-            self._before: Any = signal.signal(signal.SIGTERM, self._exit)
-        except ValueError:  # not the main thread: whoever owns it handles signals
-            self._before = None
-
-    def __exit__(self, *_: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGTERM, self._before)
-
-    @staticmethod
-    def _exit(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-
-class _Follower:
-    """Prints messages and steps that rank 0 appends to progress.jsonl."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._offset = path.stat().st_size if path and path.exists() else 0
-
-    def print_new(self) -> None:
-        """Print complete lines that appeared since the last call."""
-        if self._path is None or not self._path.exists():
-            return
-        with self._path.open("rb") as stream:
-            stream.seek(self._offset)
-            text = stream.read()
-        complete = text[: text.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
-            entry = json.loads(line)
-            if entry["event"] == "message":
-                print(f"  {entry['message']}", flush=True)
-            elif entry["event"] == "step":
-                print(f"  step {entry['step']:.0f}/{entry['steps']}  loss {entry['loss']:.4f}", flush=True)
-
-
-def _group_exists(leader: int) -> bool:
+    Raises:
+        ConfigurationError: The file is missing, empty, or has a line of another form.
+    """
     try:
-        os.killpg(leader, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        lines = []
+    slots: dict[str, int] = {}
+    for line in (line.strip() for line in lines):
+        if not line or line.startswith("#"):
+            continue
+        name, _, count = line.partition(" slots=")
+        if not count.strip().isdigit() or name.strip() in slots:
+            raise ConfigurationError(f"not a host: {line!r}", where=str(path), remedy="Write `node-1 slots=8` a line.")
+        slots[name.strip()] = int(count)
+    if not slots:
+        raise ConfigurationError("no host file, or no host in it", where=str(path), remedy="See trainer.hostfile.")
+    return slots
+
+
+def program_arguments(plan: TrainingPlan[Any]) -> list[str]:
+    """Module and arguments of a rank, the same however it is started."""
+    return [plan.program, "--plan", str(Path(plan.work) / PLAN)]
+
+
+def environment_of(launch: LaunchConfig) -> dict[str, str]:
+    """Variables that every rank needs, wherever it runs."""
+    return {
+        "OMP_NUM_THREADS": str(launch.threads),
+        "DS_ACCELERATOR": launch.accelerator,
+        "PYTHONUNBUFFERED": "1",
+        "PATH": _path(),
+    }
 
 
 def _path() -> str:
@@ -216,7 +127,8 @@ def _path() -> str:
     return f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of this machine that nobody listens on just now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

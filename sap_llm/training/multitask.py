@@ -7,11 +7,15 @@ its program is `program`, its configuration in `config`. Importing this module l
 from collections.abc import Mapping
 from pathlib import Path
 
+from sap_llm.modeling.features import WINDOW_WORDS
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult, StageContext
 from sap_llm.storage.store import Dataset
 from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.memory import Workload
+from sap_llm.training.networks import encoder_network
+from sap_llm.training.shares import Shares, share
 from sap_llm.training.stage import Launch, TrainingStage, build_trained
 
 TRAINING_SET = "training_set"
@@ -27,6 +31,13 @@ def _has_documents(inputs: Mapping[str, Dataset]) -> None:
         )
 
 
+def _workload(config: MultitaskModelConfig, halvings: int) -> tuple[Shares, Workload]:
+    launch = config.launch
+    shares = share(config.batch_words, ranks=launch.ranks, micro_batch=launch.micro_batch, halvings=halvings)
+    network = encoder_network(config.encoder)
+    return shares, Workload(network=network, tokens=shares.micro_batch, longest=WINDOW_WORDS, unit="words")
+
+
 MULTITASK_MODEL = TrainingStage(
     name="multitask_model",
     version="3",
@@ -34,6 +45,7 @@ MULTITASK_MODEL = TrainingStage(
     program="sap_llm.training.program",
     inputs=(TRAINING_SET,),
     check=_has_documents,
+    workload=_workload,
     headline=("validation_f1", "validation_class_accuracy", "loss", "seconds", "parameters"),
 )
 

@@ -1,33 +1,42 @@
 """The training program of the document model: `python -m sap_llm.training.program --plan FILE`, one process per rank.
 
-Belongs here: the loop over optimizer steps, resuming, and the result folder. Everything is read from the plan; what is
-around the loop in every training program is `rank`.
+Belongs here: the loop over optimizer steps, what happens between two of them, resuming, and the result folder.
+Everything is read from the plan; what is around the loop in every training program is `rank`, what is counted and timed
+in it `record` and `meter`.
 """
 
+import math
 import os
 import shutil
 import time
-from collections import Counter
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
+from sap_llm.modeling.confidence import Calibration
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
+from sap_llm.modeling.predictor import PaddedWords
 from sap_llm.modeling.shards import Shard, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
+from sap_llm.training.agreement import Agreed, Agreement, StopRequest, stop_on_term
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import Batch, BatchPlan, collate
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.engine import Engine, open_engine
+from sap_llm.training.exits import TrainingStoppedError
+from sap_llm.training.hardware import peak_flops
 from sap_llm.training.losses import DocumentLoss, Targets
+from sap_llm.training.meter import Meter
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
+from sap_llm.training.record import Record
 from sap_llm.training.renaming import Renamer
 from sap_llm.training.report import Reporter, write_json
 from sap_llm.training.shares import share
@@ -68,54 +77,69 @@ class Trainer:
             subtypes=len(self.labels.subtypes),
             smoothing=self.config.optimizer.label_smoothing,
         )
-        self.curve: list[dict[str, float]] = []
-        self.words_seen = self.documents_seen = 0
-        self.resumed_from = self.steps_done = 0
-        self.spent_seconds = 0.0  # by earlier runs of the same version
+        self.record = Record(Meter(unit="words", parameters=self.parameters, peak_flops=self._peak_flops()))
+        self.agreement = Agreement(self.device)
+        self.result_step = 0
 
     def run(self) -> None:
-        """Train from the newest checkpoint, or from the start, and write the result folder."""
-        start = self._resume()
-        self._steps(start)
+        """Train from the newest checkpoint, or from the start, and write the result folder.
+
+        Raises:
+            TrainingStoppedError: TERM came; a checkpoint of the step then done was saved.
+            TrainingDivergedError: Loss, gradients or weights are no numbers; nothing was saved since.
+        """
+        self._resume()
+        with stop_on_term() as stop:
+            self._steps(stop)
+        self._choose_weights()
         weights = self.engine.weights()
         if self.rank == 0:
             self._write_result(weights)
         dist.barrier()
 
-    def _steps(self, start: int) -> None:
-        began = last_saved = time.monotonic()
-        done = start
-        sums: dict[str, Any] = {}
-        while done < self.config.steps and not self._out_of_time(began):
+    def _steps(self, stop: StopRequest) -> None:
+        last_saved = time.monotonic()
+        while self.record.step < self.config.steps:
             for piece in self.shares.of_rank(self.rank):
-                total, parts, batch = self._step(done, piece)
-                for name, value in (*parts.items(), ("loss", total.detach()), ("pieces", 1)):
-                    sums[name] = sums.get(name, 0.0) + value
-                self.words_seen += int(batch.mask.sum()) * self.ranks
-                self.documents_seen += len(batch.mask) * self.ranks
-            done += 1
-            if done % self.config.report_every_steps == 0 or done == self.config.steps:
-                self._report(done, self._over_ranks(sums), began)
-                sums = {}
-            if self._is_due(done, last_saved):
-                self._save(done, began)
+                self._piece(piece)
+            done = self.record.stepped(self.engine.gradient_norm)
+            self.reporter.beat()
+            validated = self._validate() if self._is_validated(done) else {}
+            if done % self.config.report_every_steps == 0 or done == self.config.steps or self._is_validated(done):
+                point = self.record.point({"learning_rate": self.engine.learning_rate, **validated})
+                self.reporter.step(point, steps=self.config.steps)
+            agreed = self._agree(done, stop, last_saved)
+            if agreed.save:
+                self._save(validated.get("validation_f1"))
                 last_saved = time.monotonic()
-        self.steps_done = done
-        self.spent_seconds += time.monotonic() - began
+            if agreed.stop:
+                raise TrainingStoppedError(
+                    f"asked to stop; a checkpoint of step {done} was saved",
+                    where=str(self.plan.checkpoints),
+                    remedy="Materialise again to go on.",
+                )
+            if agreed.out_of_time:
+                break
 
-    def _step(self, step: int, piece: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
+    def _piece(self, piece: int) -> None:
         # Every draw follows from the numbers of step and piece, so a resumed run repeats what the killed one would have
         # done, and a piece is the same on whatever rank.
+        step = self.record.step
         generator = np.random.default_rng([self.config.seed, step, piece])
         torch.manual_seed(int(generator.integers(2**62)))
-        batch = collate(self.train, self.batches.rows(step, piece))
-        self.renamer.rename(batch, self.config.augmentation.renaming, generator)
-        damage(batch, self.config.augmentation, generator)
+        with self.record.meter.part("data"):
+            batch = collate(self.train, self.batches.rows(step, piece))
+            self.renamer.rename(batch, self.config.augmentation.renaming, generator)
+            damage(batch, self.config.augmentation, generator)
         self.engine.module.train()
         scores, targets = self._scores(batch)
         total, parts = self.loss(scores, targets)
         self.engine.step(total)
-        return total, parts, batch
+        self.record.add(
+            {**parts, "loss": total.detach()},
+            words=int(batch.mask.sum()) * self.ranks,
+            documents=len(batch.mask) * self.ranks,
+        )
 
     def _scores(self, batch: Batch) -> tuple[Scores, Targets]:
         inputs = tensors(batch, device=self.device)
@@ -128,85 +152,87 @@ class Trainer:
         names = ("class_ids", "subtype_ids", "header_labels", "line_labels", "row_starts", "known_fields")
         return scores, Targets(**{name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names})
 
-    def _resume(self) -> int:
+    def _resume(self) -> None:
         found = checkpoints.newest(self.plan.checkpoints)
         if found is None:
             self.reporter.say(f"training from random weights: {self.parameters / 1e6:.2f} M parameters, "
                               f"{len(self.train)} windows, {self.plan.backend} x {self.ranks} "
                               f"({self.plan.backend_reason})")  # fmt: skip
-            return 0
+            return
         self.engine.load(found.folder)
-        progress = found.progress()
-        self.curve = progress["curve"]
-        self.words_seen, self.documents_seen = progress["words_seen"], progress["documents_seen"]
-        self.spent_seconds = progress["spent_seconds"]
+        self.record.restore(found.progress(), step=found.step, rank=self.rank)
         self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
-        self.resumed_from = found.step
-        return found.step
 
-    def _out_of_time(self, began: float) -> bool:
-        if not self.config.max_seconds:
-            return False
-        return self._any_rank(self.spent_seconds + time.monotonic() - began > self.config.max_seconds)
+    def _agree(self, done: int, stop: StopRequest, last_saved: float) -> Agreed:
+        """What all ranks do after this step: save, stop. After the last one the result is written instead."""
+        if done == self.config.steps:
+            return Agreed()
+        settings = self.config.checkpoint
+        is_late = settings.every_seconds > 0 and time.monotonic() - last_saved > settings.every_seconds
+        is_over = self.config.max_seconds > 0 and self.record.seconds > self.config.max_seconds
+        agreed = self.agreement.ask(done, Agreed(stop=stop.is_set, out_of_time=is_over, save=is_late))
+        is_due = done % settings.every_steps == 0 or self._is_validated(done)
+        return replace(agreed, save=agreed.save or agreed.stop or is_due)
 
-    def _is_due(self, done: int, last_saved: float) -> bool:
-        if done >= self.config.steps:
-            return False
-        if done % self.config.checkpoint.every_steps == 0:
-            return True
-        if done % 10 or not self.config.checkpoint.every_seconds:
-            return False
-        return self._any_rank(time.monotonic() - last_saved > self.config.checkpoint.every_seconds)
+    def _save(self, score: float | None) -> None:
+        """A checkpoint, unless a weight is no number: every later run would go on from a broken one."""
+        with self.record.meter.part("checkpoint"):
+            is_broken = not all(bool(torch.isfinite(value).all()) for value in self.engine.module.parameters())
+            if self.agreement.largest([is_broken]) != [0.0]:
+                self.reporter.step({"step": self.record.step, "weights": math.nan}, steps=self.config.steps)
+            if self.rank == 0:
+                checkpoints.prepare(self.plan.checkpoints)
+            dist.barrier()
+            self.engine.save(checkpoints.scratch(self.plan.checkpoints))
+            progress = self.record.to_json()
+            if self.rank == 0:
+                checkpoints.commit(
+                    self.plan.checkpoints,
+                    step=self.record.step,
+                    progress=progress,
+                    keep=self.config.checkpoint.keep,
+                    score=score,
+                )
 
-    def _any_rank(self, is_so: bool) -> bool:
-        """Whether it is so on any rank; all ranks must ask at the same step, and get the same answer."""
-        answer = torch.tensor(float(is_so), device=self.device)
-        dist.all_reduce(answer)
-        return bool(answer > 0)
+    def _is_validated(self, done: int) -> bool:
+        every = self.config.validation.every_steps
+        return every > 0 and len(self.validation) > 0 and (done % every == 0 or done == self.config.steps)
 
-    def _over_ranks(self, sums: dict[str, Any]) -> dict[str, float]:
-        """Sums of all ranks, so that the loss curve is that of the whole batch."""
-        everyone: list[Any] = [None] * self.ranks
-        dist.all_gather_object(everyone, {name: float(value) for name, value in sums.items()})
-        total: Counter[str] = Counter()
-        for each in everyone:  # a rank whose pieces lacked a task's labels may not name its loss
-            total.update(each)
-        return dict(total)
+    def _validate(self) -> dict[str, float]:
+        """Scores on a part of the validation split, by rank 0; the others wait at their next message."""
+        with self.record.meter.part("validation"):
+            weights = self.engine.weights()
+            return self._scored(weights, most=self.config.validation.documents)[0] if self.rank == 0 else {}
 
-    def _save(self, done: int, began: float) -> None:
-        if self.rank == 0:
-            checkpoints.prepare(self.plan.checkpoints)
-        dist.barrier()
-        self.engine.save(checkpoints.scratch(self.plan.checkpoints))
-        dist.barrier()
-        if self.rank == 0:
-            progress = {
-                "curve": self.curve,
-                "words_seen": self.words_seen,
-                "documents_seen": self.documents_seen,
-                "spent_seconds": self.spent_seconds + time.monotonic() - began,
-            }
-            checkpoints.commit(self.plan.checkpoints, step=done, progress=progress, keep=self.config.checkpoint.keep)
+    def _scored(self, weights: dict[str, torch.Tensor], *, most: int) -> tuple[dict[str, float], Calibration]:
+        model = MultitaskModel(self.config.encoder, self.labels)
+        model.load_state_dict(weights)
+        runtime = TorchRuntime(model.to(self.device).eval())
 
-    def _report(self, done: int, sums: dict[str, float], began: float) -> None:
-        pieces = sums.pop("pieces")  # fewer than usual right after resuming
-        point = {name: value / pieces for name, value in sums.items()}
-        seconds = self.spent_seconds + time.monotonic() - began
-        point |= {"step": float(done), "seconds": round(seconds, 2), "words": float(self.words_seen)}
-        self.curve.append(point)
-        self.reporter.step(point, steps=self.config.steps)
+        def score(batch: PaddedWords) -> dict[str, npt.NDArray[np.float32]]:
+            self.reporter.beat()  # a rank that validates is alive
+            return runtime(batch)
+
+        return validate(score, self.validation, labels=self.labels, most=most)
+
+    def _choose_weights(self) -> None:
+        """Go back to the best checkpoint where the configuration wants that and the last step was not better."""
+        self.result_step = self.record.step
+        if self.config.checkpoint.result == "last":
+            return
+        found, last = checkpoints.best(self.plan.checkpoints), 0.0
+        if self.record.curve:
+            last = self.record.curve[-1].get("validation_f1", 0.0)
+        is_better = self.rank == 0 and found is not None and (found.score or 0.0) > last  # rank 0 alone has scores
+        if found is not None and self.agreement.largest([is_better]) == [1.0]:
+            self.engine.load(found.folder)
+            self.result_step = found.step
+            self.reporter.say(f"the result is the checkpoint of step {found.step}, validation F1 {found.score:.4f}")
 
     def _write_result(self, weights: dict[str, torch.Tensor]) -> None:
         from safetensors.torch import save_file
 
-        model = MultitaskModel(self.config.encoder, self.labels)
-        model.load_state_dict(weights)
-        measured, calibration = validate(
-            TorchRuntime(model.to(self.device).eval()),
-            self.validation,
-            labels=self.labels,
-            most=self.config.validation_documents,
-        )
+        measured, calibration = self._scored(weights, most=self.config.validation_documents)
         folder = self.plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "model").mkdir(parents=True)
@@ -220,24 +246,32 @@ class Trainer:
                 calibration=calibration,
             ),
         )
+        record = self.record
         metrics = measured | {
             "parameters": self.parameters,
-            "steps": self.steps_done,
-            "documents_seen": self.documents_seen,
-            "words_seen": self.words_seen,
-            "loss": round(self.curve[-1]["loss"], 5) if self.curve else 0.0,
-            "seconds": round(self.spent_seconds, 1),
+            "steps": record.step,
+            "result_step": self.result_step,
+            "documents_seen": record.documents,
+            "words_seen": record.words,
+            "loss": round(record.curve[-1]["loss"], 5) if record.curve else 0.0,
+            "seconds": round(record.seconds, 1),
             "ranks": self.ranks,
             "backend": self.plan.backend,
             "backend_reason": self.plan.backend_reason,
-            "resumed_from_step": self.resumed_from,
-            "stopped_early": self.steps_done < self.config.steps,
+            "device": self.reporter.gpu_name or "cpu",
+            "resumed_from_step": record.resumed_from,
+            "stopped_early": record.step < self.config.steps,
         }
-        write_json(folder / "losses.json", self.curve)
+        write_json(folder / "losses.json", record.curve)
         write_json(folder / "metrics.json", metrics)
         shutil.rmtree(self.plan.result, ignore_errors=True)
         folder.rename(self.plan.result)
         self.reporter.done(metrics)
+
+    def _peak_flops(self) -> float | None:
+        """Of all devices together, as configured or as the GPU's name tells; unknown on a CPU."""
+        one = self.config.monitoring.peak_flops or peak_flops(self.reporter.gpu_name if self._on_gpu else None)
+        return one * self.ranks if one else None
 
     @property
     def _on_gpu(self) -> bool:

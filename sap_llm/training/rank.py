@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 
 from sap_llm.training.engine import join_ranks
+from sap_llm.training.exits import exit_codes
 from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.report import Reporter, open_reporter
 
@@ -34,9 +35,10 @@ def run_rank(config: type[Config], train: Train[Config]) -> None:
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     plan = TrainingPlan.read(arguments.plan, config)
     torch.set_num_threads(plan.config.launch.threads)
-    rank, ranks = join_ranks(backend=plan.backend)
-    try:
-        with open_reporter(plan, is_reporting=rank == 0) as reporter:
-            train(plan, rank=rank, ranks=ranks, reporter=reporter)
-    finally:
-        dist.destroy_process_group()
+    with exit_codes():
+        rank, ranks = join_ranks(backend=plan.backend)
+        try:
+            with open_reporter(plan, is_reporting=rank == 0) as reporter:
+                train(plan, rank=rank, ranks=ranks, reporter=reporter)
+        finally:
+            dist.destroy_process_group()

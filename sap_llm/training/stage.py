@@ -18,8 +18,12 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.taxonomy import taxonomy_version
 from sap_llm.storage.build import BuildResult, StageContext, build, code_version, version_id
 from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
-from sap_llm.training.launch import choose_backend, run
+from sap_llm.training.launch import choose_backend
+from sap_llm.training.memory import Workload
 from sap_llm.training.plan import Config, TrainingPlan
+from sap_llm.training.processes import TerminationAsExit
+from sap_llm.training.shares import Shares
+from sap_llm.training.trainer import FileSession, LocalTrainer, Told, Trainer, run_to_end
 
 METRICS = "metrics.json"
 Launch = Callable[[TrainingPlan[Any]], None]
@@ -52,6 +56,8 @@ class TrainingStage(Generic[Config]):
         shared: Assets consumed that have no partition.
         check: Refuses inputs that nothing can be learned from, with a `ConfigurationError`.
         collect: Fills the dataset version from `plan.result` and returns its metrics.
+        workload: How a batch is shared and what a rank works on at a time, from configuration and number of halvings;
+            for the memory planner, None where a stage cannot say.
         headline: Metrics shown first.
     """
 
@@ -63,6 +69,7 @@ class TrainingStage(Generic[Config]):
     shared: tuple[str, ...] = ()
     check: Callable[[Mapping[str, Dataset]], None] = _accept
     collect: Callable[[TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = copy_result
+    workload: Callable[[Config, int], tuple[Shares, Workload]] | None = None
     headline: tuple[str, ...] = field(default=("loss", "seconds", "parameters"))
 
     def input_names(self, release: str) -> dict[str, str]:
@@ -118,15 +125,31 @@ def make_plan(
 
 
 def launch_training(
-    plan: TrainingPlan[Any], *, environment: Mapping[str, str] | None = None, is_quiet: bool = False
+    plan: TrainingPlan[Any],
+    *,
+    trainer: Trainer | None = None,
+    environment: Mapping[str, str] | None = None,
+    is_quiet: bool = False,
+    mlflow_uri: str | None = None,
 ) -> None:
-    """Run the training program to its end; a result that is already there is kept.
+    """Run the training program to its end; a result that is already there is kept. TERM to this process ends it.
+
+    Args:
+        plan: What is run.
+        trainer: Where; by default this machine.
+        environment: Further variables of the program.
+        is_quiet: Do not print its messages.
+        mlflow_uri: Tracking URI that gets the curve; None for none.
 
     Raises:
         TrainingFailedError: The program ended without a result; its checkpoints stay, the next launch resumes.
     """
-    if not plan.result.is_dir():
-        run(plan, environment=environment, is_quiet=is_quiet)
+    if plan.result.is_dir():
+        return
+    told = Told() if is_quiet else Told.by_printing()
+    session = FileSession(plan, environment or {})
+    with TerminationAsExit():
+        run_to_end(trainer or LocalTrainer(), plan, session=session, told=told, mlflow_uri=mlflow_uri)
 
 
 def build_trained(

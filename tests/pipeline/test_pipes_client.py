@@ -86,7 +86,7 @@ def test_a_child_that_ignores_termination_does_not_outlive_the_step(tmp_path: Pa
     def cancelled_while_running() -> None:
         program = STUBBORN.format(ready=str(ready))
         with client.started([([sys.executable, "-c", program], dict(os.environ))], tmp_path / "log") as started:
-            groups.append(started[0].pid)
+            groups.append(started.processes[0].pid)
             deadline = time.monotonic() + 20
             while not ready.exists() and time.monotonic() < deadline:
                 time.sleep(0.05)

@@ -22,11 +22,11 @@ def run_ranks(
     backend: str, folder: Path, *, ranks: int, zero_stage: int = 1, adamw: bool = False
 ) -> dict[str, dict[str, Tensor]]:
     """Start the ranks, wait, and return weights.pt."""
-    from sap_llm.training.launch import _free_port
+    from sap_llm.training.launch import free_port
 
     folder.mkdir()
     root = Path(__file__).parents[2]
-    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(ranks)}
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(ranks)}
     shared |= {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
     command = [
         sys.executable,

@@ -4,6 +4,7 @@ Belongs here: the form of an answer by kind of instruction. Filling it from a tr
 making a model keep to it is `constrained`. Every string and number is bounded, so that an answer always has an end.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any, Literal, get_args
@@ -48,6 +49,12 @@ def value_schema(name: str) -> Schema:
     """Schema of a field's canonical value, a string."""
     form = _FORMS.get(load_taxonomy().field(name).type)
     return {"type": "string", "pattern": f"^{form}$"} if form else _text()
+
+
+def fits(name: str, value: str) -> bool:
+    """Whether a value has the form that `value_schema` of its field wants."""
+    form = _FORMS.get(load_taxonomy().field(name).type)
+    return re.fullmatch(form, value) is not None if form else 0 < len(value) <= LONGEST_TEXT
 
 
 def answer_schema(

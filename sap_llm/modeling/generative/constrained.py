@@ -59,7 +59,7 @@ class Grammars:
         return bytes(self.tokenizer.decode_bytes(list(tokens)))
 
 
-class SchemaProcessor(LogitsProcessor):  # type: ignore[misc]
+class SchemaProcessor(LogitsProcessor):
     """Forbids every token that its row's schema does not allow next. For one call of `generate`."""
 
     def __init__(self, grammars: Grammars, schemas: Sequence[Schema], *, most_tokens: int) -> None:
@@ -134,7 +134,7 @@ class _StringState:
                 self.is_inside = not self.is_inside
 
 
-class ChosenChances(LogitsProcessor):  # type: ignore[misc]
+class ChosenChances(LogitsProcessor):
     """Remembers how likely every chosen token was among those allowed; the last of the processors."""
 
     def __init__(self) -> None:

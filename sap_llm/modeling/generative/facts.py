@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sap_llm.modeling.generative.answer_schema import Kind, header_fields, line_fields
+from sap_llm.modeling.generative.answer_schema import Kind, fits, header_fields, line_fields
 from sap_llm.modeling.generative.frame import Frame
 
 Row = Mapping[str, Any]
@@ -53,6 +53,11 @@ class Facts:
             line_items=tuple(item for item in items if item),
             absent=frozenset(covered) - named,
         )
+
+    def misfit(self) -> str | None:
+        """A field whose value has not the form that an answer wants, or None."""
+        rows = [row for item in (self.header, *self.line_items) for row in item.values()]
+        return next((row["field"] for row in rows if not fits(row["field"], row["value"])), None)
 
     def answer(
         self, kind: Kind, frames: Sequence[Frame], *, fields: Collection[str] = (), field: str | None = None

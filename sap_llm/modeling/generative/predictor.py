@@ -89,6 +89,12 @@ class Request:
         return [Frame.of(page, picture) for page, picture in zip(self.pages, self.pictures, strict=False)]
 
 
+def prompt_of(processor: Any, request: Request, config: PromptConfig) -> str:
+    """The conversation as text, up to where the answer begins; one image token a picture."""
+    messages = conversation(request.instruction.text, request.pages, request.frames, config, cases=request.cases)
+    return str(processor.apply_chat_template(messages, add_generation_prompt=True))
+
+
 class GenerativePredictor:
     """Implements `protocol.Predictor`. Documents without words and pages are an empty finding."""
 
@@ -118,7 +124,7 @@ class GenerativePredictor:
         """
         self.model, self.processor, self.settings = model, processor, settings
         self.grammars = Grammars(processor.tokenizer, vocabulary=model.config.text_config.vocab_size)
-        self._most_tokens, self._batch, self._draw = most_tokens, batch, draw or (lambda page: None)
+        self._most_tokens, self._batch, self._draw = most_tokens, batch, draw
         self._journal = None if journal is None else Journal(journal)
         self._is_constrained = is_constrained
 
@@ -140,7 +146,7 @@ class GenerativePredictor:
     def request(self, pages: Sequence[Page], instruction: Instruction, *, cases: Sequence[Case] = ()) -> Request:
         """A request about a document, with the pictures of its first pages drawn."""
         shown = pages[: self.settings.prompt.most_pages]
-        pictures = [page_picture(page, self.settings.shape, self._draw(page)) for page in shown]
+        pictures = [page_picture(page, self.settings.shape, self._draw(page) if self._draw else None) for page in shown]
         return Request(pages=pages, pictures=pictures, instruction=instruction, cases=cases)
 
     def answers(self, requests: Sequence[Request], *, is_constrained: bool | None = None) -> list[Answer]:
@@ -151,7 +157,7 @@ class GenerativePredictor:
             is_constrained: Whether they are held to their schema; by default as the predictor is.
         """
         constrained = self._is_constrained if is_constrained is None else is_constrained
-        texts = [self.prompt(request) for request in requests]
+        texts = [prompt_of(self.processor, request, self.settings.prompt) for request in requests]
         keys = [self._key(request, text, constrained) for request, text in zip(requests, texts, strict=True)]
         found = {} if self._journal is None else self._journal.read(keys)
         missing = [place for place, key in enumerate(keys) if key not in found]
@@ -166,20 +172,15 @@ class GenerativePredictor:
 
     def embed(self, requests: Sequence[Request]) -> npt.NDArray[np.float32]:
         """Mean of the last hidden states over each request's prompt, float32 [n, width] of unit length."""
-        inputs = self._inputs(requests, [self.prompt(request) for request in requests])
+        inputs = self._inputs(
+            requests, [prompt_of(self.processor, request, self.settings.prompt) for request in requests]
+        )
         with torch.inference_mode():
             hidden = self.model.model(**inputs).last_hidden_state.float()
         mask = inputs["attention_mask"].unsqueeze(-1).to(hidden.dtype)
         mean = (hidden * mask).sum(1) / mask.sum(1)
         vectors: npt.NDArray[np.float32] = torch.nn.functional.normalize(mean, dim=-1).cpu().numpy()
         return vectors
-
-    def prompt(self, request: Request) -> str:
-        """The conversation as text, up to where the answer begins; one image token a picture."""
-        messages = conversation(
-            request.instruction.text, request.pages, request.frames, self.settings.prompt, cases=request.cases
-        )
-        return str(self.processor.apply_chat_template(messages, add_generation_prompt=True))
 
     def _read(self, documents: Sequence[Sequence[Page]]) -> list[Prediction]:
         instruction = Instruction(kind="extract", text=EXTRACT)

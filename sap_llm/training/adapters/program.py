@@ -75,7 +75,7 @@ class AdaptersProgram:
         self._add(stage)
         trainer = AdapterTrainer(
             self.model, stage, learned, self.config,
-            rank=self.rank, ranks=self.ranks, halvings=plan.halvings, device=self.device, pad=self._pad,
+            rank=self.rank, ranks=self.ranks, halvings=self.plan.halvings, device=self.device, pad=self._pad,
         )  # fmt: skip
         self.reporter.say(f"{stage}: {len(learned)} examples, {len(validated)} to validate")
         trainer.run(plan.checkpoints, lambda point: self.reporter.step(point, steps=self.config.steps))

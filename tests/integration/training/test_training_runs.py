@@ -56,7 +56,8 @@ def messages(plan: TrainingPlan[MultitaskModelConfig]) -> list[str]:
 
 def kill_in_the_middle(plan: TrainingPlan[MultitaskModelConfig]) -> int:
     """Start the program, kill -9 its session after the second checkpoint; returns the newest one's step."""
-    ((command, environment),) = commands(plan, plan.write())
+    plan.write()
+    ((command, environment),) = commands(plan)
     with (Path(plan.work) / "killed.log").open("wb") as log:
         process = subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True

@@ -1,6 +1,5 @@
 """Choosing and ending the launched program, with real processes."""
 
-import os
 import signal
 import stat
 import subprocess
@@ -10,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from sap_llm.schema.errors import MissingToolError
+from sap_llm.schema.errors import ConfigurationError, MissingToolError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.training.config import LaunchConfig, MultitaskModelConfig
-from sap_llm.training.launch import ProcessGroup, TrainingFailedError, choose_backend, commands, run
+from sap_llm.training.launch import choose_backend, commands, hosts_command
 from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.processes import ProcessGroup
+from sap_llm.training.stage import launch_training
+from sap_llm.training.trainer import TrainingFailedError
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -71,51 +73,82 @@ def test_with_a_compiler_deepspeed_runs(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_gloo_starts_one_process_per_rank_and_deepspeed_one_launcher(tmp_path: Path) -> None:
     plan = plan_in(tmp_path, ranks=3, threads=1)
-    started = commands(plan, tmp_path / "plan.json")
+    started = commands(plan)
     assert [environment["RANK"] for _, environment in started] == ["0", "1", "2"]
     assert len({environment["MASTER_PORT"] for _, environment in started}) == 1
-    ((command, environment),) = commands(plan.model_copy(update={"backend": "deepspeed"}), tmp_path / "plan.json")
+    ((command, environment),) = commands(plan.model_copy(update={"backend": "deepspeed"}))
     assert "deepspeed.launcher.launch" in command
     assert environment["DS_ACCELERATOR"] == "cpu"
 
 
+def test_two_nodes_of_eight_are_what_deepspeeds_own_parser_and_host_file_understand(tmp_path: Path) -> None:
+    from deepspeed.launcher.runner import (
+        apply_num_nodes_and_gpus,
+        fetch_hostfile,
+        parse_args,
+        parse_inclusion_exclusion,
+    )
+
+    hostfile = tmp_path / "hostfile"
+    hostfile.write_text("# the cluster\nnode-1 slots=8\nnode-2 slots=8\nnode-3 slots=8\n")
+    command, environment = hosts_command(plan_in(tmp_path, ranks=16, accelerator="cuda"), hostfile)
+    arguments = parse_args(command[3:])
+    hosts = parse_inclusion_exclusion(fetch_hostfile(arguments.hostfile), arguments.include, arguments.exclude)
+    used = apply_num_nodes_and_gpus(hosts, arguments.num_nodes, arguments.num_gpus)
+    assert {host: len(slots) for host, slots in used.items()} == {"node-1": 8, "node-2": 8}
+    assert (arguments.launcher, arguments.master_addr, arguments.module) == ("pdsh", "node-1", True)
+    assert arguments.user_script == "sap_llm.training.program"
+    assert arguments.user_args == ["--plan", str(tmp_path / "work" / "plan.json")]
+    assert environment["DS_ACCELERATOR"] == "cuda"
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [("", "no host"), ("node-1\n", "not a host"), ("a slots=8\nb slots=4\n", "ranks is 16"), ("a slots=8\n", "16")],
+)
+def test_a_host_file_that_does_not_carry_the_ranks_is_refused(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "hostfile").write_text(text)
+    with pytest.raises(ConfigurationError, match=what):
+        hosts_command(plan_in(tmp_path, ranks=16), tmp_path / "hostfile")
+
+
 def test_stopping_kills_children_that_ignore_term(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
-    group = ProcessGroup(deadline_seconds=0.5)
-    with (tmp_path / "log").open("wb") as log:
-        group.start([sys.executable, "-c", STUBBORN, str(pid_file)], env=dict(os.environ), log=log)
+    with ProcessGroup(tmp_path / "log", deadline_seconds=0.5) as group:
+        group.start([sys.executable, "-c", STUBBORN, str(pid_file)], {})
         while not pid_file.exists() or not pid_file.read_text():
             time.sleep(0.02)
         child = int(pid_file.read_text())
         assert is_alive(child)
-        group.stop()
     assert not is_alive(child)
 
 
 def test_one_failing_rank_ends_the_others(tmp_path: Path) -> None:
-    group = ProcessGroup(deadline_seconds=0.5)
-    with (tmp_path / "log").open("wb") as log:
-        group.start([sys.executable, "-c", "import time; time.sleep(60)"], env=dict(os.environ), log=log)
-        group.start([sys.executable, "-c", "raise SystemExit(3)"], env=dict(os.environ), log=log)
-        began = time.monotonic()
-        assert group.wait() == 3
-    assert time.monotonic() - began < 20
+    with ProcessGroup(tmp_path / "log", deadline_seconds=0.5) as group:
+        group.start([sys.executable, "-c", "import time; time.sleep(60)"], {})
+        group.start([sys.executable, "-c", "raise SystemExit(3)"], {})
+        while (code := group.code()) is None:
+            time.sleep(0.02)
+        assert code == 3
+        waiting = group.processes[0].pid
+    assert not is_alive(waiting)
 
 
 def test_a_program_that_fails_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailedError, match=r"absent/shards\.parquet"):
-        run(plan_in(tmp_path, ranks=1, threads=1), is_quiet=True)
+    with pytest.raises(TrainingFailedError, match=r"absent/shards\.parquet") as caught:
+        launch_training(plan_in(tmp_path, ranks=1, threads=1), is_quiet=True)
+    assert caught.value.code == 1
 
 
 def test_terminating_the_launcher_ends_the_program(tmp_path: Path) -> None:
     pid_file = tmp_path / "pid"
     script = f"""
-import os, sys
-from sap_llm.training.launch import ProcessGroup
-group = ProcessGroup(deadline_seconds=0.5)
-with open({str(tmp_path / "log")!r}, "wb") as log, group.forwarding_signals():
-    group.start([sys.executable, "-c", {STUBBORN!r}, {str(pid_file)!r}], env=dict(os.environ), log=log)
-    group.wait()
+import sys, time
+from pathlib import Path
+from sap_llm.training.processes import ProcessGroup, TerminationAsExit
+with TerminationAsExit(), ProcessGroup(Path({str(tmp_path / "log")!r}), deadline_seconds=0.5) as group:
+    group.start([sys.executable, "-c", {STUBBORN!r}, {str(pid_file)!r}], {{}})
+    time.sleep(60)
 """
     launcher = subprocess.Popen([sys.executable, "-c", script])
     while not pid_file.exists() or not pid_file.read_text():

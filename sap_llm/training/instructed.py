@@ -1,0 +1,64 @@
+"""The stage `instructed_model`: a vision-language model learns to answer instructions about documents (SFT).
+
+Belongs here: configuration and what tells this training stage from the others. How a stage is planned, launched and
+collected is `stage`; its program is `instruct`, its data are `instructions`. Importing this module loads no torch.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sap_llm.schema.errors import ConfigurationError
+from sap_llm.storage.store import Dataset
+from sap_llm.training.config import TrainingStageConfig
+from sap_llm.training.stage import TrainingStage
+
+PAIRS, BASE = "instruction_pairs", "domain_model"
+MODEL_FOLDER = "model"
+
+
+class ValidationConfig(BaseModel):
+    """What is measured after training, on documents of the split validation."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    loss_pairs: int = Field(default=500, ge=0, description="pairs whose loss is measured")
+    documents: int = Field(default=200, ge=0, description="documents read for F1, with and without similar cases")
+    compliance_pairs: int = Field(default=200, ge=0, description="pairs answered with and without a schema")
+    answer_tokens: int = Field(default=2048, description="most tokens of one answer")
+    batch: int = Field(default=8, ge=1, description="answers generated at once")
+    cases: int = Field(default=2, ge=0, description="similar documents shown in the few-shot comparison; 0: none made")
+    case_documents: int = Field(default=1000, ge=0, description="documents of the split train to choose them from")
+
+
+class InstructedModelConfig(TrainingStageConfig):
+    """`configs/<profile>/instructed_model.yaml`."""
+
+    batch_pairs: int = Field(default=256, ge=1, description="pairs of one optimizer step, all ranks together")
+    most_tokens: int = Field(default=8192, description="a longer pair, pictures included, teaches nothing")
+    validation: ValidationConfig = ValidationConfig()
+
+
+def _can_learn(inputs: Mapping[str, Dataset]) -> None:
+    pairs, base = inputs[PAIRS], inputs[BASE]
+    if not pairs.manifest.metrics.get("pairs_train"):
+        raise ConfigurationError(
+            "there is no instruction pair to train on", where=str(pairs.ref), remedy="See its quarantine table."
+        )
+    if f"{MODEL_FOLDER}/config.json" not in base.manifest.files:
+        raise ConfigurationError(
+            f"it holds no folder {MODEL_FOLDER}/ of a vision-language model",
+            where=str(base.ref),
+            remedy="Build domain_model with a Qwen2.5-VL backbone.",
+        )
+
+
+INSTRUCTED_MODEL = TrainingStage(
+    name="instructed_model",
+    version="1",
+    config=InstructedModelConfig,
+    program="sap_llm.training.instruct",
+    inputs=(PAIRS, BASE),
+    check=_can_learn,
+    headline=("validation_loss", "validation_f1", "schema_compliance", "loss", "seconds", "parameters"),
+)

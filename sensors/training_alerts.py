@@ -1,0 +1,76 @@
+"""Alerts of trainings on their way to people: the log, a webhook, and the check `training_health` in the UI.
+
+Belongs here: reading new observations of `training_alerts` by cursor and handing each on. What is an alert is
+`sap_llm.training.monitor`; it is observed while the training runs (`resources.observers`).
+"""
+
+from typing import Any
+
+import dagster as dg
+
+from resources.deployment import DeploymentResource
+from resources.observers import ALERTS, HEALTH
+from sap_llm.monitoring.webhook import WebhookError
+
+_LOOK_EVERY_SECONDS = 30
+_ALERTS_A_TICK = 20  # the others wait for the next one
+
+
+@dg.sensor(
+    minimum_interval_seconds=_LOOK_EVERY_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Hands each new observation of training_alerts on: a line in the log, a POST to the webhook of the "
+    "deployment, and a failed training_health on the asset that is trained. An alert that the webhook does not take "
+    "waits for the next tick.",
+)
+def training_alerts(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
+    """One indexed look for what is newer than the cursor."""
+    seen = int(context.cursor or 0)
+    found = context.instance.fetch_observations(
+        dg.AssetRecordsFilter(asset_key=dg.AssetKey(ALERTS), after_storage_id=seen),
+        limit=_ALERTS_A_TICK,
+        ascending=True,
+    ).records
+    if not found:
+        return dg.SensorResult(skip_reason="No training raised an alert since the last look.", cursor=str(seen))
+    webhook = deployment.load().alert_webhook
+    evaluations, trouble = [], ""
+    for record in found:
+        alert = _values(record)
+        try:
+            if webhook is not None:
+                webhook.post(_message(alert, record))
+        except WebhookError as error:
+            trouble = str(error)
+            context.log.warning("%s", trouble)
+            break  # this alert and those after it are tried again
+        context.log.warning("%s of %s/%s: %s", *(alert[name] for name in ("kind", "asset", "partition", "explanation")))
+        evaluations.append(_evaluation(alert))
+        seen = record.storage_id
+    told = f"{len(evaluations)} of {len(found)} alerts handed on to {webhook.place if webhook else 'log and checks'}."
+    return dg.SensorResult(asset_events=evaluations, skip_reason=f"{told} {trouble}".strip(), cursor=str(seen))
+
+
+def _values(record: dg.EventLogRecord) -> dict[str, Any]:
+    observation = record.event_log_entry.asset_observation
+    assert observation is not None
+    return {name: entry.value for name, entry in observation.metadata.items()}
+
+
+def _message(alert: dict[str, Any], record: dg.EventLogRecord) -> dict[str, Any]:
+    """`text` is what chat systems show; `id` tells a receiver that an alert came twice."""
+    text = f"{alert['kind']} in the training of {alert['asset']}/{alert['partition']}: {alert['explanation']}"
+    run = record.run_id
+    return {"text": f"{text}. {alert['remedy']}", "id": record.storage_id, "run": run, "at": record.timestamp, **alert}
+
+
+def _evaluation(alert: dict[str, Any]) -> dg.AssetCheckEvaluation:
+    return dg.AssetCheckEvaluation(
+        asset_key=dg.AssetKey(alert["asset"]),
+        check_name=HEALTH,
+        passed=False,
+        severity=dg.AssetCheckSeverity.ERROR if alert["severity"] == "error" else dg.AssetCheckSeverity.WARN,
+        description=f"{alert['kind']} at step {alert['step']}: {alert['explanation']}. {alert['remedy']}",
+        metadata={name: value for name, value in alert.items() if name not in {"asset", "remedy", "explanation"}},
+        partition=alert["partition"],
+    )
