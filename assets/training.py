@@ -1,7 +1,7 @@
 """Stage 05, training: models by release, each trained by a program of its own.
 
-Belongs here: the assets. Planning, launching and collecting are the ops of `assets.launch`; the stages and training
-itself are `sap_llm.training`.
+Belongs here: the assets, and that of the instruction pairs, which only training reads. Planning, launching and
+collecting are the ops of `assets.launch`; the stages and training itself are `sap_llm.training`.
 """
 
 from collections.abc import Mapping
@@ -9,16 +9,47 @@ from collections.abc import Mapping
 import dagster as dg
 
 from assets.launch import training_asset
-from resources.partitions import release_stage
-from resources.stage_run import StageRun
+from resources.deployment import DeploymentResource
+from resources.partitions import release, release_stage
+from resources.results import materialized
+from resources.stage_run import StageRun, StageRunConfig
+from sap_llm.reading.sandbox import Sandbox
 from sap_llm.training.adapters.stage import STAGE_ADAPTERS, partition_of
+from sap_llm.training.instructed import INSTRUCTED_MODEL
+from sap_llm.training.instructions import InstructionPairsConfig, build_instruction_pairs
 from sap_llm.training.multitask import MULTITASK_MODEL
+
+_PAIRS_HEADLINE = ("pairs", "pairs_train", "pairs_unanswerable", "documents", "documents_quarantined")
 
 multitask_model = training_asset(
     MULTITASK_MODEL,
     description="Classes, fields and line items of a page by a compact layout encoder, trained from random weights.",
     kinds=frozenset({"pytorch", "deepspeed"}),
 )
+
+instructed_model = training_asset(
+    INSTRUCTED_MODEL,
+    description="The domain model taught to answer instructions about documents with JSON by a schema (SFT).",
+    kinds=frozenset({"pytorch", "deepspeed"}),
+)
+
+
+@dg.asset(partitions_def=release, deps=["training_set"], kinds={"parquet"})
+def instruction_pairs(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Instructions about documents of the training set with the right answers, and the pictures of their pages."""
+    with deployment.open(context, config) as stage, Sandbox() as sandbox:
+        training_set = stage.ref("training_set", stage.release)
+        stage.pass_door(training_set)
+        built = build_instruction_pairs(
+            stage.context,
+            config=stage.config(InstructionPairsConfig),
+            training_set=training_set,
+            release=stage.release,
+            render=sandbox.render,
+        )
+        return materialized(stage, built, headline=_PAIRS_HEADLINE, rows_of="pairs")
 
 
 def _adapters_of(stage: StageRun) -> Mapping[str, str]:

@@ -133,6 +133,34 @@ def model(release: Release = DEFAULT_RELEASE) -> None:
 
 
 @commands.command()
+def instruction_pairs(release: Release = DEFAULT_RELEASE) -> None:
+    """Make instructions with right answers about the documents of the training set."""
+    from sap_llm.reading.sandbox import Sandbox
+    from sap_llm.training.instructions import InstructionPairsConfig, build_instruction_pairs
+
+    deployment = Deployment.load()
+    training_set = _current(deployment, f"training_set/{release}")
+    require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="instruction_pairs")
+    with Sandbox() as sandbox:
+        built = build_instruction_pairs(
+            deployment.context(_progress),
+            config=deployment.config(InstructionPairsConfig, "instruction_pairs"),
+            training_set=training_set,
+            release=release,
+            render=sandbox.render,
+        )
+    _say(built)
+
+
+@commands.command()
+def instructed_model(release: Release = DEFAULT_RELEASE) -> None:
+    """Teach the domain model to answer instructions about documents; a killed run resumes from its last checkpoint."""
+    from sap_llm.training.instructed import INSTRUCTED_MODEL
+
+    _train(INSTRUCTED_MODEL, release)
+
+
+@commands.command()
 def stage_adapters(
     release: Release = DEFAULT_RELEASE,
     stage: Annotated[list[str] | None, typer.Option(help="document stage; may be repeated, all eight without")] = None,

@@ -6,7 +6,7 @@ transformers.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sap_llm.schema.errors import ConfigurationError
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import Qwen2_5_VLForConditionalGeneration
 
     from sap_llm.modeling.qwen_processor import DocumentProcessor
@@ -259,6 +260,26 @@ def load_qwen(
             "no folder of a vision-language model", where=str(folder), remedy="Train the model again."
         ) from error
     return model, build_processor(folder)
+
+
+def with_weights(folder: Path, weights: Mapping[str, "Tensor"], *, dtype: str) -> "Qwen2_5_VLForConditionalGeneration":
+    """The model of a folder with other weights, which become its own; the folder's are not read.
+
+    Args:
+        folder: As for `load_qwen`.
+        weights: By name, all of them.
+        dtype: Name of torch's type that they are turned into.
+    """
+    import torch
+    from transformers import AutoConfig, GenerationConfig, Qwen2_5_VLForConditionalGeneration
+
+    with torch.device("meta"):
+        model = Qwen2_5_VLForConditionalGeneration(AutoConfig.from_pretrained(_own(folder)))
+    kind = getattr(torch, dtype)
+    model.load_state_dict({name: value.to(kind) for name, value in weights.items()}, assign=True)
+    model.config.dtype = kind
+    model.generation_config = GenerationConfig.from_pretrained(folder)
+    return model
 
 
 def _own(folder: Path) -> str:

@@ -25,9 +25,9 @@ from sap_llm.modeling.generative.instructions import EXTRACT, Instruction
 from sap_llm.modeling.generative.predictor import GenerativePredictor, Request, load_generative
 from sap_llm.modeling.generative.prompts import Case
 from sap_llm.training.conversations import Conversations
-from sap_llm.training.instructed import MODEL_FOLDER, ValidationConfig
+from sap_llm.training.instructed import MODEL_FOLDER, InstructionValidation
 from sap_llm.training.packing import IGNORED
-from sap_llm.training.report import write_json
+from sap_llm.training.report import Reporter, write_json
 
 FEW_SHOT = "few_shot.json"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)  # rows of predictions need a time; these are compared and thrown away
@@ -47,12 +47,12 @@ class _Documents:
 def measure_instructed(
     folder: Path,
     conversations: Callable[[str], Conversations],
-    config: ValidationConfig,
+    config: InstructionValidation,
     *,
     device: str,
     dtype: str,
     journal: Path,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> dict[str, Any]:
     """Metrics of the model in `folder/model`; writes `few_shot.json` beside it.
 
@@ -63,7 +63,7 @@ def measure_instructed(
         device: Of the model.
         dtype: Of the model's weights, by torch's name.
         journal: File of answers; a killed run goes on there.
-        say: Told what is being done.
+        reporter: Told what is being done, and that this rank is alive.
     """
     validation = conversations("validation")
     predictor = load_generative(
@@ -73,14 +73,15 @@ def measure_instructed(
         most_tokens=config.answer_tokens,
         batch=config.batch,
         journal=journal,
+        beat=reporter.beat,
     )
     metrics: dict[str, Any] = {}
     if not len(validation):
-        say("no pair of the split validation: nothing is measured")
+        reporter.say("no pair of the split validation: nothing is measured")
         return metrics
-    say(f"reading {min(len(validation), config.compliance_pairs)} instructions with and without a schema")
+    reporter.say(f"reading {min(len(validation), config.compliance_pairs)} instructions with and without a schema")
     metrics |= _compliance(predictor, validation, config)
-    say("reading documents with and without similar cases")
+    reporter.say("reading documents with and without similar cases")
     metrics |= _few_shot(predictor, validation, conversations("train"), config, folder / FEW_SHOT)
     metrics |= {"validation_loss": validation_loss(predictor.model, validation, most=config.loss_pairs)}
     return {name: round(value, 5) if isinstance(value, float) else value for name, value in metrics.items()}
@@ -105,7 +106,7 @@ def validation_loss(model: Any, pairs: Conversations, *, most: int) -> float:
     return total / max(1, tokens)
 
 
-def _compliance(predictor: GenerativePredictor, pairs: Conversations, config: ValidationConfig) -> dict[str, Any]:
+def _compliance(predictor: GenerativePredictor, pairs: Conversations, config: InstructionValidation) -> dict[str, Any]:
     """Shares of answers that are of their schema."""
     requests = [pairs.request(row) for row in pairs.rows[: config.compliance_pairs]]
     shares: dict[str, Any] = {}
@@ -121,7 +122,7 @@ def _few_shot(
     predictor: GenerativePredictor,
     validation: Conversations,
     train: Conversations,
-    config: ValidationConfig,
+    config: InstructionValidation,
     file: Path,
 ) -> dict[str, Any]:
     """F1 without cases, and with them."""

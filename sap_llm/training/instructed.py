@@ -8,16 +8,21 @@ from collections.abc import Mapping
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from sap_llm.modeling.qwen import QwenShape, Size
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.storage.store import Dataset
 from sap_llm.training.config import TrainingStageConfig
+from sap_llm.training.memory import Workload
+from sap_llm.training.networks import qwen_network
+from sap_llm.training.shares import Shares, share
 from sap_llm.training.stage import TrainingStage
 
+_VISUAL_SHARE = 0.4  # of the tokens, at most: 1,280 of the some 3,200 of a page with its words and answer
 PAIRS, BASE = "instruction_pairs", "domain_model"
 MODEL_FOLDER = "model"
 
 
-class ValidationConfig(BaseModel):
+class InstructionValidation(BaseModel):
     """What is measured after training, on documents of the split validation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -34,9 +39,10 @@ class ValidationConfig(BaseModel):
 class InstructedModelConfig(TrainingStageConfig):
     """`configs/<profile>/instructed_model.yaml`."""
 
+    size: Size = Field(default="debug", description="of domain_model's backbone, for the memory planner")
     batch_pairs: int = Field(default=256, ge=1, description="pairs of one optimizer step, all ranks together")
     most_tokens: int = Field(default=8192, description="a longer pair, pictures included, teaches nothing")
-    validation: ValidationConfig = ValidationConfig()
+    validation: InstructionValidation = InstructionValidation()
 
 
 def _can_learn(inputs: Mapping[str, Dataset]) -> None:
@@ -53,6 +59,14 @@ def _can_learn(inputs: Mapping[str, Dataset]) -> None:
         )
 
 
+def _workload(config: InstructedModelConfig, halvings: int) -> tuple[Shares, Workload]:
+    launch = config.launch
+    shares = share(config.batch_pairs, ranks=launch.ranks, micro_batch=launch.micro_batch, halvings=halvings)
+    network = qwen_network(QwenShape(size=config.size), visual_share=_VISUAL_SHARE)
+    tokens = shares.micro_batch * config.most_tokens
+    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens)
+
+
 INSTRUCTED_MODEL = TrainingStage(
     name="instructed_model",
     version="1",
@@ -60,5 +74,6 @@ INSTRUCTED_MODEL = TrainingStage(
     program="sap_llm.training.instruct",
     inputs=(PAIRS, BASE),
     check=_can_learn,
+    workload=_workload,
     headline=("validation_loss", "validation_f1", "schema_compliance", "loss", "seconds", "parameters"),
 )

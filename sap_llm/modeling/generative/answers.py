@@ -173,7 +173,7 @@ def _runs(page: Page, value: str, kind: str, manner: Manner) -> Iterator[tuple[i
     """Runs of consecutive words that read as the value."""
     if kind == "string":
         wanted = value.split()
-        for start in range(len(page.words) - len(wanted) + 1):
+        for start in range(len(page.words) - len(wanted) + 1 if wanted else 0):
             if page.words[start : start + len(wanted)] == wanted:
                 yield tuple(range(start, start + len(wanted)))
         return

@@ -109,6 +109,7 @@ class GenerativePredictor:
         draw: Draw | None = None,
         journal: Path | None = None,
         is_constrained: bool = True,
+        beat: Callable[[], None] | None = None,
     ) -> None:
         """Take a model in evaluation mode.
 
@@ -121,12 +122,13 @@ class GenerativePredictor:
             draw: Picture of a page; without it, or where it gives none, the page's words are drawn.
             journal: File that answers are appended to; what it holds is not asked again.
             is_constrained: Whether answers are held to their schema.
+            beat: Called before every batch, by whoever is watched while reading.
         """
         self.model, self.processor, self.settings = model, processor, settings
         self.grammars = Grammars(processor.tokenizer, vocabulary=model.config.text_config.vocab_size)
         self._most_tokens, self._batch, self._draw = most_tokens, batch, draw
         self._journal = None if journal is None else Journal(journal)
-        self._is_constrained = is_constrained
+        self._is_constrained, self._beat = is_constrained, beat
 
     def predict(self, pages: Sequence[Page]) -> Prediction:
         """Read one document."""
@@ -163,6 +165,8 @@ class GenerativePredictor:
         missing = [place for place, key in enumerate(keys) if key not in found]
         for start in range(0, len(missing), self._batch):
             part = missing[start : start + self._batch]
+            if self._beat is not None:
+                self._beat()
             written = self._generate([requests[place] for place in part], [texts[place] for place in part], constrained)
             answered = {keys[place]: answer for place, answer in zip(part, written, strict=True)}
             if self._journal is not None:

@@ -22,9 +22,10 @@ from sap_llm.training.adapters.batches import Encoded, encode, micro_batches
 from sap_llm.training.adapters.config import StageAdaptersConfig
 from sap_llm.training.adapters.documents import StageDocument, read_documents
 from sap_llm.training.adapters.scoring import Scores, score
-from sap_llm.training.adapters.stage import INSTRUCTED_MODEL, TRAINING_SET, stage_of
+from sap_llm.training.adapters.stage import BASE, TRAINING_SET, stage_of
 from sap_llm.training.adapters.tasks import examples
 from sap_llm.training.adapters.trainer import AdapterTrainer, autocast, moved, seed_of
+from sap_llm.training.instructed import MODEL_FOLDER
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.report import Reporter, write_json
@@ -41,7 +42,7 @@ class AdaptersProgram:
         if self.config.launch.accelerator == "cuda":
             self.device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
             torch.cuda.set_device(self.device)
-        folder = plan.input_path(INSTRUCTED_MODEL, "model")
+        folder = plan.input_path(BASE, MODEL_FOLDER)
         self.digest = base_digest(folder)
         dtype = "float32" if self.config.launch.weights == "fp32" else "bfloat16"
         base, self.processor = load_qwen(folder, dtype=dtype, attention=self.config.attention)
@@ -101,7 +102,7 @@ class AdaptersProgram:
         shutil.rmtree(folder, ignore_errors=True)
         card = AdapterCard(
             document_stage=stage,
-            base=str(plan.inputs[INSTRUCTED_MODEL]),
+            base=str(plan.inputs[BASE]),
             base_digest=self.digest,
             taxonomy_version=plan.taxonomy_version,
             lora=self.config.lora,

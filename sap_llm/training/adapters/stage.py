@@ -14,10 +14,11 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult, StageContext
 from sap_llm.storage.store import Dataset
 from sap_llm.training.adapters.config import StageAdaptersConfig
+from sap_llm.training.instructed import INSTRUCTED_MODEL
 from sap_llm.training.stage import Launch, TrainingStage
 from sap_llm.training.together import build_together
 
-INSTRUCTED_MODEL, TRAINING_SET = "instructed_model", "training_set"
+BASE, TRAINING_SET = INSTRUCTED_MODEL.name, "training_set"
 
 
 def partition_of(release: str, document_stage: str) -> str:
@@ -55,7 +56,7 @@ STAGE_ADAPTERS = TrainingStage(
     version="1",
     config=StageAdaptersConfig,
     program="sap_llm.training.adapters.program",
-    inputs=(INSTRUCTED_MODEL, TRAINING_SET),
+    inputs=(BASE, TRAINING_SET),
     check=_has_documents,
     headline=(
         "validation_loss",
@@ -102,7 +103,7 @@ def build_stage_adapters(
         context,
         STAGE_ADAPTERS,
         config=config,
-        inputs={INSTRUCTED_MODEL: instructed_model, TRAINING_SET: training_set},
+        inputs={BASE: instructed_model, TRAINING_SET: training_set},
         partitions=[partition_of(release, name) for name in names],
         work=work,
         launch=launch,

@@ -1,10 +1,6 @@
 """The program of `instructed_model` end to end: it learns, resumes after kill -9 bit by bit, and shares a batch."""
 
 import json
-import os
-import signal
-import subprocess
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +11,10 @@ from sap_llm.modeling.generative.predictor import load_generative
 from sap_llm.schema.page import Page
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
-from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.instructed import INSTRUCTED_MODEL, InstructedModelConfig
-from sap_llm.training.launch import commands
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import build_trained, launch_training, make_plan
+from tests.support.killed_training import kill_after
 from tests.support.toy_instructions import toy_instructions
 from tests.support.toy_training import toy_tables
 
@@ -63,27 +58,6 @@ def plan_of(context: StageContext, work: Path, config: InstructedModelConfig) ->
 
 def curve(plan: TrainingPlan[InstructedModelConfig]) -> list[float]:
     return [point["loss"] for point in json.loads((plan.result / "losses.json").read_text())]
-
-
-def kill_after(plan: TrainingPlan[InstructedModelConfig], step: int) -> int:
-    """Start the program, kill -9 its session once that step is saved; returns the newest checkpoint's step."""
-    ((command, environment),) = commands(plan, plan.write())
-    with (Path(plan.work) / "killed.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 240
-            while (found := checkpoints.newest(plan.checkpoints)) is None or found.step < step:
-                assert process.poll() is None, (Path(plan.work) / "killed.log").read_text()[-3000:]
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    newest = checkpoints.newest(plan.checkpoints)
-    assert newest is not None
-    return newest.step
 
 
 def test_a_killed_run_resumes_learns_the_same_and_becomes_a_predictor(context: StageContext, tmp_path: Path) -> None:

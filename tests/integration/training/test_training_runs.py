@@ -1,7 +1,6 @@
 """The launched program end to end: it learns, resumes after kill -9 bit by bit, and runs on two DeepSpeed ranks."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -19,11 +18,12 @@ from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.config import MultitaskModelConfig
-from sap_llm.training.launch import choose_backend, commands
+from sap_llm.training.launch import choose_backend
 from sap_llm.training.multitask import build_multitask_model
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import launch_training
 from tests.support.engine_steps import run_ranks
+from tests.support.killed_training import kill_after
 from tests.support.toy_training import planned, toy_tables, toy_training_set
 
 pytestmark = pytest.mark.slow
@@ -54,33 +54,11 @@ def messages(plan: TrainingPlan[MultitaskModelConfig]) -> list[str]:
     return [entry["message"] for entry in entries if entry["event"] == "message"]
 
 
-def kill_in_the_middle(plan: TrainingPlan[MultitaskModelConfig]) -> int:
-    """Start the program, kill -9 its session after the second checkpoint; returns the newest one's step."""
-    plan.write()
-    ((command, environment),) = commands(plan)
-    with (Path(plan.work) / "killed.log").open("wb") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            deadline = time.monotonic() + 240
-            while (found := checkpoints.newest(plan.checkpoints)) is None or found.step < 20:
-                assert process.poll() is None, (Path(plan.work) / "killed.log").read_text()[-3000:]
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-    newest = checkpoints.newest(plan.checkpoints)
-    assert newest is not None
-    return newest.step
-
-
 def test_a_killed_run_resumes_and_ends_with_the_same_weights(context: StageContext, tmp_path: Path) -> None:
     training_set = toy_training_set(context, 120)
     plans = [planned(context, small_config(), training_set, work=tmp_path / name) for name in ("whole", "killed")]
     launch_training(plans[0], is_quiet=True)
-    step = kill_in_the_middle(plans[1])
+    step = kill_after(plans[1], 20)
     assert 20 <= step < 60
     assert not plans[1].result.exists()
 
@@ -126,7 +104,7 @@ def test_two_deepspeed_ranks_shard_and_resume(context: StageContext, tmp_path: P
     muon = 0.0 if zero_stage == 3 else 3e-3
     config = small_config(steps=60, launch=launch, optimizer={"learning_rate": 4e-3, "muon_learning_rate": muon})
     plan = planned(context, config, training_set, work=tmp_path / "work")
-    step = kill_in_the_middle(plan)
+    step = kill_after(plan, 20)
     shards = list((plan.checkpoints / f"step-{step:08d}").rglob("*optim_states.pt"))
     assert len(shards) == 2  # one per rank
     launch_training(plan, is_quiet=True)
