@@ -15,6 +15,7 @@ import dagster as dg
 from resources.gates import overrides_table
 from resources.pictures import bars, data_uri, fit, loss_curve, table
 from resources.stage_run import DATASET_REF, StageRun
+from sap_llm.registry.model_card import MODEL_CARD
 from sap_llm.schema.manifest import Manifest
 from sap_llm.storage.build import BuildResult
 
@@ -68,6 +69,9 @@ def metadata_of(
         metadata["report"] = dg.MetadataValue.md(inline)
     if REPORT in manifest.files:
         metadata["report_full"] = dg.MetadataValue.md(_full_report(stage, built))
+    if MODEL_CARD in manifest.files:
+        card = stage.open_dataset(built.ref).path(MODEL_CARD).read_text(encoding="utf-8")
+        metadata["model_card"] = dg.MetadataValue.md(card)
     if rows_of in manifest.rows:
         metadata["dagster/row_count"] = manifest.rows[rows_of]
     if QUARANTINE in manifest.rows:

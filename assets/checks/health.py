@@ -1,17 +1,17 @@
 """The check `training_health` on every training asset: did the training that made it raise alerts? It blocks nobody.
 
-Belongs here: the alerts of a finished training, from its dataset. Those of a training that still runs or died are put on
-the same check by the sensor `training_alerts`; whether a model is good enough is its gates' business.
+Belongs here: the alerts of a finished training, from its dataset. Those of a training that still runs or died are put
+on the same check by the sensor `training_alerts`; whether a model is good enough is its gates' business.
 """
 
 import json
 from collections.abc import Iterable
 
 import dagster as dg
-from sap_llm.training.model_report import ALERTS
 
 from resources.deployment import DeploymentResource
 from resources.observers import HEALTH
+from sap_llm.training.model_report import ALERTS
 
 
 def health_checks(specs: Iterable[dg.AssetSpec]) -> list[dg.AssetChecksDefinition]:

@@ -52,18 +52,23 @@ def write_report(
     model: DatasetRef,
 ) -> None:
     """Write `report.md` and its pictures into the dataset."""
+    parts = ["# Model evaluation", f"Model `{model}`, test version `{version}`."]
+    parts += sections_by_test(writer, measured, config=config, illustrator=illustrator)
+    writer.path("report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+
+
+def sections_by_test(
+    writer: DatasetWriter, measured: Measured, *, config: "ModelEvaluationConfig", illustrator: Illustrator
+) -> list[str]:
+    """The overview, a section for each test, and pages, whose pictures are written into the dataset."""
     tests = sorted({test for _, test in measured}, key=lambda test: (test not in _TITLES, test))
-    parts = [
-        "# Model evaluation",
-        f"Model `{model}`, test version `{version}`. {_EXPLANATION}",
-        _overview(measured, tests),
-    ]
+    parts = [_EXPLANATION, _overview(measured, tests)]
     for test in tests:
         parts += [f"## {_TITLES.get(test, f'Source {test}')}", *_section(measured, test, config)]
     pictures = _draw(writer, measured, tests, config.pictures, illustrator)
     if pictures:
         parts += ["## Pages", "Green: right. Red: wrong or not on the page. Amber: missed.", *pictures]
-    writer.path("report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    return parts
 
 
 def _overview(measured: Measured, tests: Sequence[str]) -> str:

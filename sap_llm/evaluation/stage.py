@@ -89,8 +89,8 @@ def build_model_evaluation(
                 "no document to test on", where=str(training_set), remedy="Add documents on test layouts."
             )
         predictor = load_predictor(context.store.open(model).path(MODEL_FOLDER))
-        run = _run(context, test, predictor, size=config.batch_documents, annotator=f"model:{model.version}")
-        measured = _measure(test, run.predictions, config)
+        run = run_predictors(context, test, predictor, size=config.batch_documents, annotator=f"model:{model.version}")
+        measured = measure_tests(test, run.predictions, config)
         writer.write_table("documents", test.documents, TRAINING_DOCUMENTS)
         writer.write_table("predictions", conform(run.predictions[MODEL], ANNOTATIONS), ANNOTATIONS)
         writer.write_table("embeddings", conform(run.embeddings, EMBEDDINGS), EMBEDDINGS)
@@ -100,7 +100,7 @@ def build_model_evaluation(
             test=test,
             predictions=run.predictions[MODEL],
             store=context.store,
-            background=_background(context, test, render),
+            background=page_background(context, test, render),
         )
         write_report(writer, measured, config=config, illustrator=illustrator, version=test.version, model=model)
         return metrics_of(measured, config) | {
@@ -119,7 +119,7 @@ def build_model_evaluation(
     )
 
 
-class _Run:
+class PredictorRun:
     """What the predictors said about all test documents."""
 
     def __init__(self) -> None:
@@ -128,8 +128,11 @@ class _Run:
         self.seconds = 0.0  # of the model alone
 
 
-def _run(context: StageContext, test: TestSet, predictor: EmbeddingPredictor, *, size: int, annotator: str) -> _Run:
-    run, baseline, now = _Run(), BaselinePredictor(), context.clock.now()
+def run_predictors(
+    context: StageContext, test: TestSet, predictor: EmbeddingPredictor, *, size: int, annotator: str
+) -> PredictorRun:
+    """Let a model and the label baseline read all test documents, `size` at a time."""
+    run, baseline, now = PredictorRun(), BaselinePredictor(), context.clock.now()
     for rows, pages in documents_with_pages(context.store, test.documents, test.corpora, size=size):
         started = time.perf_counter()
         found = predictor.predict_many(pages)
@@ -151,9 +154,10 @@ def _run(context: StageContext, test: TestSet, predictor: EmbeddingPredictor, *,
     return run
 
 
-def _measure(
+def measure_tests(
     test: TestSet, predictions: Mapping[str, list[dict[str, Any]]], config: ModelEvaluationConfig
 ) -> dict[tuple[str, str], Measures]:
+    """Compare the predictions, by predictor, with the truths of every test; the key is predictor and test."""
     measured = {}
     for name in test.tests:
         documents, truths = (table.to_pylist() for table in test.part(name))
@@ -217,7 +221,7 @@ def _real_metrics(measured: Mapping[tuple[str, str], Measures]) -> dict[str, Any
     return metrics
 
 
-def _background(
+def page_background(
     context: StageContext, test: TestSet, render: RenderPage | None
 ) -> Callable[[Mapping[str, Any], int, float], bytes | None]:
     """A function that gives the picture of a page of a document, or None where it cannot be drawn."""

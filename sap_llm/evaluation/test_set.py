@@ -50,9 +50,15 @@ class TestSet:
 
 
 def load_test_set(
-    store: DatasetStore, training_set: DatasetRef, *, real_sources: Sequence[str], most_documents: Mapping[str, int]
+    store: DatasetStore,
+    training_set: DatasetRef,
+    *,
+    real_sources: Sequence[str],
+    most_documents: Mapping[str, int],
+    split: str = "test",
+    most_others: int | None = None,
 ) -> TestSet:
-    """Select the test documents of a training set.
+    """Select the test documents of a training set, or those of another split that are to be looked at in the same way.
 
     Tests are `unseen_layouts` (synthetic, layouts that training never sees), `known_layouts` (synthetic, worlds that
     training never sees), `real` (e-invoices and orders of `real_sources`) and every other source by its name.
@@ -62,6 +68,8 @@ def load_test_set(
         training_set: Its manifest names annotations and corpora.
         real_sources: Sources of the test `real`.
         most_documents: Upper bound by test; the choice depends on the document ids only.
+        split: Split of the documents.
+        most_others: Upper bound of each test that `most_documents` does not name.
 
     Raises:
         DatasetNotFoundError: The manifest names no annotated documents.
@@ -73,11 +81,11 @@ def load_test_set(
         raise DatasetNotFoundError(
             "its manifest names no annotated_docs", where=str(training_set), remedy="Build the training set again."
         )
-    documents = dataset.scan("documents").to_table(filter=pc.field("split") == "test")
+    documents = dataset.scan("documents").to_table(filter=pc.field("split") == split)
     tests: dict[str, list[str]] = {}
     for row in documents.select(["document_id", "source", "is_test_layout"]).to_pylist():
         tests.setdefault(_test_of(row, real_sources), []).append(row["document_id"])
-    tests = {name: _sample(ids, most_documents.get(name)) for name, ids in sorted(tests.items())}
+    tests = {name: _sample(ids, most_documents.get(name, most_others)) for name, ids in sorted(tests.items())}
     chosen = pa.array(sorted(document_id for ids in tests.values() for document_id in ids), type=pa.string())
     documents = _where(documents, chosen).sort_by("document_id")
     about = store.open(annotated).scan("annotations").to_table(filter=pc.field("document_id").isin(chosen))

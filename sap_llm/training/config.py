@@ -79,8 +79,13 @@ class ValidationConfig(_Part):
 class TrainingReportConfig(_Part):
     """What is read with the finished model to be shown in its report."""
 
-    documents: int = Field(default=0, description="validation documents at most; 0 leaves the reading out", ge=0)
+    documents: int = Field(
+        default=0, description="validation documents of a kind at most; 0 leaves the reading out", ge=0
+    )
     pictures: int = Field(default=2, description="pages with predicted boxes", ge=0)
+    partial_sources: dict[str, list[str]] = Field(
+        default={}, description="as in model_evaluation.yaml: fields that the truth of a source covers"
+    )
 
 
 Place = Literal["none", "cpu", "nvme"]

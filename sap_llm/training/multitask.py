@@ -11,10 +11,12 @@ from sap_llm.modeling.features import WINDOW_WORDS
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult, StageContext
-from sap_llm.storage.store import Dataset
+from sap_llm.storage.store import Dataset, DatasetWriter
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.memory import Workload
+from sap_llm.training.model_report import Description
 from sap_llm.training.networks import encoder_network
+from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.shares import Shares, share
 from sap_llm.training.stage import Launch, TrainingStage, build_trained
 
@@ -38,6 +40,12 @@ def _workload(config: MultitaskModelConfig, halvings: int) -> tuple[Shares, Work
     return shares, Workload(network=network, tokens=shares.micro_batch, longest=WINDOW_WORDS, unit="words")
 
 
+def _describe(context: StageContext, plan: TrainingPlan[MultitaskModelConfig], writer: DatasetWriter) -> Description:
+    from sap_llm.training.validation_report import describe_on_validation  # pulls the evaluation in
+
+    return describe_on_validation(context, plan, writer)
+
+
 MULTITASK_MODEL = TrainingStage(
     name="multitask_model",
     version="3",
@@ -46,7 +54,17 @@ MULTITASK_MODEL = TrainingStage(
     inputs=(TRAINING_SET,),
     check=_has_documents,
     workload=_workload,
+    describe=_describe,
     headline=("validation_f1", "validation_class_accuracy", "loss", "seconds", "parameters"),
+    use="Tells the class, subtype, header fields and line items of business documents (orders, invoices, delivery "
+    "notes and what goes with them) from the words of their pages and where they stand. Each value has a confidence; "
+    "what is below the threshold is for a person to check. It does not judge whether a document is genuine.",
+    limits=(
+        "It sees words and boxes, no pixels: what the reader did not read, it does not know.",
+        "Languages and classes with few documents under *Slices* are hardly tried.",
+        "Synthetic documents teach it most of what it knows; the measures on real ones are in the model's evaluation.",
+        "Confidences were fitted on validation documents and hold for documents like them.",
+    ),
 )
 
 

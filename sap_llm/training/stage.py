@@ -20,6 +20,7 @@ from sap_llm.storage.build import BuildResult, StageContext, build, code_version
 from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
 from sap_llm.training.launch import choose_backend
 from sap_llm.training.memory import Workload
+from sap_llm.training.model_report import Description, write_model_report
 from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.processes import TerminationAsExit
 from sap_llm.training.shares import Shares
@@ -37,6 +38,11 @@ def copy_result(plan: TrainingPlan[Any], writer: DatasetWriter) -> dict[str, Any
     metrics: dict[str, Any] = json.loads((plan.result / METRICS).read_text())
     weights = writer.scratch.rglob("*.safetensors")
     return metrics | {"size_bytes": sum(path.stat().st_size for path in weights)}
+
+
+def _nothing_more(_: StageContext, __: TrainingPlan[Any], ___: DatasetWriter) -> Description:
+    """Curves, hardware and data alone."""
+    return Description()
 
 
 def _accept(_: Mapping[str, Dataset]) -> None:
@@ -58,7 +64,10 @@ class TrainingStage(Generic[Config]):
         collect: Fills the dataset version from `plan.result` and returns its metrics.
         workload: How a batch is shared and what a rank works on at a time, from configuration and number of halvings;
             for the memory planner, None where a stage cannot say.
+        describe: What the report says of the model itself; its weights are in the writer.
         headline: Metrics shown first.
+        use: For the model card: what the model is for, and what not.
+        limits: For the model card, one sentence each.
     """
 
     name: str
@@ -70,7 +79,10 @@ class TrainingStage(Generic[Config]):
     check: Callable[[Mapping[str, Dataset]], None] = _accept
     collect: Callable[[TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = copy_result
     workload: Callable[[Config, int], tuple[Shares, Workload]] | None = None
+    describe: Callable[[StageContext, TrainingPlan[Any], DatasetWriter], Description] = _nothing_more
     headline: tuple[str, ...] = field(default=("loss", "seconds", "parameters"))
+    use: str = ""
+    limits: tuple[str, ...] = ()
 
     def input_names(self, release: str) -> dict[str, str]:
         """Asset -> dataset name of everything consumed."""
@@ -185,7 +197,9 @@ def build_trained(
         if not planned.result.is_dir():
             context.progress(f"training with {planned.backend} ({planned.backend_reason})", total=config.steps)
             (launch or launch_training)(planned)
-        return stage.collect(planned, writer)
+        metrics = stage.collect(planned, writer)
+        described = stage.describe(context, planned, writer)
+        return {**metrics, **write_model_report(context.store, stage, planned, writer, metrics, described)}
 
     built = build(
         context,

@@ -168,15 +168,16 @@ class Session(Protocol):
 
 
 class FileSession:
-    """What rank 0 appends to progress.jsonl from now on."""
+    """What rank 0 appends to progress.jsonl during an attempt; what the launcher adds afterwards it knows itself."""
 
     def __init__(self, plan: TrainingPlan[Any], environment: Mapping[str, str] | None = None) -> None:
         self._path, self._environment = plan.progress_file, dict(environment or {})
-        self._offset = self._path.stat().st_size if self._path.exists() else 0
+        self._offset = 0
 
     @contextmanager
     def __call__(self, hear: Callable[[Message], None]) -> Iterator[tuple[Mapping[str, str], Tick]]:
-        """Follow the file."""
+        """Follow the file from its present end."""
+        self._offset = self._path.stat().st_size if self._path.exists() else 0
         yield self._environment, lambda: self._hear_new(hear)
         self._hear_new(hear)
 

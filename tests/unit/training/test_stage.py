@@ -121,7 +121,7 @@ def test_another_stage_is_a_configuration_a_program_and_its_inputs(context: Stag
     built = build_trained(context, COUNTING, config=config, inputs=inputs, partition="r1/inbox")
 
     assert built.ref.name == "counting/r1/inbox"
-    assert built.manifest.metrics == {"total": 10, "rows": 10, "size_bytes": 0}
+    assert {"total": 10, "rows": 10, "size_bytes": 0}.items() <= built.manifest.metrics.items()
     assert set(built.manifest.inputs) == {"training_set/r1", "sap_knowledge"}
     again = build_trained(context, COUNTING, config=config, inputs=inputs, partition="r1/inbox")
     assert again.is_reused
