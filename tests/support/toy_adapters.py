@@ -16,7 +16,7 @@ from sap_llm.training.adapters.documents import read_documents
 SHAPE = QwenShape(size="debug", vocabulary=700)
 SMALL: dict[str, Any] = {
     "tasks": {"page_words": 24},
-    "optimizer": {"learning_rate": 2e-2, "warmup_share": 0.1},
+    "optimizer": {"learning_rate": 2e-2, "muon_learning_rate": 0.0, "warmup_share": 0.1, "weight_decay": 0.0},
     "checkpoint": {"every_steps": 4, "every_seconds": 0.0},
     "launch": {
         "launcher": "gloo",

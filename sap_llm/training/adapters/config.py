@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.augmentation.config import OcrNoise
 from sap_llm.modeling.adapters import LoraShape
-from sap_llm.training.config import CheckpointConfig, LaunchConfig, TrainingStageConfig
+from sap_llm.training.config import TrainingStageConfig
 
 
 class _Part(BaseModel):
@@ -28,26 +28,15 @@ class TaskConfig(_Part):
     misreading: OcrNoise = OcrNoise(confusion=0.08, missing_space=0.05, doubled_space=0.02, dropped_word=0.02)
 
 
-class AdapterOptimizerConfig(_Part):
-    """AdamW on the adapter's factors, with linear warm-up and cosine decay to a thousandth."""
-
-    learning_rate: float = 2e-4
-    weight_decay: float = 0.0
-    warmup_share: float = 0.05
-    gradient_clipping: float = 1.0
-
-
 class StageAdaptersConfig(TrainingStageConfig):
     """All of `configs/<profile>/stage_adapters.yaml`; steps and batches are those of one adapter.
 
-    `launch.weights` says in which type the frozen base is held; the adapter's factors are float32 in any case.
+    `launch.weights` is the type of the adapter's factors, `base_weights` that of the frozen base.
     """
 
     lora: LoraShape = LoraShape()
     tasks: TaskConfig = TaskConfig()
-    optimizer: AdapterOptimizerConfig = AdapterOptimizerConfig()  # type: ignore[assignment]
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    launch: LaunchConfig = LaunchConfig()
+    base_weights: Literal["fp32", "bf16"] = "fp32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     batch_examples: int = Field(default=256, ge=1, description="of one optimizer step, all ranks together")
     most_tokens: int = Field(default=4096, ge=64, description="longer examples are left out, never cut")

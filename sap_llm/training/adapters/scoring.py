@@ -1,7 +1,6 @@
-"""What an adapter is worth: loss and right answers on validation examples, with it and without it.
+"""What an adapter is worth: the loss that it is trained by, and right answers on validation examples.
 
-Belongs here: the one forward pass that training and validation share, and the numbers. Which examples are scored is
-`program`.
+Belongs here: the one forward pass that training and validation share, and the numbers. The loop is `trainer`.
 """
 
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 from sap_llm.training.adapters.batches import IGNORED, Batch
@@ -50,10 +50,28 @@ def answer_logits(model: Any, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]
     return whole.lm_head(hidden[learned]).float(), batch.labels[learned]
 
 
-def loss_sum(model: Any, batch: Batch) -> torch.Tensor:
-    """Sum of the cross entropies of the answers' tokens."""
-    logits, targets = answer_logits(model, batch)
-    return functional.cross_entropy(logits, targets, reduction="sum")
+class AdapterLoss(nn.Module):
+    """A model with its loss, of which only the factors of one adapter are trained, saved and spread over ranks.
+
+    The model is no child of it: what an engine finds here, and so a checkpoint, is the adapter alone.
+    """
+
+    def __init__(self, model: Any, name: str) -> None:
+        super().__init__()
+        model.set_adapter(name)
+        object.__setattr__(self, "model", model)
+        trained = ((key, value) for key, value in model.named_parameters() if value.requires_grad)
+        self.factors = nn.ParameterDict({key.replace(".", "/"): value for key, value in trained})
+
+    def train(self, mode: bool = True) -> "AdapterLoss":
+        """Switch the model's dropout on or off."""
+        self.model.train(mode)
+        return self
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Sum of the cross entropies of the answers' tokens."""
+        logits, targets = answer_logits(self.model, batch)
+        return functional.cross_entropy(logits, targets, reduction="sum")
 
 
 @torch.no_grad()

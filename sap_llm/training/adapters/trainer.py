@@ -1,200 +1,144 @@
-"""Training one adapter on a frozen base: steps, checkpoints, resuming.
+"""Training one adapter on a frozen base that may hold others: the steps of one document stage, and its result.
 
-Belongs here: the loop of one document stage on one rank. Which stages a process trains, and their results, is
-`program`; the forward pass is `scoring`.
+Belongs here: what of the common loop (`training.loop`) is special to an adapter. Loading the base and the order of the
+stages is `program`; the forward pass is `scoring`.
 """
 
 import hashlib
-import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+import shutil
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
-from sap_llm.schema.document_stages import document_stage_names
-from sap_llm.training import checkpoint as checkpoints
-from sap_llm.training.adapters.batches import Batch, BatchPlan, Encoded, micro_batches
+from sap_llm.modeling.adapters import AdapterCard, save_adapter
+from sap_llm.schema.errors import ConfigurationError
+from sap_llm.training.adapters.base import Base, moved
+from sap_llm.training.adapters.batches import BatchPlan, Encoded, micro_batches, padded
 from sap_llm.training.adapters.config import StageAdaptersConfig
-from sap_llm.training.adapters.scoring import loss_sum
-from sap_llm.training.engine import learning_rate_factor
+from sap_llm.training.adapters.scoring import AdapterLoss, Scores, score
+from sap_llm.training.adapters.stage import BASE, TRAINING_SET, stage_of
+from sap_llm.training.engine import open_engine
+from sap_llm.training.loop import COMPUTE, TrainingLoop
+from sap_llm.training.meter import LORA, Meter
+from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.record import Record
+from sap_llm.training.report import Reporter, write_json
 from sap_llm.training.shares import share
 
-Report = Callable[[Mapping[str, float]], None]
-_STATE = "adapter.pt"
 
-
-class AdapterTrainer:
-    """One adapter of a model that may hold others; the others and the base are not touched.
-
-    Attributes:
-        curve: Points of the loss curve so far.
-        seconds: Spent on steps, earlier runs of the same version included.
-        tokens_seen: That were passed through the model, all ranks together.
-        pass_size: Examples of one pass of one rank.
-        resumed_from: Step of the checkpoint that this run went on from, 0 for none.
-    """
+class AdapterTrainer(TrainingLoop[StageAdaptersConfig]):
+    """One rank of the training of one adapter; the base and its other adapters are not touched."""
 
     def __init__(
-        self,
-        model: Any,
-        stage: str,
-        encoded: Sequence[Encoded],
-        config: StageAdaptersConfig,
-        *,
-        rank: int = 0,
-        ranks: int = 1,
-        halvings: int = 0,
-        device: str = "cpu",
-        pad: int = 0,
+        self, plan: TrainingPlan[StageAdaptersConfig], base: Base, *, rank: int, ranks: int, reporter: Reporter
     ) -> None:
-        self.model, self.stage, self.encoded, self.config = model, stage, encoded, config
-        self.rank, self.ranks, self.device, self.pad = rank, ranks, device, pad
-        self.pass_size = share(
-            config.batch_examples, ranks=ranks, micro_batch=config.launch.micro_batch, halvings=halvings
-        ).micro_batch
-        self.curve: list[dict[str, float]] = []
-        self.seconds, self.tokens_seen, self.resumed_from = 0.0, 0, 0
-        self._unreported: list[Tensor] = []  # losses of the steps since the last point
-        model.set_adapter(stage)
-        self.parameters = {name: value for name, value in model.named_parameters() if value.requires_grad}
-        settings = config.optimizer
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+        super().__init__(plan, rank=rank, ranks=ranks, reporter=reporter)
+        self.stage, self.base = stage_of(plan.name), base
+        self.learned, self.too_long = base.encoded(self.stage, "train")
+        self.validated, _ = base.encoded(self.stage, "validation")
+        if not self.learned:
+            raise ConfigurationError(
+                f"no document gives an example of {self.stage} ({self.too_long} are longer than most_tokens)",
+                where=str(plan.inputs[TRAINING_SET]),
+                remedy="Annotate documents that have one, or raise most_tokens.",
+            )
+        self.shares = share(
+            self.config.batch_examples,
+            ranks=ranks,
+            micro_batch=self.config.launch.micro_batch,
+            halvings=plan.halvings,
         )
-        self.schedule = torch.optim.lr_scheduler.LambdaLR(
-            self.optimizer,
-            lambda step: learning_rate_factor(step, steps=config.steps, warmup_share=settings.warmup_share),
+        # Drawn by the stage's own seed: the adapter is the same whether it is trained alone or with others.
+        seed = seed_of(self.config.seed, self.stage)
+        torch.manual_seed(seed)
+        base.add(self.stage, self.config.lora)
+        self.order = BatchPlan(len(self.learned), size=self.config.batch_examples, seed=seed)
+        module = AdapterLoss(base.model, self.stage)
+        self.parameters = sum(value.numel() for value in module.parameters())
+        self.engine = open_engine(module, self.config, backend=plan.backend, accumulation=self.shares.accumulation)
+        self.record = Record(
+            Meter(
+                unit="tokens",
+                parameters=base.parameters,
+                peak_flops=self.device_flops(),
+                flops_per_parameter=LORA,
+            )
         )
-        self.plan = BatchPlan(len(encoded), size=config.batch_examples, seed=seed_of(config.seed, stage))
 
-    def run(self, folder: Path, report: Report) -> None:
-        """Train from the newest checkpoint in `folder`, or from the start, to the last step."""
-        done = self._resume(folder)
-        began = last_saved = time.monotonic()
-        spent_before = self.seconds
-        self.model.train()
-        while done < self.config.steps:
-            self._unreported.append(self._step(done))
-            done += 1
-            self.seconds = spent_before + time.monotonic() - began
-            if done % self.config.report_every_steps == 0 or done == self.config.steps:
-                self._report(done, float(torch.stack(self._unreported).mean()), report)
-                self._unreported = []
-            if self._is_due(done, last_saved):
-                self._save(folder, done)
-                last_saved = time.monotonic()
-        self.model.eval()
+    def opening(self) -> str:
+        """What is said when training starts afresh."""
+        return f"{self.stage}: {len(self.learned)} examples, {len(self.validated)} to validate"
 
-    def _step(self, step: int) -> Tensor:
-        """One optimizer step on the whole effective batch; returns its loss by token, the same on every rank."""
-        # Every draw follows from seed, stage, step and rank: a resumed run repeats what the killed one would have done.
-        torch.manual_seed(seed_of(self.config.seed, self.stage, step, self.rank))
-        chosen = [self.encoded[row] for row in self.plan.rows(step)]
+    def piece(self, number: int) -> None:
+        """Learn from some of a step's examples; the loss of a step is a mean over the tokens of all its answers."""
+        step, size = self.record.step, self.shares.micro_batch
+        torch.manual_seed(seed_of(self.config.seed, self.stage, step, number))
+        chosen = [self.learned[row] for row in self.order.rows(step)]
         targets = sum(example.targets for example in chosen)
-        own = chosen[self.rank :: self.ranks]
-        total = torch.zeros((), device=self.device)
-        self.optimizer.zero_grad(set_to_none=True)
-        for batch in micro_batches(own, size=self.pass_size, pad=self.pad):
-            with autocast(self.config, self.device):
-                # a share of the effective batch's mean: the sum over micro-batches and ranks is that mean
-                loss = loss_sum(self.model, moved(batch, self.device)) / targets
-            loss.backward()
-            total += loss.detach()
-        total = self._sum_over_ranks(total)
-        nn.utils.clip_grad_norm_(self.parameters.values(), self.config.optimizer.gradient_clipping)
-        self.optimizer.step()
-        self.schedule.step()
-        self.tokens_seen += sum(len(example.ids) for example in chosen)
-        return total
+        own = sorted(chosen, key=lambda example: len(example.ids))[number * size : (number + 1) * size]
+        batch = moved(padded(own, pad=self.base.pad), self.device)
+        with self._autocast():
+            # the engine averages over pieces and ranks
+            loss = self.engine.module(batch) * (self.shares.pieces / targets)
+        self.engine.step(loss)
+        words = sum(len(example.ids) for example in own) * self.ranks
+        self.record.add({"loss": loss.detach()}, words=words, documents=len(own) * self.ranks)
 
-    def _sum_over_ranks(self, loss: Tensor) -> Tensor:
-        """Add up gradients and loss in one message."""
-        if self.ranks == 1:
-            return loss
-        gradients = [
-            torch.zeros_like(value) if value.grad is None else value.grad for value in self.parameters.values()
-        ]
-        flat = torch.cat([loss.reshape(1), *(gradient.reshape(-1) for gradient in gradients)])
-        dist.all_reduce(flat)
-        offset = 1
-        for value in self.parameters.values():
-            value.grad = flat[offset : offset + value.numel()].view_as(value)
-            offset += value.numel()
-        return flat[0]
-
-    def _report(self, done: int, loss: float, report: Report) -> None:
-        point = {
-            "step": float(done),
-            "loss": loss,
-            "learning_rate": float(self.schedule.get_last_lr()[0]),
-            "seconds": round(self.seconds, 2),
-            "words": float(self.tokens_seen),
-            "document_stage": float(document_stage_names().index(self.stage)),
+    def write_result(self, weights: dict[str, Tensor]) -> None:
+        """Adapter folder, loss curve, and metrics with and without the adapter."""
+        del weights  # the model holds the same
+        self.base.model.eval()
+        with_adapter = self._score(self.validated)
+        with self.base.model.disable_adapter():
+            without = self._score(self.validated)
+        folder = self.plan.result.with_name(".result")
+        shutil.rmtree(folder, ignore_errors=True)
+        card = AdapterCard(
+            document_stage=self.stage,
+            base=str(self.plan.inputs[BASE]),
+            base_digest=self.base.digest,
+            taxonomy_version=self.plan.taxonomy_version,
+            lora=self.config.lora,
+        )
+        size = save_adapter(folder / "adapter", self.base.model, card)
+        metrics: dict[str, Any] = {
+            **with_adapter.metrics(),
+            **without.metrics("_base"),
+            **_gain(with_adapter, without),
+            "adapter_bytes": size,
+            "adapter_parameters": self.parameters,
+            "base_parameters": self.base.parameters,
+            "examples": len(self.learned),
+            "examples_too_long": self.too_long,
+            "validation_examples": with_adapter.examples,
+            "tokens_seen": self.record.words,
+            "base_digest": self.base.digest,
+            **self.metrics(),
         }
-        self.curve.append(point)
-        report(point)
+        write_json(folder / "losses.json", self.record.curve)
+        write_json(folder / "metrics.json", metrics)
+        shutil.rmtree(self.plan.result, ignore_errors=True)
+        folder.rename(self.plan.result)
+        self.reporter.done({"document_stage": self.stage, **metrics})
 
-    def _is_due(self, done: int, last_saved: float) -> bool:
-        if done >= self.config.steps:
-            return False
-        settings = self.config.checkpoint
-        if done % settings.every_steps == 0:
-            return True
-        if done % 10 or not settings.every_seconds:
-            return False
-        is_late = torch.tensor(float(time.monotonic() - last_saved > settings.every_seconds), device=self.device)
-        if self.ranks > 1:
-            dist.all_reduce(is_late)  # clocks differ; all ranks must save at the same step
-        return bool(is_late > 0)
+    def _score(self, encoded: Sequence[Encoded]) -> Scores:
+        batches = micro_batches(encoded, size=self.shares.micro_batch, pad=self.base.pad)
+        with self._autocast():
+            return score(self.base.model, (moved(batch, self.device) for batch in batches))
 
-    def _save(self, folder: Path, done: int) -> None:
-        """Adapter and optimizer state; every rank holds the same, so rank 0 writes."""
-        if self.rank == 0:
-            checkpoints.prepare(folder)
-            state = {
-                "adapter": {name: value.detach().cpu() for name, value in self.parameters.items()},
-                "optimizer": self.optimizer.state_dict(),
-                "schedule": self.schedule.state_dict(),
-            }
-            torch.save(state, checkpoints.scratch(folder) / _STATE)
-            progress = {
-                "curve": self.curve,
-                "seconds": self.seconds,
-                "tokens_seen": self.tokens_seen,
-                "unreported": [float(loss) for loss in self._unreported],
-            }
-            checkpoints.commit(folder, step=done, progress=progress, keep=self.config.checkpoint.keep)
-        if self.ranks > 1:
-            dist.barrier()
-
-    def _resume(self, folder: Path) -> int:
-        found = checkpoints.newest(folder)
-        if found is None:
-            return 0
-        state = torch.load(found.folder / _STATE, weights_only=True, map_location=self.device)
-        with torch.no_grad():
-            for name, value in state["adapter"].items():
-                self.parameters[name].copy_(value)
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.load_state_dict(state["schedule"])
-        progress = found.progress()
-        self.curve, self.seconds = progress["curve"], progress["seconds"]
-        self.tokens_seen, self.resumed_from = progress["tokens_seen"], found.step
-        self._unreported = [torch.tensor(loss, device=self.device) for loss in progress["unreported"]]
-        return found.step
+    def _autocast(self) -> Any:
+        """Matrix products in the configured precision; the adapter's factors stay float32."""
+        precision = self.config.launch.precision
+        return torch.autocast(self.device.type, dtype=COMPUTE[precision], enabled=precision == "bf16")
 
 
-def autocast(config: StageAdaptersConfig, device: str) -> Any:
-    """Matrix products in the configured precision; the adapter's factors stay float32."""
-    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=config.launch.precision == "bf16")
-
-
-def moved(batch: Batch, device: str) -> Batch:
-    """The batch where the model is."""
-    return Batch(batch.input_ids.to(device), batch.attention_mask.to(device), batch.labels.to(device))
+def _gain(with_adapter: Scores, without: Scores) -> Mapping[str, Any]:
+    if not with_adapter.examples:
+        return {}
+    gain = without.loss - with_adapter.loss
+    return {"validation_loss_gain": round(gain, 5), "is_improved": gain > 0}
 
 
 def seed_of(*parts: object) -> int:

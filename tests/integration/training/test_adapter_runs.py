@@ -89,7 +89,7 @@ def test_a_run_killed_in_its_second_stage_keeps_the_first_and_ends_with_the_same
     assert killed[0].result.is_dir()
     assert not killed[1].result.exists()
     first = (killed[0].result / WEIGHTS).stat().st_mtime_ns
-    state = next(killed[1].checkpoints.glob("step-*/adapter.pt")).stat().st_size
+    state = next(killed[1].checkpoints.glob("step-*/state.pt")).stat().st_size
     base = context.store.open(inputs["instructed_model"]).path("model/model.safetensors").stat().st_size
     assert state < base  # the adapter and its optimizer, not the base
 
@@ -116,15 +116,18 @@ def test_a_run_killed_in_its_second_stage_keeps_the_first_and_ends_with_the_same
 
 
 def test_two_ranks_take_the_steps_of_one(context: StageContext, inputs: dict[str, DatasetRef], tmp_path: Path) -> None:
+    """One rank on gloo, two on DeepSpeed where it can run here."""
     curves = {}
-    for ranks in (1, 2):
-        config = small_adapters(launch={"ranks": ranks}, lora={"dropout": 0.0})
+    for ranks, launcher in ((1, "gloo"), (2, "auto")):
+        config = small_adapters(launch={"ranks": ranks, "launcher": launcher}, lora={"dropout": 0.0})
         built = build_stage_adapters(
-            context, config=config, **inputs, release="r1", document_stages=["validation"], work=tmp_path / str(ranks)
+            context, config=config, **inputs, release="r1", document_stages=STAGES, work=tmp_path / str(ranks)
         )
-        metrics = built["validation"].manifest.metrics
-        assert metrics["ranks"] == ranks
-        assert metrics["is_improved"]
-        points = json.loads(built["validation"].dataset.path("losses.json").read_text())
-        curves[ranks] = [point["loss"] for point in points]
-    np.testing.assert_allclose(curves[1], curves[2], rtol=1e-3)
+        for stage in STAGES:
+            metrics = built[stage].manifest.metrics
+            assert metrics["ranks"] == ranks
+            assert metrics["is_improved"]
+            points = json.loads(built[stage].dataset.path("losses.json").read_text())
+            curves[ranks, stage] = [point["loss"] for point in points]
+    for stage in STAGES:
+        np.testing.assert_allclose(curves[1, stage], curves[2, stage], rtol=2e-3)

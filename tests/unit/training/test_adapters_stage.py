@@ -1,12 +1,14 @@
 """The stage `stage_adapters`: batches, the loss of ranks, results that do not depend on their neighbours, plans."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
 from sap_llm.modeling.adapters import AdapterMismatchError, AdapterSet, LoraShape, attach, base_digest, read_card
 from sap_llm.modeling.qwen import build_qwen, load_qwen
@@ -14,9 +16,10 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
+from sap_llm.training.adapters.base import Base
 from sap_llm.training.adapters.batches import IGNORED, BatchPlan, Encoded, encode, micro_batches, padded
 from sap_llm.training.adapters.documents import read_documents
-from sap_llm.training.adapters.program import AdaptersProgram
+from sap_llm.training.adapters.program import train
 from sap_llm.training.adapters.scoring import score
 from sap_llm.training.adapters.stage import STAGE_ADAPTERS, build_stage_adapters, partition_of
 from sap_llm.training.adapters.tasks import examples
@@ -47,8 +50,16 @@ class Toy:
     def train(self, stages: tuple[str, ...], work: Path, **changes: Any) -> dict[str, Path]:
         """Train in this process and return the result folders."""
         plans = [self.plan(stage, work, **changes) for stage in stages]
-        AdaptersProgram(plans[0], rank=0, ranks=1, reporter=Reporter(None)).run(plans)
+        train(lead(plans, self.context.store), rank=0, ranks=1, reporter=Reporter(None))
         return {stage: plan.result for stage, plan in zip(stages, plans, strict=True)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_rank() -> Iterator[None]:
+    """A process group of this process alone, as the launched program has it."""
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    yield
+    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
@@ -99,37 +110,28 @@ def test_accuracy_is_the_share_of_answers_that_greedy_decoding_writes(toy: Toy) 
     assert scores.token_accuracy < 1
 
 
-def test_the_step_is_the_same_however_it_is_cut_into_passes(toy: Toy) -> None:
-    encoded = [
-        Encoded(ids=torch.randint(20, 600, (length,), generator=torch.Generator().manual_seed(length)).tolist(),
-                answer_start=length - 4)
-        for length in range(10, 26)
-    ]  # fmt: skip
-    losses = []
+def test_the_step_is_the_same_however_it_is_cut_into_passes(toy: Toy, tmp_path: Path) -> None:
+    curves = []
     for size in (1, 4, 8):
-        config = small_adapters(launch={"micro_batch": size}, lora={"dropout": 0.0}, steps=4)
-        torch.manual_seed(0)
-        model = attach(build_qwen(SHAPE, seed=1), config.lora, ["inbox"])
-        trainer = AdapterTrainer(model, "inbox", encoded, config)
-        trainer.run(Path("/nonexistent"), lambda _: None)
-        losses.append(trainer.curve[-1]["loss"])
-    np.testing.assert_allclose(losses, losses[0], rtol=1e-4)
+        result = toy.train(
+            ("validation",), tmp_path / str(size), launch={"micro_batch": size}, lora={"dropout": 0.0}, steps=4
+        )["validation"]
+        curves.append([point["loss"] for point in json.loads((result / "losses.json").read_text())])
+    np.testing.assert_allclose(curves, [curves[0]] * 3, rtol=1e-4)
 
 
 def test_an_adapter_learns_and_the_base_stays_bit_equal(toy: Toy, tmp_path: Path) -> None:
     folder = toy.context.store.open(toy.model).path("model")
     before = {name: value.clone() for name, value in load_qwen(folder)[0].state_dict().items()}
     plan = toy.plan("classification", tmp_path)
-    program = AdaptersProgram(plan, rank=0, ranks=1, reporter=Reporter(None))
-    program.run([plan])
+    base = Base(plan, torch.device("cpu"))
+    AdapterTrainer(plan, base, rank=0, ranks=1, reporter=Reporter(None)).run()
     metrics = json.loads((plan.result / "metrics.json").read_text())
     assert metrics["validation_loss"] < metrics["validation_loss_base"] - 1
     assert metrics["is_improved"]
     assert metrics["validation_examples"] == 8
     assert metrics["adapter_parameters"] * 4 < metrics["adapter_bytes"] < metrics["adapter_parameters"] * 4.5
-    held = {
-        name.replace(".base_layer", ""): value for name, value in program.model.get_base_model().state_dict().items()
-    }
+    held = {name.replace(".base_layer", ""): value for name, value in base.model.get_base_model().state_dict().items()}
     assert all(torch.equal(held[name], value) for name, value in before.items())
     opened = AdapterSet.open(
         load_qwen(folder)[0], digest=base_digest(folder), adapters={"classification": plan.result / "adapter"}
@@ -160,7 +162,7 @@ def test_gradient_checkpointing_changes_memory_and_no_number(toy: Toy, tmp_path:
 def test_bf16_trains_the_factors_in_float32(toy: Toy, tmp_path: Path) -> None:
     from safetensors.torch import load_file
 
-    result = toy.train(("inbox",), tmp_path, steps=4, launch={"precision": "bf16", "weights": "bf16"})["inbox"]
+    result = toy.train(("inbox",), tmp_path, steps=4, base_weights="bf16", launch={"precision": "bf16"})["inbox"]
     weights = load_file(result / "adapter" / "adapter_model.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float32}
 
