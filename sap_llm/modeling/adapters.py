@@ -102,6 +102,23 @@ def attach(model: "nn.Module", shape: LoraShape, names: Sequence[str]) -> "PeftM
     return model
 
 
+def factors_of(shape: LoraShape, text: Any) -> int:
+    """Parameters of one adapter on a text tower of this configuration (`Qwen2_5_VLConfig.text_config`)."""
+    width, inner = text.hidden_size, text.intermediate_size
+    keys = width // text.num_attention_heads * text.num_key_value_heads
+    sides = {
+        "q_proj": (width, width),
+        "k_proj": (width, keys),
+        "v_proj": (width, keys),
+        "o_proj": (width, width),
+        "gate_proj": (width, inner),
+        "up_proj": (width, inner),
+        "down_proj": (inner, width),
+    }
+    named = (*shape.attention, *shape.feed_forward)
+    return int(text.num_hidden_layers * shape.rank * sum(sum(sides[name]) for name in named))
+
+
 def save_adapter(folder: Path, model: "PeftModel", card: AdapterCard) -> int:
     """Write the adapter of the card's stage in peft's form, with the card beside it.
 

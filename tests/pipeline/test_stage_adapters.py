@@ -6,12 +6,13 @@ import dagster as dg
 import pytest
 
 from assets.checks.adapters import CHECK, result
+from jobs.lineage import TRAIN_ADAPTERS
 from resources.partitions import DOCUMENT_STAGE, RELEASE, release_stage
 from resources.stage_run import DATASET_REF
 from sap_llm.deployment import Deployment
 from sap_llm.modeling.adapters import read_card
 from sap_llm.schema.document_stages import document_stage_names
-from sap_llm_dagster.local_run import failure_of
+from sap_llm_dagster.local_run import failure_of, run_job
 from tests.support.dagster_records import record_materialisation, record_verdicts
 from tests.support.toy_adapters import toy_instructed_model
 from tests.support.toy_training import toy_training_set
@@ -90,20 +91,19 @@ def test_one_run_trains_several_stages_and_a_later_one_reuses_what_is_there(
     defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
 ) -> None:
     _inputs(house, instance)
-    run = _run(defs, instance, _range(_key("quality_check"), _key("routing")))
-    assert run.success, failure_of(run)
+    several = {RELEASE: "r1", DOCUMENT_STAGE: ("quality_check", "routing")}
+    run = run_job(instance, TRAIN_ADAPTERS, several, defs=defs, is_quiet=True)
+    assert run.is_success, run.failure
 
     stages = ["quality_check", "validation", "routing"]
-    made = {str(entry.partition): entry for entry in _materialised(run)}
+    made = {str(entry.partition): entry for entry in run.assets}
     assert sorted(made) == sorted(str(_key(stage)) for stage in stages)
-    assert len(_materialised(run)) == len(stages)
+    assert len(run.assets) == len(stages)  # one materialisation each
     for stage in stages:
         dataset = house.store.open(house.store.current(f"{ASSET}/r1/{stage}"))
-        assert made[str(_key(stage))].metadata[DATASET_REF].value == str(dataset.ref)
+        assert made[str(_key(stage))].metadata[DATASET_REF] == str(dataset.ref)
         assert read_card(dataset.path("adapter")).document_stage == stage
-    (evaluation,) = run.get_asset_check_evaluations()
-    assert (evaluation.check_name, evaluation.passed) == (CHECK, True)
-    assert "better than the base: quality_check, validation, routing" in (evaluation.description or "")
+    assert run.checks[f"{ASSET}.{CHECK}"]
     (log,) = house.home.rglob("training.log")
     assert log.read_text().count("examples") == 3  # one program for all
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.augmentation.config import OcrNoise
 from sap_llm.modeling.adapters import LoraShape
+from sap_llm.modeling.qwen import Size
 from sap_llm.training.config import TrainingStageConfig
 
 
@@ -36,6 +37,7 @@ class StageAdaptersConfig(TrainingStageConfig):
 
     lora: LoraShape = LoraShape()
     tasks: TaskConfig = TaskConfig()
+    size: Size = Field(default="debug", description="of the instructed model, for the memory planner")
     base_weights: Literal["fp32", "bf16"] = "fp32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     batch_examples: int = Field(default=256, ge=1, description="of one optimizer step, all ranks together")

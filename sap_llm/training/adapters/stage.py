@@ -6,8 +6,11 @@ neither torch nor peft.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from sap_llm.modeling.adapters import factors_of
+from sap_llm.modeling.qwen import QwenShape, qwen_config
 from sap_llm.schema.document_stages import document_stage_names
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
@@ -15,6 +18,9 @@ from sap_llm.storage.build import BuildResult, StageContext
 from sap_llm.storage.store import Dataset
 from sap_llm.training.adapters.config import StageAdaptersConfig
 from sap_llm.training.instructed import INSTRUCTED_MODEL
+from sap_llm.training.memory import Workload
+from sap_llm.training.networks import qwen_network
+from sap_llm.training.shares import Shares, share
 from sap_llm.training.stage import Launch, TrainingStage
 from sap_llm.training.together import build_together
 
@@ -51,6 +57,16 @@ def _has_documents(inputs: Mapping[str, Dataset]) -> None:
         )
 
 
+def _workload(config: StageAdaptersConfig, halvings: int) -> tuple[Shares, Workload]:
+    launch = config.launch
+    shares = share(config.batch_examples, ranks=launch.ranks, micro_batch=launch.micro_batch, halvings=halvings)
+    shape = QwenShape(size=config.size)
+    network = qwen_network(shape, trainable=factors_of(config.lora, qwen_config(shape).text_config))
+    network = replace(network, frozen_bytes=2 if config.base_weights == "bf16" else 4)
+    tokens = shares.micro_batch * config.most_tokens
+    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens)
+
+
 STAGE_ADAPTERS = TrainingStage(
     name="stage_adapters",
     version="1",
@@ -58,6 +74,7 @@ STAGE_ADAPTERS = TrainingStage(
     program="sap_llm.training.adapters.program",
     inputs=(BASE, TRAINING_SET),
     check=_has_documents,
+    workload=_workload,
     headline=(
         "validation_loss",
         "validation_loss_base",

@@ -10,8 +10,16 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from sap_llm.modeling.adapters import AdapterMismatchError, AdapterSet, LoraShape, attach, base_digest, read_card
-from sap_llm.modeling.qwen import build_qwen, load_qwen
+from sap_llm.modeling.adapters import (
+    AdapterMismatchError,
+    AdapterSet,
+    LoraShape,
+    attach,
+    base_digest,
+    factors_of,
+    read_card,
+)
+from sap_llm.modeling.qwen import build_qwen, load_qwen, qwen_config
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageContext
@@ -24,6 +32,8 @@ from sap_llm.training.adapters.scoring import score
 from sap_llm.training.adapters.stage import STAGE_ADAPTERS, build_stage_adapters, partition_of
 from sap_llm.training.adapters.tasks import examples
 from sap_llm.training.adapters.trainer import AdapterTrainer
+from sap_llm.training.memory import GIB, OutOfMemoryPlanError, require_memory
+from sap_llm.training.preview import planned_memory
 from sap_llm.training.report import Reporter
 from sap_llm.training.stage import make_plan
 from sap_llm.training.together import is_done, lead
@@ -199,3 +209,26 @@ def test_an_adapter_of_another_release_of_the_base_is_refused(toy: Toy, tmp_path
     folder = toy.context.store.open(other).path("model")
     with pytest.raises(AdapterMismatchError, match="trained on instructed_model/r1"):
         AdapterSet.open(load_qwen(folder)[0], digest=base_digest(folder), adapters={"inbox": result / "adapter"})
+
+
+@pytest.mark.parametrize(("size", "fits"), [("7b", True), ("72b", False)])
+def test_the_planner_counts_the_frozen_base_and_refuses_what_no_card_holds(size: str, fits: bool) -> None:
+    config = small_adapters(
+        size=size, base_weights="bf16", batch_examples=16, most_tokens=4096,
+        launch={"accelerator": "cuda", "precision": "bf16", "micro_batch": 2, "activation_checkpointing": True},
+    )  # fmt: skip
+    planned = planned_memory(STAGE_ADAPTERS, config, is_sharded=False)
+    assert planned is not None
+    shares, memory = planned
+    assert memory.workload.network.trainable == {"7b": 40_370_176, "72b": 210_534_400}[size]  # as peft counts
+    assert memory.fits(80 * GIB) is fits
+    if not fits:
+        with pytest.raises(OutOfMemoryPlanError, match=r"72b|a rank needs"):
+            require_memory(memory, card_bytes=80 * GIB, shares=shares, is_sharded=False)
+
+
+def test_factors_are_counted_as_peft_makes_them() -> None:
+    for shape in (LoraShape(), LoraShape(rank=4, attention=("q_proj", "v_proj"), feed_forward=())):
+        model = attach(build_qwen(SHAPE, seed=1), shape, ["inbox"])
+        made = sum(value.numel() for value in model.parameters() if value.requires_grad)
+        assert factors_of(shape, qwen_config(SHAPE).text_config) == made
