@@ -46,8 +46,9 @@ def make_optimizer(model: nn.Module, config: TrainingStageConfig) -> torch.optim
     for name, value in model.named_parameters():
         is_hidden = settings.muon_learning_rate > 0 and value.ndim == 2 and "blocks" in name.split(".")
         (matrices if is_hidden else decayed if value.ndim > 1 else others).append(value)
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        [group for group in groups if group["params"]],  # ZeRO drops an empty one, which the schedule still counts
         lr=settings.learning_rate,
         betas=_BETAS,
         fused=True,

@@ -56,7 +56,8 @@ def _plans(context: StageContext, inputs: dict[str, DatasetRef], work: Path, **c
 
 
 def _start(plan: TrainingPlan[Any]) -> subprocess.Popen[bytes]:
-    ((command, environment),) = commands(plan, plan.write())
+    plan.write()
+    ((command, environment),) = commands(plan)
     with (Path(plan.work) / "program.log").open("ab") as log:
         return subprocess.Popen(
             command, env={**os.environ, **environment}, stdout=log, stderr=log, start_new_session=True
