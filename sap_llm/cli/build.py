@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from sap_llm.cli.launching import launcher
 from sap_llm.deployment import Deployment
 from sap_llm.registry.gates import require_gates
 from sap_llm.schema.errors import ConfigurationError, DatasetNotFoundError
@@ -19,8 +20,7 @@ from sap_llm.storage.build import BuildResult
 from sap_llm.storage.partitions import MONTH, PARTITIONS, PartitionsConfig
 
 if TYPE_CHECKING:
-    from sap_llm.training.plan import TrainingPlan
-    from sap_llm.training.stage import Launch, TrainingStage
+    from sap_llm.training.stage import TrainingStage
 
 console = Console()
 DEFAULT_RELEASE = "dvc"
@@ -28,6 +28,9 @@ DEFAULT_RELEASE = "dvc"
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
+    from sap_llm.cli import build_adapters
+
+    build_adapters.register(commands)
     app.add_typer(commands, name="build")
 
 
@@ -59,7 +62,7 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
     annotated = _judged(
         deployment,
         build_annotated_docs(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(AnnotatedDocsConfig, "annotated_docs"),
             corpora=corpora,
             release=release,
@@ -73,7 +76,7 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
     _judged(
         deployment,
         build_corpus_release(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(CorpusReleaseConfig, "corpus_release"),
             annotated=annotated,
             corpora=corpora,
@@ -92,10 +95,10 @@ def annotation_tasks(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.annotation.tasks import AnnotationTasksConfig, build_annotation_tasks
 
     deployment = Deployment.load()
-    annotated = _current(deployment, f"annotated_docs/{release}")
+    annotated = current(deployment, f"annotated_docs/{release}")
     require_gates(deployment.verdicts, deployment.store.open(annotated), consumer="annotation_tasks")
     built = build_annotation_tasks(
-        deployment.context(_progress),
+        deployment.context(progress),
         config=deployment.config(AnnotationTasksConfig, "annotation_tasks"),
         annotated=annotated,
         release=release,
@@ -110,12 +113,12 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.preparation.stage import TrainingSetConfig, build_training_set
 
     deployment = Deployment.load()
-    consumed = _current(deployment, f"corpus_release/{release}")
+    consumed = current(deployment, f"corpus_release/{release}")
     require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="training_set")
     _judged(
         deployment,
         build_training_set(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(TrainingSetConfig, "training_set"),
             corpus_release=consumed,
             release=release,
@@ -139,17 +142,17 @@ def instruction_pairs(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.training.instructions import InstructionPairsConfig, build_instruction_pairs
 
     deployment = Deployment.load()
-    training_set = _current(deployment, f"training_set/{release}")
+    training_set = current(deployment, f"training_set/{release}")
     require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="instruction_pairs")
     with Sandbox() as sandbox:
         built = build_instruction_pairs(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(InstructionPairsConfig, "instruction_pairs"),
             training_set=training_set,
             release=release,
             render=sandbox.render,
         )
-    _say(built)
+    say(built)
 
 
 @commands.command()
@@ -161,34 +164,6 @@ def instructed_model(release: Release = DEFAULT_RELEASE) -> None:
 
 
 @commands.command()
-def stage_adapters(
-    release: Release = DEFAULT_RELEASE,
-    stage: Annotated[list[str] | None, typer.Option(help="document stage; may be repeated, all eight without")] = None,
-) -> None:
-    """Train an adapter for each document stage on the instructed model, which is loaded once for all of them."""
-    from sap_llm.training.adapters.stage import STAGE_ADAPTERS, build_stage_adapters
-
-    deployment = Deployment.load()
-    inputs = _inputs_behind_doors(deployment, STAGE_ADAPTERS, release)
-    built = build_stage_adapters(
-        deployment.context(_progress),
-        config=deployment.config(STAGE_ADAPTERS.config, STAGE_ADAPTERS.name),
-        **inputs,
-        release=release,
-        document_stages=stage or (),
-        work=deployment.work_folder,
-        launch=_launcher(deployment, STAGE_ADAPTERS),
-    )
-    for one in built.values():
-        _say(one)
-        metrics = one.manifest.metrics
-        if "validation_loss" in metrics:
-            note = "" if metrics["is_improved"] else ", NO BETTER than without it"
-            without = metrics["validation_loss_base"]
-            console.print(f"  loss {metrics['validation_loss']:.4f}, without the adapter {without:.4f}{note}")
-
-
-@commands.command()
 def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     """Measure the model on the frozen test documents, beside the label-regex baseline."""
     from sap_llm.evaluation.stage import ModelEvaluationConfig, build_model_evaluation
@@ -196,13 +171,13 @@ def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.reading.sandbox import Sandbox
 
     deployment = Deployment.load()
-    training_set = _current(deployment, f"training_set/{release}")
+    training_set = current(deployment, f"training_set/{release}")
     require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="model_evaluation")
     with Sandbox() as sandbox:
         built = build_model_evaluation(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(ModelEvaluationConfig, "model_evaluation"),
-            model=_current(deployment, f"multitask_model/{release}"),
+            model=current(deployment, f"multitask_model/{release}"),
             training_set=training_set,
             release=release,
             load_predictor=load_predictor,
@@ -217,14 +192,14 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: Literal["int8"] = "in
     from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_models
 
     deployment = Deployment.load()
-    training_set = _current(deployment, f"training_set/{release}")
+    training_set = current(deployment, f"training_set/{release}")
     require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="quantized_models")
     _judged(
         deployment,
         build_quantized_models(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(QuantizedModelsConfig, "quantized_models"),
-            model=_current(deployment, f"multitask_model/{release}"),
+            model=current(deployment, f"multitask_model/{release}"),
             training_set=training_set,
             release=release,
             variant=variant,
@@ -253,15 +228,15 @@ def sap_knowledge(
     if offline:
         overrides["fetch.is_offline"] = True
     built = build_sap_knowledge(
-        deployment.context(_progress),
+        deployment.context(progress),
         config=deployment.config(SapKnowledgeConfig, "sap_knowledge", overrides),
         home=deployment.home,
         documents=deployment.documents_folder,
         cache=deployment.metadata_cache,
     )
-    _say(built)
+    say(built)
     with deployment.graph() as graph:
-        write_knowledge_graph(graph, built.dataset, progress=_progress)
+        write_knowledge_graph(graph, built.dataset, progress=progress)
 
 
 @commands.command()
@@ -277,7 +252,7 @@ def public_docs(
     deployment = Deployment.load()
     for name in corpus or _available(deployment):
         built = _corpus(deployment, name)
-        _say(built)
+        say(built)
         text = built.dataset.path(REPORT).read_text(encoding="utf-8")
         console.print(Markdown(text.partition(PICTURE_HEADING)[0]))
 
@@ -303,37 +278,22 @@ def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     from sap_llm.training.stage import build_trained
 
     deployment = Deployment.load()
-    return _say(
+    return say(
         build_trained(
-            deployment.context(_progress),
+            deployment.context(progress),
             stage,
             config=deployment.config(stage.config, stage.name),
-            inputs=_inputs_behind_doors(deployment, stage, release),
+            inputs=inputs_behind_doors(deployment, stage, release),
             partition=release,
             work=deployment.work_folder,
-            launch=_launcher(deployment, stage),
+            launch=launcher(deployment, stage),
         )
     )
 
 
-def _launcher(deployment: Deployment, stage: "TrainingStage[Any]") -> "Launch":
-    """Runs a plan of the stage where the deployment says, if it fits there."""
-    from sap_llm.training.preview import require_fit
-    from sap_llm.training.stage import launch_training
-
-    trainer = deployment.trainer()
-
-    def launch(plan: "TrainingPlan[Any]") -> None:
-        if table := require_fit(stage, plan, trainer):
-            console.print(table, highlight=False)
-        launch_training(plan, trainer=trainer, mlflow_uri=deployment.mlflow_uri)
-
-    return launch
-
-
-def _inputs_behind_doors(deployment: Deployment, stage: "TrainingStage[Any]", release: str) -> dict[str, DatasetRef]:
+def inputs_behind_doors(deployment: Deployment, stage: "TrainingStage[Any]", release: str) -> dict[str, DatasetRef]:
     """Current versions of what a training stage consumes, by asset; refused where a gate is closed."""
-    inputs = {asset: _current(deployment, name) for asset, name in stage.input_names(release).items()}
+    inputs = {asset: current(deployment, name) for asset, name in stage.input_names(release).items()}
     for ref in inputs.values():
         require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
     return inputs
@@ -347,7 +307,7 @@ def _month(text: str) -> str:
 
 def _public(deployment: Deployment) -> dict[str, DatasetRef]:
     known = deployment.config(PartitionsConfig, PARTITIONS).corpora
-    return {f"public_docs/{name}": _say(_corpus(deployment, name)) for name in _available(deployment) if name in known}
+    return {f"public_docs/{name}": say(_corpus(deployment, name)) for name in _available(deployment) if name in known}
 
 
 def _available(deployment: Deployment) -> list[str]:
@@ -362,24 +322,24 @@ def _corpus(deployment: Deployment, name: str) -> BuildResult:
 
     config = deployment.config(PublicDocsConfig, "public_docs")
     folder = deployment.documents_folder
-    return build_public_docs(deployment.context(_progress), config=config, corpus=name, folder=folder)
+    return build_public_docs(deployment.context(progress), config=config, corpus=name, folder=folder)
 
 
 def _synthetic(deployment: Deployment) -> dict[str, DatasetRef]:
     from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
     from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs
 
-    context = deployment.context(_progress)
+    context = deployment.context(progress)
     made: dict[str, DatasetRef] = {}
     for seed_range in deployment.config(PartitionsConfig, PARTITIONS).seed_ranges:
         facts = build_business_facts(
             context, config=deployment.config(BusinessFactsConfig, "business_facts"), seed_range=seed_range
         )
-        made[f"synthetic_docs/{seed_range}"] = _say(
+        made[f"synthetic_docs/{seed_range}"] = say(
             build_synthetic_docs(
                 context,
                 config=deployment.config(SyntheticDocsConfig, "synthetic_docs"),
-                facts=_say(facts),
+                facts=say(facts),
                 seed_range=seed_range,
             )
         )
@@ -394,16 +354,17 @@ def _exports(deployment: Deployment, months: Sequence[str] = ()) -> dict[str, Da
         console.print("raw_exports: no QorSync source here, skipped")
         return {}
     config = deployment.config(RawExportsConfig, "raw_exports")
-    context = deployment.context(_progress)
+    context = deployment.context(progress)
     with deployment.qorsync() as source:
         filled = [state.month for state in deployment.qorsync_months() if state.month >= deployment.first_month]
         return {
-            f"raw_exports/{month}": _say(build_raw_exports(context, config=config, source=source, month=month))
+            f"raw_exports/{month}": say(build_raw_exports(context, config=config, source=source, month=month))
             for month in months or filled
         }
 
 
-def _current(deployment: Deployment, name: str) -> DatasetRef:
+def current(deployment: Deployment, name: str) -> DatasetRef:
+    """The current version of a dataset; where there is none, the error says what to build."""
     try:
         return deployment.store.current(name)
     except DatasetNotFoundError as error:
@@ -418,15 +379,17 @@ def _judged(deployment: Deployment, built: BuildResult) -> DatasetRef:
     config = deployment.config(GatesConfig, GATES_CONFIG)
     for verdict in judge_all(built.dataset, config=config, verdicts=deployment.verdicts, spark=deployment.spark):
         console.print(f"  {verdict.gate} {'passed' if verdict.passed else 'FAILED: ' + verdict.explanation}")
-    return _say(built)
+    return say(built)
 
 
-def _say(built: BuildResult) -> DatasetRef:
+def say(built: BuildResult) -> DatasetRef:
+    """Print what was built or reused."""
     manifest = built.manifest
     rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
     console.print(f"{manifest.name} {'reused' if built.is_reused else 'built'} {manifest.version}  {rows}")
     return built.ref
 
 
-def _progress(message: str, *, done: int = 0, total: int = 0) -> None:
+def progress(message: str, *, done: int = 0, total: int = 0) -> None:
+    """Print progress of a stage."""
     console.print(f"  {message}" + (f" {done}/{total}" if total else ""), style="dim", highlight=False)
