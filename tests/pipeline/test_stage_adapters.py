@@ -4,14 +4,19 @@ from collections.abc import Sequence
 
 import dagster as dg
 import pytest
+import typer
+from click.testing import Result
+from typer.testing import CliRunner
 
 from assets.checks.adapters import CHECK, result
 from jobs.lineage import TRAIN_ADAPTERS
 from resources.partitions import DOCUMENT_STAGE, RELEASE, release_stage
 from resources.stage_run import DATASET_REF
+from sap_llm.cli.build_adapters import register
 from sap_llm.deployment import Deployment
 from sap_llm.modeling.adapters import read_card
 from sap_llm.schema.document_stages import document_stage_names
+from sap_llm.schema.errors import GateClosedError
 from sap_llm_dagster.local_run import failure_of, run_job
 from tests.support.dagster_records import record_materialisation, record_verdicts
 from tests.support.toy_adapters import toy_instructed_model
@@ -43,6 +48,13 @@ def _inputs(house: Deployment, instance: dg.DagsterInstance, *, passed: bool = T
     record_verdicts(house, training_set, passed=passed)
     for dataset in (training_set, model):
         record_materialisation(instance, dataset)
+
+
+def _command_line(*arguments: str) -> Result:
+    app = typer.Typer()
+    app.callback()(lambda: None)  # else the one verb would need no name
+    register(app)
+    return CliRunner().invoke(app, ["stage-adapters", *arguments])
 
 
 def _materialised(run: dg.ExecuteInProcessResult) -> list[dg.AssetMaterialization]:
@@ -86,6 +98,13 @@ def test_a_closed_gate_keeps_the_adapters_back(
     assert not _materialised(run)
 
 
+def test_the_command_line_has_the_same_door(house: Deployment, instance: dg.DagsterInstance) -> None:
+    _inputs(house, instance, passed=False)
+    result = _command_line("--release", "r1")
+    assert isinstance(result.exception, GateClosedError)
+    assert "stage_adapters is refused, because the gate schema is closed" in str(result.exception)
+
+
 @pytest.mark.slow
 def test_one_run_trains_several_stages_and_a_later_one_reuses_what_is_there(
     defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
@@ -114,6 +133,10 @@ def test_one_run_trains_several_stages_and_a_later_one_reuses_what_is_there(
     assert again.tags is not None
     routing = house.store.open(house.store.current(f"{ASSET}/r1/routing"))
     assert again.tags["dagster/data_version"] == routing.manifest.data_version
+
+    said = _command_line("--release", "r1", "--stage", "routing").stdout
+    assert f"{ASSET}/r1/routing reused {routing.ref.version}" in said
+    assert "without the adapter" in said
 
 
 def test_an_adapter_that_does_not_improve_is_reported_and_blocks_nobody() -> None:
