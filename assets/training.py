@@ -1,6 +1,6 @@
 """Stage 05, training: models by release, each trained by a program of its own.
 
-Belongs here: the assets, and that of the instruction pairs, which only training reads. Planning, launching and
+Belongs here: the assets, and those of tokens and instruction pairs, which only training reads. Planning, launching and
 collecting are the ops of `assets.launch`; the stages and training itself are `sap_llm.training`.
 """
 
@@ -15,10 +15,20 @@ from resources.results import materialized
 from resources.stage_run import StageRun, StageRunConfig
 from sap_llm.reading.sandbox import Sandbox
 from sap_llm.training.adapters.stage import STAGE_ADAPTERS, partition_of
+from sap_llm.training.domain import DOMAIN_MODEL
+from sap_llm.training.domain_tokens import DomainTokensConfig, build_domain_tokens
 from sap_llm.training.instructed import INSTRUCTED_MODEL
 from sap_llm.training.instructions import InstructionPairsConfig, build_instruction_pairs
 from sap_llm.training.multitask import MULTITASK_MODEL
 
+_TOKENS_HEADLINE = (
+    "tokens_train",
+    "tokens_train_sap",
+    "tokens_sap",
+    "tokens_documents",
+    "tokens_general",
+    "vocabulary",
+)
 _PAIRS_HEADLINE = ("pairs", "pairs_train", "pairs_unanswerable", "documents", "documents_quarantined")
 
 multitask_model = training_asset(
@@ -27,11 +37,35 @@ multitask_model = training_asset(
     kinds=frozenset({"pytorch", "deepspeed"}),
 )
 
+domain_model = training_asset(
+    DOMAIN_MODEL,
+    description="A decoder that went on reading: SAP's texts and the documents' words; what it forgot is measured.",
+    kinds=frozenset({"pytorch", "deepspeed"}),
+)
+
 instructed_model = training_asset(
     INSTRUCTED_MODEL,
     description="The domain model taught to answer instructions about documents with JSON by a schema (SFT).",
     kinds=frozenset({"pytorch", "deepspeed"}),
 )
+
+
+@dg.asset(partitions_def=release, deps=["training_set", "sap_knowledge"], kinds={"arrow"})
+def domain_tokens(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """SAP's texts, where they were read, and the documents' words as token shards, with a tokenizer; parts held out."""
+    with deployment.open(context, config) as stage:
+        training_set, knowledge = stage.ref("training_set", stage.release), stage.find("sap_knowledge")
+        stage.pass_door(*(ref for ref in (training_set, knowledge) if ref is not None))
+        built = build_domain_tokens(
+            stage.context,
+            config=stage.config(DomainTokensConfig),
+            training_set=training_set,
+            knowledge=knowledge,
+            release=stage.release,
+        )
+        return materialized(stage, built, headline=_TOKENS_HEADLINE, rows_of="index")
 
 
 @dg.asset(partitions_def=release, deps=["training_set"], kinds={"parquet"})

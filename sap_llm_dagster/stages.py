@@ -19,13 +19,14 @@ from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
-from sap_llm.training import instructions
+from sap_llm.training import domain_tokens, instructions
 from sap_llm.training.adapters.stage import STAGE_ADAPTERS
+from sap_llm.training.domain import DOMAIN_MODEL
 from sap_llm.training.instructed import INSTRUCTED_MODEL
 from sap_llm.training.multitask import MULTITASK_MODEL
 from sap_llm.training.stage import TrainingStage
 
-TRAINING_STAGES: Sequence[TrainingStage[Any]] = (MULTITASK_MODEL, INSTRUCTED_MODEL, STAGE_ADAPTERS)
+TRAINING_STAGES: Sequence[TrainingStage[Any]] = (DOMAIN_MODEL, MULTITASK_MODEL, INSTRUCTED_MODEL, STAGE_ADAPTERS)
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
     {
         "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),
@@ -38,6 +39,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "annotation_tasks": (tasks.STAGE_VERSION, tasks.AnnotationTasksConfig),
         "corpus_release": (release.RELEASE_VERSION, release.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
+        "domain_tokens": (domain_tokens.STAGE_VERSION, domain_tokens.DomainTokensConfig),
         "instruction_pairs": (instructions.STAGE_VERSION, instructions.InstructionPairsConfig),
         "model_evaluation": (evaluation.STAGE_VERSION, evaluation.ModelEvaluationConfig),
         "quantized_models": (compression.STAGE_VERSION, compression.QuantizedModelsConfig),

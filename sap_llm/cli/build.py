@@ -28,8 +28,9 @@ DEFAULT_RELEASE = "dvc"
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
-    from sap_llm.cli import build_adapters
+    from sap_llm.cli import build_adapters, build_instructions
 
+    build_instructions.register(commands)
     build_adapters.register(commands)
     app.add_typer(commands, name="build")
 
@@ -132,35 +133,36 @@ def model(release: Release = DEFAULT_RELEASE) -> None:
     """Train the document model; a killed run resumes from its last checkpoint."""
     from sap_llm.training.multitask import MULTITASK_MODEL
 
-    _train(MULTITASK_MODEL, release)
+    train(MULTITASK_MODEL, release)
 
 
 @commands.command()
-def instruction_pairs(release: Release = DEFAULT_RELEASE) -> None:
-    """Make instructions with right answers about the documents of the training set."""
-    from sap_llm.reading.sandbox import Sandbox
-    from sap_llm.training.instructions import InstructionPairsConfig, build_instruction_pairs
+def domain_tokens(release: Release = DEFAULT_RELEASE) -> None:
+    """Write SAP's texts and the documents' words as token shards; without sap-knowledge the documents alone."""
+    from sap_llm.training.domain_tokens import DomainTokensConfig, build_domain_tokens
 
     deployment = Deployment.load()
-    training_set = current(deployment, f"training_set/{release}")
-    require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="instruction_pairs")
-    with Sandbox() as sandbox:
-        built = build_instruction_pairs(
-            deployment.context(progress),
-            config=deployment.config(InstructionPairsConfig, "instruction_pairs"),
-            training_set=training_set,
-            release=release,
-            render=sandbox.render,
-        )
+    training_set, store = current(deployment, f"training_set/{release}"), deployment.store
+    knowledge = store.current("sap_knowledge") if "sap_knowledge" in store.names() else None
+    for ref in (training_set, knowledge):
+        if ref is not None:
+            require_gates(deployment.verdicts, store.open(ref), consumer="domain_tokens")
+    built = build_domain_tokens(
+        deployment.context(progress),
+        config=deployment.config(DomainTokensConfig, "domain_tokens"),
+        training_set=training_set,
+        knowledge=knowledge,
+        release=release,
+    )
     say(built)
 
 
 @commands.command()
-def instructed_model(release: Release = DEFAULT_RELEASE) -> None:
-    """Teach the domain model to answer instructions about documents; a killed run resumes from its last checkpoint."""
-    from sap_llm.training.instructed import INSTRUCTED_MODEL
+def domain_model(release: Release = DEFAULT_RELEASE) -> None:
+    """Let a decoder go on reading the tokens; a killed run resumes from its last checkpoint."""
+    from sap_llm.training.domain import DOMAIN_MODEL
 
-    _train(INSTRUCTED_MODEL, release)
+    train(DOMAIN_MODEL, release)
 
 
 @commands.command()
@@ -273,7 +275,7 @@ def raw_exports(
         console.print(f"{state.month}  {state.documents:,} headers, changed until {state.latest}{note}")
 
 
-def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
+def train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     """Plan, launch and collect a training stage from the current versions of its inputs, if their gates are open."""
     from sap_llm.training.stage import build_trained
 

@@ -69,6 +69,7 @@ def attention(
     )
     if attention_mask is not None or query.shape[0] != 1 or bounds is None or longest is None:
         raise ValueError("packed attention takes one row with document_bounds and longest_document, and no mask")
+    query, key = query.to(value.dtype), key.to(value.dtype)  # autocast leaves rotated ones in float32
     causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
     if query.is_cuda and query.dtype in _HALF:
         return _by_kernel(query, key, value, bounds, int(longest), scaling, causal=causal), None

@@ -237,7 +237,7 @@ def save_qwen(folder: Path, model: "Qwen2_5_VLForConditionalGeneration", process
 
 
 def load_qwen(
-    folder: Path, *, dtype: str = "float32", attention: str = "sdpa"
+    folder: Path, *, dtype: str = "float32", attention: str = "sdpa", sharding: Mapping[str, Any] | None = None
 ) -> tuple["Qwen2_5_VLForConditionalGeneration", "DocumentProcessor"]:
     """Model (in evaluation mode) and processor of a folder.
 
@@ -245,12 +245,18 @@ def load_qwen(
         folder: As `save_qwen` writes it, or a released checkpoint's.
         dtype: Name of torch's type of the weights.
         attention: Implementation by the name that transformers gives it.
+        sharding: DeepSpeed's configuration of ZeRO stage 3, under which each weight is cut over the ranks once read.
 
     Raises:
         ConfigurationError: It is no such folder.
     """
     from transformers import Qwen2_5_VLForConditionalGeneration
 
+    if sharding is not None:
+        from transformers.integrations import HfDeepSpeedConfig
+
+        kept = HfDeepSpeedConfig(dict(sharding))  # from_pretrained looks whether there is one
+        assert kept.is_zero3()
     try:
         model = Qwen2_5_VLForConditionalGeneration.from_pretrained(
             _own(folder), dtype=dtype, attn_implementation=attention

@@ -14,7 +14,8 @@ from sap_llm.modeling import packed_attention
 from sap_llm.modeling.qwen import QwenShape, build_processor, load_qwen, qwen_config, save_qwen, with_weights
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.training.conversations import Conversations, Encoded, places_of, settings_of
-from sap_llm.training.engine import construction, open_engine
+from sap_llm.training.deepspeed_settings import deepspeed_settings
+from sap_llm.training.engine import open_engine
 from sap_llm.training.instruct_validation import measure_instructed
 from sap_llm.training.instructed import BASE, MODEL_FOLDER, PAIRS, InstructedModelConfig
 from sap_llm.training.loop import COMPUTE, TrainingLoop
@@ -55,12 +56,12 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
         self.shares = share(
             self.config.batch_pairs, ranks=ranks, micro_batch=self.config.launch.micro_batch, halvings=plan.halvings
         )
-        with construction(self.config, backend=plan.backend):
-            model, _ = load_qwen(base)
+        is_sharded = plan.backend == "deepspeed" and self.config.launch.zero_stage == 3
+        model, _ = load_qwen(base, sharding=deepspeed_settings(self.config) if is_sharded else None)
         self._check(model)
         if self.config.launch.activation_checkpointing:
-            model.gradient_checkpointing_enable()
-        self.parameters = sum(value.numel() for value in model.parameters())
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        self.parameters = sum(getattr(value, "ds_numel", value.numel()) for value in model.parameters())
         loss = AnswerLoss(model).to(self.device)
         self.engine = open_engine(loss, self.config, backend=plan.backend, accumulation=self.shares.accumulation)
         self.record = Record(Meter(unit="tokens", parameters=self.parameters, peak_flops=self.device_flops()))
@@ -140,8 +141,8 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
         """Sum over the answers' tokens; 0 where all pairs were too long."""
         if encoded is None:
             return torch.stack([value.sum() for value in self.engine.module.parameters()]).sum() * 0.0
-        is_half = self.config.launch.precision == "bf16"
-        with torch.autocast(self.device.type, dtype=COMPUTE[self.config.launch.precision], enabled=is_half):
+        compute = COMPUTE[self.config.launch.precision]
+        with torch.autocast(self.device.type, dtype=compute, enabled=compute == torch.bfloat16):
             loss: Tensor = self.engine.module(encoded.inputs(self.device), encoded.labels(self.device))
         return loss
 

@@ -8,6 +8,7 @@ import math
 import os
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Generic
 
@@ -25,6 +26,7 @@ from sap_llm.training.record import Record
 from sap_llm.training.report import Reporter
 from sap_llm.training.shares import Shares
 
+_PROGRAM = "program"
 COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 """Types of matrix products by their names in the configuration."""
 
@@ -64,6 +66,13 @@ class TrainingLoop(ABC, Generic[Config]):
     @abstractmethod
     def write_result(self, weights: dict[str, Tensor]) -> None:
         """Write `plan.result`, which must appear complete; rank 0 only."""
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint holds of the program itself, where the number of the step does not say it all."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Get back what `state` gave."""
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the start, and write the result folder.
@@ -126,7 +135,9 @@ class TrainingLoop(ABC, Generic[Config]):
             self.reporter.say(f"{self.opening()}, {self.plan.backend} x {self.ranks} ({self.plan.backend_reason})")
             return
         self.engine.load(found.folder)
-        self.record.restore(found.progress(), step=found.step, rank=self.rank)
+        progress = found.progress()
+        self.record.restore(progress, step=found.step, rank=self.rank)
+        self.restore(progress[_PROGRAM])
         self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
 
     def _agree(self, done: int, stop: StopRequest, last_saved: float) -> Agreed:
@@ -148,7 +159,9 @@ class TrainingLoop(ABC, Generic[Config]):
                 checkpoints.prepare(self.plan.checkpoints)
             dist.barrier()
             self.engine.save(checkpoints.scratch(self.plan.checkpoints))
-            progress = self.record.to_json()  # all ranks meet here, after their files are written
+            progress = self.record.to_json() | {
+                _PROGRAM: self.state()
+            }  # all ranks meet here, after their files are written
             if self.rank == 0:
                 keep = self.config.checkpoint.keep
                 checkpoints.commit(self.plan.checkpoints, step=self.record.step, progress=progress, keep=keep)

@@ -87,9 +87,8 @@ class SchemaProcessor(LogitsProcessor):
             for row in live:
                 self._wind_down(row)
         self._steps += 1
-        packed = torch.from_numpy(self._masks).to(scores.device)
-        bits = (packed.unsqueeze(-1) >> torch.arange(32, device=scores.device, dtype=torch.int32)) & 1
-        return scores.masked_fill(bits.view(len(scores), -1)[:, : scores.shape[1]] == 0, -torch.inf)
+        bits = np.unpackbits(self._masks.view(np.uint8), axis=1, count=scores.shape[1], bitorder="little")
+        return scores.masked_fill(torch.from_numpy(bits).to(scores.device) == 0, -torch.inf)
 
     def _consume(self, tokens: Sequence[int]) -> None:
         for row, token in enumerate(tokens):

@@ -12,6 +12,7 @@ from sap_llm.schema.page import Page
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training.instructed import INSTRUCTED_MODEL, InstructedModelConfig
+from sap_llm.training.launch import choose_backend
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import build_trained, launch_training, make_plan
 from tests.support.killed_training import kill_after
@@ -94,6 +95,23 @@ def test_a_killed_run_resumes_learns_the_same_and_becomes_a_predictor(context: S
     prediction = predictor.predict([page])
     assert prediction.to_row(document_id="one", annotator="model:1", created_at=context.clock.now())["document_type"]
     assert prediction.vector.shape == (64,)
+
+
+@pytest.mark.skipif(choose_backend(InstructedModelConfig().launch)[0] != "deepspeed", reason="no C++ compiler or ninja")
+def test_sharded_weights_resume_and_become_a_whole_model(context: StageContext, tmp_path: Path) -> None:
+    few = SMALL["validation"] | {"documents": 0, "compliance_pairs": 0, "cases": 0}
+    launch = {"launcher": "deepspeed", "ranks": 2, "zero_stage": 3, "precision": "bf16", "micro_batch": 2,
+              "activation_checkpointing": True}  # fmt: skip
+    plan = plan_of(context, tmp_path, small_config(steps=8, validation=few, launch=launch))
+    step = kill_after(plan, 4)
+    launch_training(plan, is_quiet=True)
+    metrics = json.loads((plan.result / "metrics.json").read_text())
+    assert (metrics["resumed_from_step"], metrics["ranks"], metrics["backend"]) == (step, 2, "deepspeed")
+    assert metrics["parameters"] == sum(
+        value.size for value in load_file(plan.result / "model/model.safetensors").values()
+    )
+    assert curve(plan)[-1] < curve(plan)[0]
+    assert metrics["validation_loss"] < curve(plan)[0]
 
 
 def test_two_ranks_learn_from_a_batch_what_one_learns(context: StageContext, tmp_path: Path) -> None:
