@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -74,6 +74,9 @@ class DeploymentConfig(BaseModel):
     spark_staging: str | None = Field(default=None, description="folder or s3:// URL that driver and executors share")
     spark_packages: list[str] = Field(default=[], description="wheels for executors without sap_llm")
     spark_options: dict[str, str] = Field(default={}, description="further spark.* settings")
+    executor: Literal["process", "kubernetes"] = Field(
+        default="process", description="where Dagster's steps run: processes of the run's machine, or pods"
+    )
     work: str = Field(description="scratch: training checkpoints, caches; on a disk that all nodes of a training share")
     trainer: TrainerConfig = Field(
         default=LocalTrainerConfig(), description="where training programs run: this machine, hosts, or Kubernetes"
@@ -84,14 +87,20 @@ class DeploymentConfig(BaseModel):
 class Deployment:
     """One profile, ready to hand out clients."""
 
-    def __init__(self, profile: str, *, home: Path, configs: Path, clock: Clock | None = None) -> None:
+    def __init__(
+        self, profile: str, *, home: Path, configs: Path, clock: Clock | None = None, is_preview: bool = False
+    ) -> None:
         self.profile, self.home, self.configs = profile, home, configs
         self.clock: Clock = clock or SystemClock()
-        self.settings = _load(DeploymentConfig, configs / profile / "deployment.yaml", {})
+        self.settings = _load(DeploymentConfig, configs / profile / "deployment.yaml", {}, keep_unset=is_preview)
 
     @classmethod
-    def load(cls, profile: str | None = None) -> "Deployment":
+    def load(cls, profile: str | None = None, *, is_preview: bool = False) -> "Deployment":
         """Open `profile`, or `SAP_LLM_PROFILE`, or tiny.
+
+        Args:
+            profile: Folder of `configs/`.
+            is_preview: Only to be looked at: variables that are not set stay as `${NAME}`.
 
         Raises:
             ConfigurationError: The profile does not exist or its deployment.yaml is invalid.
@@ -101,7 +110,7 @@ class Deployment:
         if not (configs / name / "deployment.yaml").is_file():
             known = ", ".join(sorted(path.parent.name for path in configs.glob("*/deployment.yaml")))
             raise ConfigurationError(f"no profile {name!r}", where=str(configs), remedy=f"Choose one of {known}.")
-        return cls(name, home=home_folder(), configs=configs)
+        return cls(name, home=home_folder(), configs=configs, is_preview=is_preview)
 
     def config(self, model: type[Config], stage: str, overrides: Mapping[str, Any] | None = None) -> Config:
         """The configuration of a stage: the profile's values plus dotted overrides (`encoder.width: 64`).
@@ -296,7 +305,7 @@ def home_folder() -> Path:
 Model = TypeVar("Model", bound=BaseModel)
 
 
-def _load(model: type[Model], path: Path, overrides: Mapping[str, Any]) -> Model:
+def _load(model: type[Model], path: Path, overrides: Mapping[str, Any], *, keep_unset: bool = False) -> Model:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError:
@@ -308,7 +317,7 @@ def _load(model: type[Model], path: Path, overrides: Mapping[str, Any]) -> Model
     for dotted, value in overrides.items():
         _set(values, dotted, value)
     try:
-        return model.model_validate(_with_environment(values, path))
+        return model.model_validate(_with_environment(values, path, keep_unset=keep_unset))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
@@ -324,14 +333,18 @@ def _set(values: dict[str, Any], dotted: str, value: Any) -> None:
     values[last] = value
 
 
-def _with_environment(value: Any, path: Path) -> Any:
+def _with_environment(value: Any, path: Path, *, keep_unset: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _with_environment(item, path) for key, item in value.items()}
+        return {key: _with_environment(item, path, keep_unset=keep_unset) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_with_environment(item, path, keep_unset=keep_unset) for item in value]
     if not isinstance(value, str):
         return value
 
     def replace(match: re.Match[str]) -> str:
         name = match.group(1)
+        if name not in os.environ and keep_unset:
+            return match.group(0)
         if name not in os.environ:
             raise ConfigurationError(f"environment variable {name} is not set", where=str(path), remedy="Set it.")
         return os.environ[name]

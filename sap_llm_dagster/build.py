@@ -30,9 +30,10 @@ from jobs import JOBS, SCHEDULES
 from resources.deployment import DeploymentResource
 from resources.pipes import ProcessGroupPipesClient
 from sap_llm.deployment import DEFAULT_PROFILE, Deployment
+from sap_llm.training.stages import TRAINING_STAGES
+from sap_llm_dagster.cluster import cluster_executor, cluster_resources
 from sap_llm_dagster.loggers import progress_logger
 from sap_llm_dagster.policies import Policies
-from sap_llm_dagster.stages import TRAINING_STAGES
 from sensors import SENSORS
 
 PROFILE_VARIABLE = "SAP_LLM_PROFILE"
@@ -61,7 +62,8 @@ def build_defs(*, deployment: str | None = None, overrides: Mapping[str, Any] | 
         deployment: Profile in `configs/`; by default SAP_LLM_PROFILE, else tiny.
         overrides: Resource key -> another resource, for tests.
     """
-    policies = Policies(Deployment.load(deployment))
+    loaded_deployment = Deployment.load(deployment)
+    policies = Policies(loaded_deployment)
     loaded = [
         dg.load_assets_from_modules([module], group_name=group, include_specs=True) for group, module in STAGES.items()
     ]
@@ -81,7 +83,8 @@ def build_defs(*, deployment: str | None = None, overrides: Mapping[str, Any] | 
         schedules=SCHEDULES,
         sensors=SENSORS,
         loggers={"progress": progress_logger},
-        resources={**_resources(deployment), **(overrides or {})},
+        executor=cluster_executor(loaded_deployment, assets, JOBS),
+        resources={**_resources(deployment), **cluster_resources(loaded_deployment), **(overrides or {})},
     )
 
 

@@ -3,9 +3,8 @@
 Belongs here: the table asset -> (stage version, configuration model). Raising a version is an edit in the stage.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from sap_llm.annotation import human, tasks
 from sap_llm.annotation import stage as annotation
@@ -20,13 +19,8 @@ from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
 from sap_llm.training import domain_tokens, instructions
-from sap_llm.training.adapters.stage import STAGE_ADAPTERS
-from sap_llm.training.domain import DOMAIN_MODEL
-from sap_llm.training.instructed import INSTRUCTED_MODEL
-from sap_llm.training.multitask import MULTITASK_MODEL
-from sap_llm.training.stage import TrainingStage
+from sap_llm.training.stages import TRAINING_STAGES
 
-TRAINING_STAGES: Sequence[TrainingStage[Any]] = (DOMAIN_MODEL, MULTITASK_MODEL, INSTRUCTED_MODEL, STAGE_ADAPTERS)
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
     {
         "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),

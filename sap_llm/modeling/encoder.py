@@ -12,6 +12,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.modeling.features import AFFIX_BUCKETS, CHARACTER_IDS, CHARACTERS, SCALE, SHAPE_BITS, WORD_BUCKETS
@@ -45,6 +46,8 @@ class LayoutEncoder(nn.Module):
         self.neighbours = Neighbours(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
+        self.checkpoints_activations = False
+        """Whether training keeps only each block's input and computes the rest again."""
         axes, frequencies = rotary_plan(config.head_width // 2)
         self.register_buffer("axes", axes, persistent=False)
         self.register_buffer("frequencies", frequencies, persistent=False)
@@ -78,7 +81,10 @@ class LayoutEncoder(nn.Module):
         cosine, sine = torch.cos(angles)[:, None], torch.sin(angles)[:, None]  # [batch, 1, words, pairs]
         bias = (1.0 - mask)[:, None, None, :] * -1e4
         for block in self.blocks:
-            vectors = block(vectors, cosine, sine, bias)
+            if self.checkpoints_activations and self.training:
+                vectors = checkpoint(block, vectors, cosine, sine, bias, use_reentrant=False)
+            else:
+                vectors = block(vectors, cosine, sine, bias)
         return local, self.norm(vectors)
 
 

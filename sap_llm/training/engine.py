@@ -89,7 +89,8 @@ def open_engine(model: nn.Module, config: TrainingStageConfig, *, backend: str, 
         accumulation: Pieces of every rank in one optimizer step (`shares`).
 
     Raises:
-        ConfigurationError: ZeRO stage 3 with Muon, which needs whole matrices.
+        ConfigurationError: ZeRO stage 3 with Muon, which needs whole matrices; or a network that cannot compute
+            activations again.
     """
     if backend == "deepspeed" and config.launch.zero_stage == 3 and config.optimizer.muon_learning_rate > 0:
         raise ConfigurationError(
@@ -97,6 +98,8 @@ def open_engine(model: nn.Module, config: TrainingStageConfig, *, backend: str, 
             where="launch.zero_stage",
             remedy="Set optimizer.muon_learning_rate to 0 for AdamW alone, or use zero_stage 2.",
         )
+    if config.launch.activation_checkpointing:
+        _checkpoint_activations(model)
     if backend != "deepspeed" and config.launch.weights == "bf16":
         model.to(torch.bfloat16)
     optimizer = make_optimizer(model, config)
@@ -255,6 +258,22 @@ def join_ranks(*, backend: str) -> tuple[int, int]:
     else:
         dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _checkpoint_activations(model: nn.Module) -> None:
+    """By the model's own switch: transformers has a method, our encoders an attribute."""
+    if hasattr(model, "gradient_checkpointing_enable"):
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        return
+    found = [module for module in model.modules() if hasattr(module, "checkpoints_activations")]
+    if not found:
+        raise ConfigurationError(
+            f"{type(model).__name__} cannot compute activations again",
+            where="launch.activation_checkpointing",
+            remedy="Set it to false, or lower launch.micro_batch.",
+        )
+    for module in found:
+        module.checkpoints_activations = True
 
 
 def _kept(value: Tensor) -> Tensor:

@@ -150,7 +150,8 @@ class TrainJobRun:
             job = self._objects.get_namespaced_custom_object(GROUP, VERSION, self._config.namespace, PLURAL, self._name)
             self._seen_at = time.monotonic()
         except (ApiException, HTTPError) as error:
-            return self._unseen(error)
+            self._require_answer(error)
+            return None
         if job["metadata"].get("deletionTimestamp"):
             raise self._deleted()
         conditions = {entry["type"]: entry for entry in job.get("status", {}).get("conditions", [])}
@@ -205,7 +206,7 @@ class TrainJobRun:
             with suppress(ApiException):
                 self._pods.delete_namespaced_pod(pod.metadata.name, self._config.namespace, grace_period_seconds=0)
 
-    def _unseen(self, error: Exception) -> None:
+    def _require_answer(self, error: Exception) -> None:
         status = getattr(error, "status", None)
         if status == _NOT_FOUND:
             raise self._deleted() from error
@@ -294,7 +295,7 @@ def train_job(
 
 
 def _nodes(plan: TrainingPlan[Any], config: KubernetesTrainerConfig) -> int:
-    ranks = plan.config.launch.ranks
+    ranks = int(plan.config.launch.ranks)
     nodes, rest = divmod(ranks, config.gpus_per_node)
     if rest or not nodes:
         raise ConfigurationError(

@@ -110,7 +110,7 @@ class Monitor:
         median = statistics.median(recent)
         spread = 1.4826 * statistics.median(abs(value - median) for value in recent)
         allowed = max(config.spike_ratio * median, median + config.spike_deviations * spread)
-        if self._mean <= allowed:
+        if min(self._mean, loss) <= allowed:  # the mean alone lags behind a loss that falls fast
             return None
         return Alert(
             kind="loss_spike",

@@ -149,8 +149,8 @@ def _gated_blocks(
 
 
 def _parameters(model: "nn.Module") -> int:
-    return sum(value.numel() for value in model.parameters())
+    return sum(int(value.numel()) for value in model.parameters())
 
 
 def _largest_layer(model: "nn.Module") -> int:
-    return max(sum(value.numel() for value in module.parameters(recurse=False)) for module in model.modules())
+    return max(sum(int(value.numel()) for value in module.parameters(recurse=False)) for module in model.modules())

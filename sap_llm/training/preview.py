@@ -4,13 +4,19 @@ Belongs here: putting these together for a person, and refusing what cannot fit.
 `memory`, the places `trainer` and `kubernetes`.
 """
 
+from pathlib import Path
 from typing import Any
 
+from sap_llm.schema.errors import MissingToolError
+from sap_llm.schema.taxonomy import taxonomy_version
+from sap_llm.training.launch import choose_backend
 from sap_llm.training.memory import GIB, MemoryPlan, plan_memory, require_memory
 from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.shares import Shares
 from sap_llm.training.stage import TrainingStage
 from sap_llm.training.trainer import Trainer
+
+_PREVIEW = "preview"  # in place of the version, which the inputs decide
 
 
 def require_fit(stage: TrainingStage[Config], plan: TrainingPlan[Config], trainer: Trainer) -> str | None:
@@ -29,6 +35,28 @@ def require_fit(stage: TrainingStage[Config], plan: TrainingPlan[Config], traine
     if card is not None:
         require_memory(memory, card_bytes=card, shares=shares, is_sharded=plan.backend == "deepspeed")
     return memory.table(card)
+
+
+def preview_plan(stage: TrainingStage[Config], config: Config, *, release: str, work: Path) -> TrainingPlan[Config]:
+    """A plan to be shown, without inputs; the tools of the launch are taken to be where it will run."""
+    try:
+        backend, reason = choose_backend(config.launch)
+    except MissingToolError:
+        backend, reason = "deepspeed", "as configured"
+    name = f"{stage.name}/{release}"
+    return TrainingPlan(
+        stage=stage.name,
+        program=stage.program,
+        name=name,
+        version=_PREVIEW,
+        inputs={},
+        folders={},
+        work=str(work / name / _PREVIEW),
+        backend=backend,
+        backend_reason=reason,
+        taxonomy_version=taxonomy_version(),
+        config=config,
+    )
 
 
 def planned_memory(

@@ -8,6 +8,7 @@ module loads neither torch nor deepspeed.
 
 import json
 import shutil
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,15 +121,15 @@ def make_plan(
     versions = {dataset.ref.name: dataset.manifest.data_version for dataset in datasets.values()}
     version = version_id(name, code_version(stage.version, config), versions)
     backend, reason = choose_backend(config.launch)
-    folder = (work or _scratch_beside(context.store)) / name / version
+    scratch = (work or _scratch_beside(context.store)).resolve()
     return TrainingPlan(
         stage=stage.name,
         program=stage.program,
         name=name,
         version=version,
         inputs=dict(inputs),
-        folders={asset: str(dataset.path()) for asset, dataset in datasets.items()},
-        work=str(folder.resolve()),
+        folders={asset: str(_at_hand(dataset, scratch)) for asset, dataset in datasets.items()},
+        work=str(scratch / name / version),
         backend=backend,
         backend_reason=reason,
         taxonomy_version=taxonomy_version(),
@@ -212,6 +213,21 @@ def build_trained(
     if not built.is_reused:  # committed: the checkpoints have done their work
         shutil.rmtree(plan().checkpoints, ignore_errors=True)
     return built
+
+
+def _at_hand(dataset: Dataset, scratch: Path) -> Path:
+    """The dataset's folder; that of a remote store is copied to the scratch folder, which all nodes see."""
+    if dataset.local_root is not None:
+        return dataset.path()
+    target = scratch / "inputs" / dataset.ref.name / dataset.ref.version
+    if not target.is_dir():
+        partial = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        shutil.copytree(dataset.path(), partial)
+        try:
+            partial.rename(target)
+        except OSError:  # another step was faster
+            shutil.rmtree(partial, ignore_errors=True)
+    return target
 
 
 def _scratch_beside(store: DatasetStore) -> Path:

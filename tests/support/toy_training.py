@@ -108,6 +108,23 @@ def planned(
     return make_plan(context, MULTITASK_MODEL, config=config, inputs=inputs, partition="r1", work=work)
 
 
+def plan_in(folder: Path, **launch: object) -> TrainingPlan[MultitaskModelConfig]:
+    """A plan of one's own making, whose training set is not there."""
+    config = MultitaskModelConfig.model_validate({"launch": launch})
+    return TrainingPlan(
+        stage="multitask_model",
+        name="multitask_model/r1",
+        version="v1",
+        inputs={"training_set": DatasetRef(name="training_set/r1", version="v1")},
+        folders={"training_set": str(folder / "absent")},
+        work=str(folder / "work"),
+        backend="gloo",
+        backend_reason="as configured",
+        taxonomy_version="1",
+        config=config,
+    )
+
+
 def _dataset(
     context: StageContext,
     name: str,

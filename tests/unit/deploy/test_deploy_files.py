@@ -132,4 +132,4 @@ def test_the_rights_of_the_driver_fit_the_kubernetes_schema() -> None:
     for item in rights:
         kubernetes_validate.validate(item, kubernetes_validate.latest_version(), strict=True)
     account = rights[0]["metadata"]["name"]
-    assert STEP_PODS["default"]["pod_spec_config"]["serviceAccountName"] == account
+    assert STEP_PODS["spark"]["pod_spec_config"]["serviceAccountName"] == account

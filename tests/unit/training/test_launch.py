@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from sap_llm.schema.errors import ConfigurationError, MissingToolError
-from sap_llm.schema.manifest import DatasetRef
-from sap_llm.training.config import LaunchConfig, MultitaskModelConfig
+from sap_llm.training.config import LaunchConfig
 from sap_llm.training.launch import choose_backend, commands, hosts_command
-from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.processes import ProcessGroup
 from sap_llm.training.stage import launch_training
 from sap_llm.training.trainer import TrainingFailedError
+from tests.support.toy_training import plan_in
 
 STUBBORN = """
 import signal, subprocess, sys, time
@@ -25,22 +24,6 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) 
 open(sys.argv[1], "w").write(str(child.pid))
 time.sleep(60)
 """
-
-
-def plan_in(folder: Path, **launch: object) -> TrainingPlan[MultitaskModelConfig]:
-    config = MultitaskModelConfig.model_validate({"launch": launch})
-    return TrainingPlan(
-        stage="multitask_model",
-        name="multitask_model/r1",
-        version="v1",
-        inputs={"training_set": DatasetRef(name="training_set/r1", version="v1")},
-        folders={"training_set": str(folder / "absent")},
-        work=str(folder / "work"),
-        backend="gloo",
-        backend_reason="as configured",
-        taxonomy_version="1",
-        config=config,
-    )
 
 
 def is_alive(pid: int) -> bool:

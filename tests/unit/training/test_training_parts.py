@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sap_llm.modeling.labels import HEADER_FIELDS, IGNORED
 from sap_llm.modeling.shards import Shard
+from sap_llm.schema.errors import ConfigurationError
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import BatchPlan, collate
@@ -207,3 +208,44 @@ def test_word_f1_counts_wrong_fields_twice_and_unknown_words_never() -> None:
     assert word_f1(np.array([1, 2, 0, 5, 3]), truth) == 1.0
     assert word_f1(np.array([1, 3, 0, 0, 0]), truth) == pytest.approx(2 * 1 / (2 + 3))
     assert word_f1(np.zeros(3, dtype=int), np.zeros(3, dtype=int)) == 0.0
+
+
+def test_checkpointing_activations_gives_the_same_gradients_and_keeps_less() -> None:
+    from sap_llm.modeling.architecture import EncoderConfig
+    from sap_llm.modeling.encoder import LayoutEncoder
+    from sap_llm.training.engine import _checkpoint_activations
+
+    documents, words = 2, 48
+    generator = torch.Generator().manual_seed(0)
+    inputs = (
+        torch.randint(0, 200, (documents, words, 16), generator=generator),
+        torch.randint(0, 4000, (documents, words, 3), generator=generator),
+        torch.rand(documents, words, 24, generator=generator),
+        torch.rand(documents, words, 4, generator=generator) * 1000,
+        torch.arange(words).float().expand(documents, words),
+        torch.zeros(documents, words, dtype=torch.int64),
+        torch.ones(documents, words),
+    )
+    torch.manual_seed(1)
+    encoder = LayoutEncoder(EncoderConfig(width=64, layers=2, heads=2, dropout=0.1))
+
+    def gradients_and_kept() -> tuple[list[torch.Tensor], int]:
+        kept: list[int] = []
+
+        def pack(value: torch.Tensor) -> torch.Tensor:
+            kept.append(value.numel())
+            return value
+
+        torch.manual_seed(2)  # the dropout
+        encoder.zero_grad()
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+            encoder(*inputs)[1].square().sum().backward()
+        return [value.grad.clone() for value in encoder.parameters() if value.grad is not None], sum(kept)
+
+    plain, all_of_it = gradients_and_kept()
+    _checkpoint_activations(encoder)
+    again, less = gradients_and_kept()
+    assert all(torch.equal(one, other) for one, other in zip(plain, again, strict=True))
+    assert less < all_of_it
+    with pytest.raises(ConfigurationError, match="Linear cannot compute activations again"):
+        _checkpoint_activations(torch.nn.Linear(2, 2))
