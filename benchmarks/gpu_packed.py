@@ -61,7 +61,7 @@ def measure(bench: Bench, variant: Variant) -> dict[str, Any]:
     targets = real - len(bench.documents)
     prepared = batches(bench, variant)
     computed = sum(batch["inputs"]["input_ids"].numel() for batch in prepared)
-    step = functools.partial(one_round, bench, variant, targets=targets)
+    step: Callable[[Sequence[dict[str, Any]]], float] = functools.partial(one_round, bench, variant, targets=targets)
     if variant.zero3:
         bench.optimizer = None
         forget(bench)

@@ -141,8 +141,11 @@ def draw_documents(scale: Scale) -> list[list[packing.Sequenced]]:
         chosen = [packs[one] for one in random.permutation(len(packs))[: scale.packs * BUDGET // SMALL_BUDGET]]
         distance = float(np.abs(_habits(_shuffled(lengths[np.concatenate(chosen)])) / wanted - 1).sum())
         best = min(best, (distance, chosen))
-    tokens = functools.partial(random.integers, 1, scale.vocabulary)
-    return [[packing.Sequenced(tokens=tokens(lengths[one])) for one in group] for group in best[1]]
+
+    def document(length: int) -> packing.Sequenced:
+        return packing.Sequenced(tokens=random.integers(1, scale.vocabulary, length))
+
+    return [[document(int(lengths[one])) for one in group] for group in best[1]]
 
 
 def _habits(lengths: Any) -> Any:

@@ -28,8 +28,9 @@ DEFAULT_RELEASE = "dvc"
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
-    from sap_llm.cli import build_adapters, build_instructions
+    from sap_llm.cli import build_adapters, build_domain, build_instructions
 
+    build_domain.register(commands)
     build_instructions.register(commands)
     build_adapters.register(commands)
     app.add_typer(commands, name="build")
@@ -134,35 +135,6 @@ def model(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.training.multitask import MULTITASK_MODEL
 
     train(MULTITASK_MODEL, release)
-
-
-@commands.command()
-def domain_tokens(release: Release = DEFAULT_RELEASE) -> None:
-    """Write SAP's texts and the documents' words as token shards; without sap-knowledge the documents alone."""
-    from sap_llm.training.domain_tokens import DomainTokensConfig, build_domain_tokens
-
-    deployment = Deployment.load()
-    training_set, store = current(deployment, f"training_set/{release}"), deployment.store
-    knowledge = store.current("sap_knowledge") if "sap_knowledge" in store.names() else None
-    for ref in (training_set, knowledge):
-        if ref is not None:
-            require_gates(deployment.verdicts, store.open(ref), consumer="domain_tokens")
-    built = build_domain_tokens(
-        deployment.context(progress),
-        config=deployment.config(DomainTokensConfig, "domain_tokens"),
-        training_set=training_set,
-        knowledge=knowledge,
-        release=release,
-    )
-    say(built)
-
-
-@commands.command()
-def domain_model(release: Release = DEFAULT_RELEASE) -> None:
-    """Let a decoder go on reading the tokens; a killed run resumes from its last checkpoint."""
-    from sap_llm.training.domain import DOMAIN_MODEL
-
-    train(DOMAIN_MODEL, release)
 
 
 @commands.command()

@@ -112,7 +112,8 @@ class TextShards:
         """Token ids of a text."""
         offsets, values = self._mapped[self.shard[number]]
         row = self._row[number]
-        return values[offsets[row] : offsets[row + 1]].astype(np.int64)
+        found: NDArray[np.int64] = values[offsets[row] : offsets[row + 1]].astype(np.int64)
+        return found
 
 
 def _map(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int32]]:

@@ -51,7 +51,9 @@ def save_matmuls() -> tuple[AbstractContextManager[Any], AbstractContextManager[
     What is cheap (norms, rotations, activations) is computed again: a layer costs about a third of the memory of
     keeping all, and none of the time of computing all again.
     """
-    return create_selective_checkpoint_contexts(_policy)
+    contexts: tuple[AbstractContextManager[Any], AbstractContextManager[Any]]
+    contexts = create_selective_checkpoint_contexts(_policy)
+    return contexts
 
 
 _DEAR = {
