@@ -156,7 +156,7 @@ def _state_rows(network: Network, launch: LaunchConfig, *, is_sharded: bool, acc
     whole, trained = network.parameters, network.trainable
     frozen = weight if network.frozen_bytes is None else network.frozen_bytes
     held = trained * weight + (whole - trained) * frozen
-    yield _placed(f"weights, {frozen} bytes{shared_from(3)}", held * part(3), launch.offload_weights)
+    yield _placed(f"weights, {frozen:.3g} bytes{shared_from(3)}", held * part(3), launch.offload_weights)
     yield replace(
         _placed(f"gradients, {weight} bytes{shared_from(2)}", trained * weight * part(2), launch.offload_optimizer),
         in_loss=accumulation > 1 or stage == 3,  # stage 3 keeps their buffer

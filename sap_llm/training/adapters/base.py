@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 
 from sap_llm.modeling.adapters import LoraShape, attach, base_digest
 from sap_llm.modeling.qwen import load_qwen
@@ -25,20 +26,21 @@ class Base:
 
     Attributes:
         model: The base, from the first adapter on wrapped by peft.
-        digest: `base_digest` of its folder.
+        digest: `base_digest` of its folder; known to rank 0, which writes the cards.
         parameters: Of the base alone.
         pad: Token id.
     """
 
-    def __init__(self, plan: TrainingPlan[StageAdaptersConfig], device: torch.device) -> None:
+    def __init__(self, plan: TrainingPlan[StageAdaptersConfig], device: torch.device, *, rank: int) -> None:
         self._config, self._device = plan.config, device
         folder = plan.input_path(BASE, MODEL_FOLDER)
-        self.digest = base_digest(folder)
+        self.digest = base_digest(folder) if rank == 0 else ""
         dtype = "bfloat16" if plan.config.base_weights == "bf16" else "float32"
         base, self._processor = load_qwen(folder, dtype=dtype, attention=plan.config.attention)
-        if plan.config.launch.activation_checkpointing:
-            base.activation_checkpointing_enable({"use_reentrant": False})
         self.parameters: int = base.num_parameters()
+        base.requires_grad_(requires_grad=False)
+        if plan.config.shard_base:
+            shard_blocks(base, device)
         self.model: Any = base.to(device)
         self.pad = int(self._processor.tokenizer.pad_token_id)
         training_set = _opened(plan, TRAINING_SET)
@@ -55,6 +57,20 @@ class Base:
         """Examples of a stage that fit, and how many were too long."""
         made = examples(stage, self._documents[split], self._config.tasks, seed=self._config.seed)
         return encode(made, self._processor, most_tokens=self._config.most_tokens)
+
+
+def shard_blocks(base: Any, device: torch.device) -> None:
+    """Spread the weights of each block over the ranks, in place; a block gathers them while it computes.
+
+    To be called before adapters are attached: their factors then stay whole on every rank. Embedding and output
+    projection stay whole too, since the loss calls them apart from the model.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    mesh = init_device_mesh(device.type, (dist.get_world_size(),))
+    for block in (*base.model.language_model.layers, *base.model.visual.blocks):
+        fully_shard(block, mesh=mesh, reshard_after_forward=True)
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:

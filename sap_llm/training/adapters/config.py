@@ -39,6 +39,7 @@ class StageAdaptersConfig(TrainingStageConfig):
     tasks: TaskConfig = TaskConfig()
     size: Size = Field(default="debug", description="of the instructed model, for the memory planner")
     base_weights: Literal["fp32", "bf16"] = "fp32"
+    shard_base: bool = Field(default=False, description="over the ranks, block by block, where no card holds it whole")
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     batch_examples: int = Field(default=256, ge=1, description="of one optimizer step, all ranks together")
     most_tokens: int = Field(default=4096, ge=64, description="longer examples are left out, never cut")

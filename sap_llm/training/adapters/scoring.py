@@ -68,6 +68,10 @@ class AdapterLoss(nn.Module):
         self.model.train(mode)
         return self
 
+    def gradient_checkpointing_enable(self, gradient_checkpointing_kwargs: dict[str, Any]) -> None:
+        """Let the base compute activations again; the engine asks for it by the name that transformers gave it."""
+        self.model.get_base_model().activation_checkpointing_enable(gradient_checkpointing_kwargs)
+
     def forward(self, batch: Batch) -> torch.Tensor:
         """Sum of the cross entropies of the answers' tokens."""
         logits, targets = answer_logits(self.model, batch)

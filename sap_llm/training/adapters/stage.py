@@ -61,8 +61,13 @@ def _workload(config: StageAdaptersConfig, halvings: int) -> tuple[Shares, Workl
     launch = config.launch
     shares = share(config.batch_examples, ranks=launch.ranks, micro_batch=launch.micro_batch, halvings=halvings)
     shape = QwenShape(size=config.size)
-    network = qwen_network(shape, trainable=factors_of(config.lora, qwen_config(shape).text_config))
-    network = replace(network, frozen_bytes=2 if config.base_weights == "bf16" else 4)
+    text = qwen_config(shape).text_config
+    network = qwen_network(shape, trainable=factors_of(config.lora, text))
+    size = 2.0 if config.base_weights == "bf16" else 4.0
+    if config.shard_base:
+        whole = 2 * text.vocab_size * text.hidden_size  # embedding and output projection
+        size *= (whole + (network.parameters - whole) / launch.ranks) / network.parameters
+    network = replace(network, frozen_bytes=size)
     tokens = shares.micro_batch * config.most_tokens
     return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens)
 

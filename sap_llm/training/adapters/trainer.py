@@ -6,7 +6,7 @@ stages is `program`; the forward pass is `scoring`.
 
 import hashlib
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from sap_llm.modeling.adapters import AdapterCard, save_adapter
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.training.adapters.base import Base, moved
-from sap_llm.training.adapters.batches import BatchPlan, Encoded, micro_batches, padded
+from sap_llm.training.adapters.batches import Batch, BatchPlan, Encoded, micro_batches, padded
 from sap_llm.training.adapters.config import StageAdaptersConfig
 from sap_llm.training.adapters.scoring import AdapterLoss, Scores, score
 from sap_llm.training.adapters.stage import BASE, TRAINING_SET, stage_of
@@ -86,13 +86,19 @@ class AdapterTrainer(TrainingLoop[StageAdaptersConfig]):
         words = sum(len(example.ids) for example in own) * self.ranks
         self.record.add({"loss": loss.detach()}, words=words, documents=len(own) * self.ranks)
 
+    def measure(self) -> None:
+        """Score the validation examples with the adapter and without it; all ranks where the base is sharded."""
+        if self.rank and not self.config.shard_base:
+            return
+        self.base.model.eval()
+        self._with_adapter = self._score(self.validated)
+        with self.base.model.disable_adapter():
+            self._without = self._score(self.validated)
+
     def write_result(self, weights: dict[str, Tensor]) -> None:
         """Adapter folder, loss curve, and metrics with and without the adapter."""
         del weights  # the model holds the same
-        self.base.model.eval()
-        with_adapter = self._score(self.validated)
-        with self.base.model.disable_adapter():
-            without = self._score(self.validated)
+        with_adapter, without = self._with_adapter, self._without
         folder = self.plan.result.with_name(".result")
         shutil.rmtree(folder, ignore_errors=True)
         card = AdapterCard(
@@ -126,7 +132,12 @@ class AdapterTrainer(TrainingLoop[StageAdaptersConfig]):
     def _score(self, encoded: Sequence[Encoded]) -> Scores:
         batches = micro_batches(encoded, size=self.shares.micro_batch, pad=self.base.pad)
         with self._autocast():
-            return score(self.base.model, (moved(batch, self.device) for batch in batches))
+            return score(self.base.model, self._alive(moved(batch, self.device) for batch in batches))
+
+    def _alive(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        for batch in batches:
+            self.reporter.beat()
+            yield batch
 
     def _autocast(self) -> Any:
         """Matrix products in the configured precision; the adapter's factors stay float32."""

@@ -116,19 +116,22 @@ def test_a_run_killed_in_its_second_stage_keeps_the_first_and_ends_with_the_same
     assert opened.names == STAGES
 
 
-def test_two_ranks_take_the_steps_of_one(context: StageContext, inputs: dict[str, DatasetRef], tmp_path: Path) -> None:
-    """One rank on gloo, two on DeepSpeed where it can run here."""
-    curves = {}
-    for ranks, launcher in ((1, "gloo"), (2, "auto")):
-        config = small_adapters(launch={"ranks": ranks, "launcher": launcher}, lora={"dropout": 0.0})
+def test_two_ranks_take_the_steps_of_one_also_where_the_base_is_sharded(
+    context: StageContext, inputs: dict[str, DatasetRef], tmp_path: Path
+) -> None:
+    """One rank on gloo; two on DeepSpeed, where it can run here, with the whole base and with a sharded one."""
+    curves = []
+    for ranks, launcher, is_sharded in ((1, "gloo", False), (2, "auto", False), (2, "auto", True)):
+        launch = {"ranks": ranks, "launcher": launcher}
+        config = small_adapters(launch=launch, lora={"dropout": 0.0}, shard_base=is_sharded)
         built = build_stage_adapters(
-            context, config=config, **inputs, release="r1", document_stages=STAGES, work=tmp_path / str(ranks)
+            context, config=config, **inputs, release="r1", document_stages=STAGES, work=tmp_path / str(len(curves))
         )
+        curves.append([])
         for stage in STAGES:
             metrics = built[stage].manifest.metrics
             assert metrics["ranks"] == ranks
             assert metrics["is_improved"]
             points = json.loads(built[stage].dataset.path("losses.json").read_text())
-            curves[ranks, stage] = [point["loss"] for point in points]
-    for stage in STAGES:
-        np.testing.assert_allclose(curves[1, stage], curves[2, stage], rtol=2e-3)
+            curves[-1] += [*(point["loss"] for point in points), metrics["validation_loss"]]
+    np.testing.assert_allclose(curves[1:], [curves[0]] * 2, rtol=2e-3)
