@@ -97,7 +97,7 @@ def attach(model: "nn.Module", shape: LoraShape, names: Sequence[str]) -> "PeftM
         if isinstance(model, PeftModel):
             model.add_adapter(name, _lora(shape))
         else:
-            model = get_peft_model(model, _lora(shape), adapter_name=name)  # type: ignore[arg-type]
+            model = get_peft_model(model, _lora(shape), adapter_name=name)
     assert isinstance(model, PeftModel), "at least one name is needed"
     return model
 
@@ -181,7 +181,7 @@ class AdapterSet:
         if model is None:
             raise ValueError("no adapter to open")
         opened = cls(model)
-        opened.switch(next(reversed(adapters)))
+        opened.switch(tuple(adapters)[-1])
         return opened
 
     @property

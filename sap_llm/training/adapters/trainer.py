@@ -132,7 +132,8 @@ class AdapterTrainer(TrainingLoop[StageAdaptersConfig]):
     def _score(self, encoded: Sequence[Encoded]) -> Scores:
         batches = micro_batches(encoded, size=self.shares.micro_batch, pad=self.base.pad)
         with self._autocast():
-            return score(self.base.model, self._alive(moved(batch, self.device) for batch in batches))
+            scores: Scores = score(self.base.model, self._alive(moved(batch, self.device) for batch in batches))
+        return scores
 
     def _alive(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         for batch in batches:
