@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from sap_llm.modeling.generative.prompts import plain
 from sap_llm.schema.document_stages import document_stage
 from sap_llm.schema.page import Page
 
@@ -75,4 +76,5 @@ def _lines(page: Page, words: int) -> list[tuple[int, str]]:
 
 
 def _written(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    """Without what the tokenizer would take for a mark of its own: a document may not end its own question."""
+    return plain(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":")))
