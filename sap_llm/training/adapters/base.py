@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from sap_llm.modeling.adapters import LoraShape, attach, base_digest
 from sap_llm.modeling.qwen import load_qwen
+from sap_llm.schema.errors import ConfigurationError
 from sap_llm.storage.store import Dataset, DatasetStore
 from sap_llm.training.adapters.batches import Batch, Encoded, encode
 from sap_llm.training.adapters.config import StageAdaptersConfig
@@ -79,7 +80,19 @@ def moved(batch: Batch, device: torch.device) -> Batch:
 
 
 def _opened(plan: TrainingPlan[StageAdaptersConfig], asset: str) -> Dataset:
-    """The consumed version of `asset` with the store around it: its own inputs are read too."""
+    """The consumed version of `asset` with the store around it: its own inputs are read too.
+
+    Raises:
+        ConfigurationError: They are not there, as where the store is no folder that this rank sees.
+    """
     ref = plan.inputs[asset]
-    root = Path(plan.folders[asset]).parents[len(Path(ref.name).parts)]
-    return DatasetStore(root).open(ref)
+    store = DatasetStore(Path(plan.folders[asset]).parents[len(Path(ref.name).parts)])
+    dataset = store.open(ref)
+    missing = [str(one) for one in dataset.manifest.inputs.values() if store.find(one) is None]
+    if missing:
+        raise ConfigurationError(
+            f"pages and truths of the documents are not at hand: {', '.join(missing)}",
+            where=str(ref),
+            remedy="Keep the datasets in a folder that all nodes see; from an object store only the version itself comes.",
+        )
+    return dataset

@@ -1,6 +1,7 @@
 """The stage `stage_adapters`: batches, the loss of ranks, results that do not depend on their neighbours, plans."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,15 @@ def test_bf16_trains_the_factors_in_float32(toy: Toy, tmp_path: Path) -> None:
 def test_a_stage_without_examples_says_so(toy: Toy, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no document gives an example of type_identification"):
         toy.train(("type_identification",), tmp_path)
+
+
+def test_a_training_set_without_its_own_inputs_beside_it_is_refused(toy: Toy, tmp_path: Path) -> None:
+    plan = toy.plan("inbox", tmp_path)
+    alone = tmp_path / "inputs" / plan.inputs["training_set"].name / plan.inputs["training_set"].version
+    shutil.copytree(plan.folders["training_set"], alone)
+    moved = plan.model_copy(update={"folders": {**plan.folders, "training_set": str(alone)}})
+    with pytest.raises(ConfigurationError, match=r"not at hand: synthetic_docs/.*a folder that all nodes see"):
+        Base(moved, torch.device("cpu"), rank=0)
 
 
 def test_an_unknown_document_stage_is_refused(toy: Toy) -> None:
