@@ -93,6 +93,6 @@ def _opened(plan: TrainingPlan[StageAdaptersConfig], asset: str) -> Dataset:
         raise ConfigurationError(
             f"pages and truths of the documents are not at hand: {', '.join(missing)}",
             where=str(ref),
-            remedy="Keep the datasets in a folder that all nodes see; from an object store only the version itself comes.",
+            remedy="Keep the datasets in a folder that all nodes see; of an object store only the version comes.",
         )
     return dataset
