@@ -88,8 +88,8 @@ STAGE_ADAPTERS = TrainingStage(
         "adapter_bytes",
         "seconds",
     ),
-    use="Answers the question of one document stage (`modeling/stage_prompts.py`) as JSON, on the instructed model that "
-    "its card names and on no other. Several adapters may stand on one base, also within one batch.",
+    use="Answers the question of one document stage (`modeling/stage_prompts.py`) as JSON, on the instructed model "
+    "that its card names and on no other. Several adapters may stand on one base, also within one batch.",
     limits=(
         "It reads words and their places on the first page, no pixels.",
         "Faults in extractions and pages were planted; those of real readers are of more kinds.",
