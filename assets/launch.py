@@ -4,7 +4,8 @@ Belongs here: what the graph assets of training share. What tells one stage from
 and how its program is run is `sap_llm.training.trainer`.
 """
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,15 @@ from sap_llm.training.monitor import as_metadata
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.preview import require_fit
 from sap_llm.training.stage import TrainingStage, build_trained, make_plan
+from sap_llm.training.together import is_done, lead
 from sap_llm.training.trainer import Told, TrainingFailedError, run_to_end
 
-PartitionOf = Callable[[StageRun], str]
+PartitionsOf = Callable[[StageRun], Mapping[str, str]]
 
 
-def release_of(stage: StageRun) -> str:
+def release_of(stage: StageRun) -> Mapping[str, str]:
     """The dataset's partition where it is the release alone."""
-    return stage.release
+    return {stage.partition: stage.release}
 
 
 def training_asset(
@@ -41,7 +43,8 @@ def training_asset(
     description: str,
     kinds: frozenset[str],
     partitions_def: dg.PartitionsDefinition[Any] = release,
-    partition_of: PartitionOf = release_of,
+    partitions_of: PartitionsOf = release_of,
+    backfill_policy: dg.BackfillPolicy | None = None,
 ) -> dg.AssetsDefinition:
     """The graph asset of a training stage.
 
@@ -50,11 +53,12 @@ def training_asset(
         description: Shown in the UI.
         kinds: Shown in the UI, at most three.
         partitions_def: The release, or the release with another dimension.
-        partition_of: Partition of the dataset that a run makes, e.g. `r1/extraction`.
+        partitions_of: Partition key of the run -> partition of the dataset that it makes, e.g. `r1/extraction`.
+        backfill_policy: Single run where one program trains several partitions and loads what they share once.
     """
     consumed = (*training.inputs, *training.shared)
-    plan_op = plan_training(training, partition_of)
-    launch_op, collect_op = launch_training(training), collect_model(training, partition_of)
+    plan_op = plan_training(training, partitions_of)
+    launch_op, collect_op = launch_training(training), collect_model(training, partitions_of)
 
     @dg.graph_asset(
         name=training.name,
@@ -63,6 +67,7 @@ def training_asset(
         ins={asset: dg.AssetIn(asset, dagster_type=dg.Nothing) for asset in consumed},
         config=plan_config(training),
         kinds=set(kinds),
+        backfill_policy=backfill_policy,
     )
     def trained(**inputs: Any) -> Any:
         plan = plan_op(**inputs)
@@ -82,7 +87,7 @@ def plan_config(training: TrainingStage[Any]) -> dg.ConfigMapping:
     return to_plan
 
 
-def plan_training(training: TrainingStage[Any], partition_of: PartitionOf = release_of) -> dg.OpDefinition:
+def plan_training(training: TrainingStage[Any], partitions_of: PartitionsOf = release_of) -> dg.OpDefinition:
     """The op that passes the doors of all inputs, then writes down what the program needs; yields the plan's file."""
 
     @dg.op(
@@ -95,15 +100,18 @@ def plan_training(training: TrainingStage[Any], partition_of: PartitionOf = rele
             inputs = {asset: stage.ref(asset, stage.release) for asset in training.inputs}
             inputs |= {asset: stage.ref(asset) for asset in training.shared}
             stage.pass_door(*inputs.values())
-            planned = make_plan(
-                stage.context,
-                training,
-                config=stage.config(training.config),
-                inputs=inputs,
-                partition=partition_of(stage),
-                work=stage.deployment.work_folder,
-            )
-            return str(planned.write())
+            plans = [
+                make_plan(
+                    stage.context,
+                    training,
+                    config=stage.config(training.config),
+                    inputs=inputs,
+                    partition=partition,
+                    work=stage.deployment.work_folder,
+                )
+                for partition in partitions_of(stage).values()
+            ]
+            return str(lead(plans, stage.deployment.store).write())
 
     return plan
 
@@ -122,7 +130,7 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
         planned = TrainingPlan.read(Path(plan), training.config)
         ref = DatasetRef(name=planned.name, version=planned.version)
         with deployment.open(context, asset=training.name) as stage:
-            if planned.result.is_dir() or stage.deployment.store.find(ref) is not None:
+            if is_done(planned, stage.deployment.store):
                 context.log.info("%s was trained before", ref)
                 yield dg.Output(None)
                 return
@@ -134,7 +142,7 @@ def launch_training(training: TrainingStage[Any]) -> dg.OpDefinition:
     return launch
 
 
-def collect_model(training: TrainingStage[Any], partition_of: PartitionOf = release_of) -> dg.OpDefinition:
+def collect_model(training: TrainingStage[Any], partitions_of: PartitionsOf = release_of) -> dg.OpDefinition:
     """The op that turns the program's result into the dataset of the model."""
 
     @dg.op(
@@ -142,20 +150,23 @@ def collect_model(training: TrainingStage[Any], partition_of: PartitionOf = rele
         ins={"trained": dg.In(dg.Nothing)},
         description="Turn the program's result into a dataset version.",
     )
-    def collect(context: dg.OpExecutionContext, plan: str, deployment: DeploymentResource) -> dg.Output[None]:
+    def collect(context: dg.AssetExecutionContext, plan: str, deployment: DeploymentResource) -> dg.Output[None]:
         planned = TrainingPlan.read(Path(plan), training.config)
+        versions = []
         with deployment.open(context, asset=training.name) as stage:
             stage.note_overrides(*planned.inputs.values())
-            built = build_trained(
-                stage.context,
-                training,
-                config=planned.config,
-                inputs=planned.inputs,
-                partition=partition_of(stage),
-                work=stage.deployment.work_folder,
-            )
-            metadata = metadata_of(stage, built, headline=training.headline)
-        return dg.Output(None, metadata=metadata, data_version=dg.DataVersion(built.manifest.data_version))
+            for key, partition in partitions_of(stage).items():
+                built = build_trained(
+                    stage.context,
+                    training,
+                    config=planned.config,
+                    inputs=planned.inputs,
+                    partition=partition,
+                    work=stage.deployment.work_folder,
+                )
+                context.add_asset_metadata(metadata_of(stage, built, headline=training.headline), partition_key=key)
+                versions.append(built.manifest.data_version)
+        return dg.Output(None, data_version=dg.DataVersion(_of_all(versions)))
 
     return collect
 
@@ -184,3 +195,8 @@ def run_program(context: dg.OpExecutionContext, plan: TrainingPlan[Any], deploym
         metadata = {**failure.metadata, **(as_metadata(error.alert) if error.alert else {})}
         may_retry = error.code not in {DIVERGED, OUT_OF_MEMORY}
         raise dg.Failure(failure.description, metadata=metadata, allow_retries=may_retry) from error
+
+
+def _of_all(versions: Sequence[str]) -> str:
+    """One data version for the output of an op, which Dagster puts on every partition of its run."""
+    return versions[0] if len(versions) == 1 else hashlib.sha256(" ".join(versions).encode()).hexdigest()

@@ -4,14 +4,17 @@ Belongs here: the assets, and those of tokens and instruction pairs, which only 
 collecting are the ops of `assets.launch`; the stages and training itself are `sap_llm.training`.
 """
 
+from collections.abc import Mapping
+
 import dagster as dg
 
 from assets.launch import training_asset
 from resources.deployment import DeploymentResource
-from resources.partitions import release
+from resources.partitions import release, release_stage
 from resources.results import materialized
-from resources.stage_run import StageRunConfig
+from resources.stage_run import StageRun, StageRunConfig
 from sap_llm.reading.sandbox import Sandbox
+from sap_llm.training.adapters.stage import STAGE_ADAPTERS, partition_of
 from sap_llm.training.domain import DOMAIN_MODEL
 from sap_llm.training.domain_tokens import DomainTokensConfig, build_domain_tokens
 from sap_llm.training.instructed import INSTRUCTED_MODEL
@@ -81,3 +84,17 @@ def instruction_pairs(
             render=sandbox.render,
         )
         return materialized(stage, built, headline=_PAIRS_HEADLINE, rows_of="pairs")
+
+
+def _adapters_of(stage: StageRun) -> Mapping[str, str]:
+    return {key: partition_of(stage.release, name) for key, name in stage.document_stages.items()}
+
+
+stage_adapters = training_asset(
+    STAGE_ADAPTERS,
+    description="A low-rank adapter of the instructed model for each document stage, compared with no adapter.",
+    kinds=frozenset({"pytorch", "peft"}),
+    partitions_def=release_stage,
+    partitions_of=_adapters_of,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+)

@@ -16,7 +16,7 @@ from resources.partitions import release
 
 TIME_ZONE = "Europe/Berlin"
 EXPORT_SOURCES, READ_CORPORA, MAKE_SYNTHETIC = "export_sources", "read_corpora", "make_synthetic"
-LEARN_SAP = "learn_sap"
+LEARN_SAP, TRAIN_ADAPTERS = "learn_sap", "train_adapters"
 BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_MODEL = (
     "build_corpus",
     "train_model",
@@ -42,6 +42,9 @@ make_synthetic = _job(
 )
 build_corpus = _job(BUILD_CORPUS, "From all documents to a gated training set (partition: release).", *_CORPUS)
 train_model = _job(TRAIN_MODEL, "Train and evaluate the model of a release.", *_MODEL)
+train_adapters = _job(
+    TRAIN_ADAPTERS, "Train adapters of a release (partition: release and document stage, or several).", "stage_adapters"
+)
 compress_model = _job(
     COMPRESS_MODEL, "Make one compressed variant (partition: release and variant).", "quantized_models"
 )
@@ -82,6 +85,7 @@ JOBS = [
     make_synthetic,
     build_corpus,
     train_model,
+    train_adapters,
     compress_model,
     release_model,
     retrain,

@@ -42,7 +42,7 @@ class TrainingObserver:
     def _alert(self, message: Mapping[str, Any]) -> None:
         self._context.log.error("%s: %s. %s", message["kind"], message["explanation"], message["remedy"])
         known = {name: value for name, value in message.items() if name not in {"event", "at"}}
-        metadata = {**known, "asset": self._plan.stage, "partition": self._context.partition_key}
+        metadata = {**known, "asset": self._plan.stage, "partition": ", ".join(self._context.partition_keys)}
         self._observe(ALERTS, str(message["explanation"]), metadata)
 
     def _observe(self, asset: str, description: str, metadata: Mapping[str, Any]) -> None:

@@ -6,10 +6,12 @@ partitions.yaml`; `sap_llm_dagster.build` fills them in.
 
 import dagster as dg
 
+from sap_llm.schema.document_stages import document_stage_names
 from sap_llm.storage.partitions import PartitionsConfig
 
 RELEASE = "release"
 VARIANT = "variant"
+DOCUMENT_STAGE = "document_stage"
 
 release = dg.DynamicPartitionsDefinition(name=RELEASE)
 """One partition per frozen corpus and everything made from it; a release is opened by a person or by retraining."""
@@ -25,6 +27,11 @@ month = dg.MonthlyPartitionsDefinition(start_date="2025-01", fmt="%Y-%m", end_of
 
 release_variant = dg.MultiPartitionsDefinition({RELEASE: release, VARIANT: dg.StaticPartitionsDefinition(["int8"])})
 """Compressed variants of each release's model; filled likewise."""
+
+release_stage = dg.MultiPartitionsDefinition(
+    {RELEASE: release, DOCUMENT_STAGE: dg.StaticPartitionsDefinition(list(document_stage_names()))}
+)
+"""The eight document stages of each release; one run may cover several of them."""
 
 
 def with_profile(spec: dg.AssetSpec, partitions: PartitionsConfig) -> dg.AssetSpec:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import dagster as dg
 from pydantic import Field
 
-from resources.partitions import RELEASE, VARIANT
+from resources.partitions import DOCUMENT_STAGE, RELEASE, VARIANT
 from sap_llm.deployment import Deployment
 from sap_llm.registry.gates import last_overrides, require_gates
 from sap_llm.registry.verdicts import Override
@@ -68,8 +68,7 @@ class StageRun:
         Raises:
             dg.Failure: The run covers several partitions at once; gates are judged per partition.
         """
-        context = self.dagster
-        keys = [context.partition_key] if context.has_partition_key else self._range()
+        keys = self.partition_keys
         if len(keys) != 1:
             raise dg.Failure(
                 f"{self.asset} is built one partition a run, and this run covers {len(keys)}. Launch it with one "
@@ -78,24 +77,39 @@ class StageRun:
             )
         return keys[0]
 
-    def _range(self) -> list[str]:
+    @property
+    def partition_keys(self) -> list[str]:
+        """All partition keys of this run; more than one only in a backfill whose runs cover ranges."""
         context = self.dagster
+        if context.has_partition_key:
+            return [context.partition_key]
         return list(context.partition_keys) if context.has_partition_key_range else []
 
     @property
     def release(self) -> str:
-        """The release of this run's partition, also where it is one of two dimensions."""
-        return self._dimensions.get(RELEASE, self.partition)
+        """The release of this run's partition, also where it is one of two dimensions.
+
+        Raises:
+            dg.Failure: The run covers several releases, or partitions of an asset that has the release alone.
+        """
+        found = {_dimensions(key)[RELEASE] for key in self.partition_keys if RELEASE in _dimensions(key)}
+        if len(found) > 1:
+            raise dg.Failure(
+                f"{self.asset} is built from the inputs of one release, and this run covers "
+                f"{', '.join(sorted(found))}. Launch one backfill for each release.",
+                allow_retries=False,
+            )
+        return found.pop() if found else self.partition
+
+    @property
+    def document_stages(self) -> dict[str, str]:
+        """Document stage by partition key, for every partition of this run."""
+        return {key: _dimensions(key)[DOCUMENT_STAGE] for key in self.partition_keys}
 
     @property
     def variant(self) -> str:
         """The variant of this run's partition."""
-        return self._dimensions[VARIANT]
-
-    @property
-    def _dimensions(self) -> Mapping[str, str]:
-        key = self.partition
-        return key.keys_by_dimension if isinstance(key, dg.MultiPartitionKey) else {}
+        return _dimensions(self.partition)[VARIANT]
 
     def find(self, asset: str, partition: str | Mapping[str, str] | None = None) -> DatasetRef | None:
         """The version that `asset` was last materialised with: by this run if it did, else by any; None if never."""
@@ -176,6 +190,10 @@ class StageRun:
         """Remember the overrides by which an earlier step of the run passed the door, also if they have ended since."""
         for ref in consumed:
             self.used_overrides += last_overrides(self.deployment.verdicts, self.open_dataset(ref))
+
+
+def _dimensions(key: str) -> Mapping[str, str]:
+    return key.keys_by_dimension if isinstance(key, dg.MultiPartitionKey) else {}
 
 
 def refusal(error: SapLlmError, *, ref: DatasetRef | None = None) -> dg.Failure:

@@ -23,6 +23,7 @@ from assets import (
     training,
 )
 from assets.checks import gate_checks
+from assets.checks.adapters import adapter_checks
 from assets.checks.drift import drift_checks
 from assets.checks.health import health_checks
 from jobs import JOBS, SCHEDULES
@@ -72,7 +73,12 @@ def build_defs(*, deployment: str | None = None, overrides: Mapping[str, Any] | 
     trained = [spec for spec in specs if spec.key.path[-1] in names]
     return dg.Definitions(
         assets=assets,
-        asset_checks=[*gate_checks(specs), *drift_checks(specs), *health_checks(trained)],
+        asset_checks=[
+            *gate_checks(specs),
+            *drift_checks(specs),
+            *health_checks(trained),
+            *adapter_checks(specs),
+        ],
         jobs=JOBS,
         schedules=SCHEDULES,
         sensors=SENSORS,

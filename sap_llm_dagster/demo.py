@@ -127,7 +127,13 @@ _CORPORA = ("raw_exports", "public_docs", "synthetic_docs")
 
 def _announce(planned: "PlannedRun") -> None:
     partition = planned.partition
-    key = partition if isinstance(partition, str) else "|".join(partition.values()) if partition else ""
+    key = (
+        partition
+        if isinstance(partition, str)
+        else "|".join(value if isinstance(value, str) else "...".join(value) for value in partition.values())
+        if partition
+        else ""
+    )
     console.print(f"[bold]{planned.job}[/bold] {key}")
 
 

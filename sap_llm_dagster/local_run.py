@@ -16,7 +16,8 @@ from resources.partitions import RELEASE, VARIANT, release
 from sap_llm.storage.partitions import PartitionsConfig
 from sap_llm_dagster.dead_runs import end_dead_runs, free_slots, owner_tags
 
-Partition = str | Mapping[str, str] | None
+Partition = str | Mapping[str, str | tuple[str, str]] | None
+"""A key; keys by dimension, of which a pair is a range from the first to the last; or nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,12 +117,12 @@ def run_job(
     Args:
         instance: Persistent (`DagsterInstance.get()`) or ephemeral.
         job: Name of a job of `defs`.
-        partition: Key, or key by dimension; a release that does not exist yet is opened.
+        partition: Key, or keys by dimension; a release that does not exist yet is opened.
         defs: From `build_defs`.
         overrides: Asset -> dotted overrides of its configuration.
         is_quiet: Print nothing while it runs.
     """
-    key = dg.MultiPartitionKey(dict(partition)) if isinstance(partition, Mapping) else partition
+    key, tags = _chosen(partition)
     open_release(instance, defs, job, partition)
     config: dict[str, Any] = {"loggers": {"progress": {"config": {"quiet": is_quiet}}}}
     config["ops"] = {asset: {"config": {"overrides": dict(values)}} for asset, values in (overrides or {}).items()}
@@ -134,7 +135,7 @@ def run_job(
             partition_key=key,
             raise_on_error=False,
             run_id=run_id,
-            tags=owner_tags(),
+            tags={**owner_tags(), **tags},
         )
     finally:
         free_slots(instance, run_id)  # an interrupted step does not give its slot back
@@ -151,11 +152,27 @@ def run_job(
     )
 
 
+def _chosen(partition: Partition) -> tuple[str | None, dict[str, str]]:
+    """Key of a run of one partition, or the tags of one that covers a range."""
+    if not isinstance(partition, Mapping):
+        return partition, {}
+    ends = [
+        dg.MultiPartitionKey(
+            {name: value if isinstance(value, str) else value[end] for name, value in partition.items()}
+        )
+        for end in (0, 1)
+    ]
+    if ends[0] == ends[1]:
+        return ends[0], {}
+    start, stop = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+    return None, {start: str(ends[0]), stop: str(ends[1])}
+
+
 def open_release(instance: dg.DagsterInstance, defs: dg.Definitions, job: str, partition: Partition) -> None:
     """Make the release known to Dagster where the job is partitioned by it."""
     definition = defs.resolve_job_def(job).partitions_def
     if isinstance(partition, Mapping):
-        instance.add_dynamic_partitions(RELEASE, [partition[RELEASE]])
+        instance.add_dynamic_partitions(RELEASE, [str(partition[RELEASE])])
     elif definition == release and partition is not None:
         instance.add_dynamic_partitions(RELEASE, [partition])
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.console import Console
 
+from sap_llm.cli.launching import launcher
 from sap_llm.deployment import Deployment
 from sap_llm.registry.gates import require_gates
 from sap_llm.schema.errors import ConfigurationError, DatasetNotFoundError
@@ -19,7 +20,6 @@ from sap_llm.storage.build import BuildResult
 from sap_llm.storage.partitions import MONTH, PARTITIONS, PartitionsConfig
 
 if TYPE_CHECKING:
-    from sap_llm.training.plan import TrainingPlan
     from sap_llm.training.stage import TrainingStage
 
 console = Console()
@@ -28,10 +28,11 @@ DEFAULT_RELEASE = "dvc"
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
-    from sap_llm.cli import build_domain, build_instructions
+    from sap_llm.cli import build_adapters, build_domain, build_instructions
 
     build_domain.register(commands)
     build_instructions.register(commands)
+    build_adapters.register(commands)
     app.add_typer(commands, name="build")
 
 
@@ -248,31 +249,28 @@ def raw_exports(
 
 def train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
     """Plan, launch and collect a training stage from the current versions of its inputs, if their gates are open."""
-    from sap_llm.training.preview import require_fit
-    from sap_llm.training.stage import build_trained, launch_training
+    from sap_llm.training.stage import build_trained
 
     deployment = Deployment.load()
-    inputs = {asset: current(deployment, name) for asset, name in stage.input_names(release).items()}
-    trainer = deployment.trainer()
-
-    def launch(plan: "TrainingPlan[Any]") -> None:
-        if table := require_fit(stage, plan, trainer):
-            console.print(table, highlight=False)
-        launch_training(plan, trainer=trainer, mlflow_uri=deployment.mlflow_uri)
-
-    for ref in inputs.values():
-        require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
     return say(
         build_trained(
             deployment.context(progress),
             stage,
             config=deployment.config(stage.config, stage.name),
-            inputs=inputs,
+            inputs=inputs_behind_doors(deployment, stage, release),
             partition=release,
             work=deployment.work_folder,
-            launch=launch,
+            launch=launcher(deployment, stage),
         )
     )
+
+
+def inputs_behind_doors(deployment: Deployment, stage: "TrainingStage[Any]", release: str) -> dict[str, DatasetRef]:
+    """Current versions of what a training stage consumes, by asset; refused where a gate is closed."""
+    inputs = {asset: current(deployment, name) for asset, name in stage.input_names(release).items()}
+    for ref in inputs.values():
+        require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
+    return inputs
 
 
 def _month(text: str) -> str:

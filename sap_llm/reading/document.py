@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MAX_PAGES = 200
 _MAX_SIDE_PIXELS = 7000
-_MIN_QUALITY = 0.7  # of a text layer; e-invoices have 0.98 and more, a font with a shifted table less than 0.65
+MIN_QUALITY = 0.7  # of a text layer; e-invoices have 0.98 and more, a font with a shifted table less than 0.65
 _FEW_WORDS = 20  # a fax header or a stamp over a scan
 _IMAGES = {
     b"\x89PNG": "image/png",
@@ -143,7 +143,7 @@ def _read_pdf(content: bytes, name: str, max_pages: int, notes: list[str]) -> tu
     from sap_llm.reading.pdf import drawings, read_pdf
 
     pages, total = read_pdf(content, name=name, max_pages=max_pages)
-    suspects = [page.page_number for page in pages if len(page.words) < _FEW_WORDS or page.quality < _MIN_QUALITY]
+    suspects = [page.page_number for page in pages if len(page.words) < _FEW_WORDS or page.quality < MIN_QUALITY]
     drawn = drawings(content, name=name, page_numbers=suspects) if suspects else {}
     poor = [page.page_number for page in pages if page.page_number in drawn and _is_poor(page, drawn[page.page_number])]
     if not poor:
@@ -168,7 +168,7 @@ def _is_poor(page: Page, drawn: "Drawing") -> bool:
     """Whether a picture of the page may tell more than its text layer."""
     if not page.words:
         return not drawn.is_empty
-    return page.quality < _MIN_QUALITY or drawn.is_scan
+    return page.quality < MIN_QUALITY or drawn.is_scan
 
 
 def _with_ocr(content: bytes, name: str, pages: list[Page], poor: list[int]) -> tuple[list[Page], list[int]]:

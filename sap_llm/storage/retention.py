@@ -212,16 +212,18 @@ def _kept(
 
 
 def _old_releases(held: Sequence[Held], config: RetentionConfig) -> set[str]:
-    """Names of the partitions that are older than the newest `keep_releases` of their asset."""
+    """Names of the partitions whose releases are older than the newest `keep_releases` of their asset."""
     newest: dict[str, dict[str, datetime]] = defaultdict(dict)
+    names: dict[tuple[str, str], set[str]] = defaultdict(set)
     for one in held:  # oldest first
-        asset = one.ref.name.partition("/")[0]
+        asset, release, *_ = [*one.ref.name.split("/"), ""]
         if asset in config.released:
-            newest[asset][one.ref.name] = one.created_at
+            newest[asset][release] = one.created_at
+            names[asset, release].add(one.ref.name)  # several, where the release is one of two dimensions
     old: set[str] = set()
-    for moments in newest.values():
-        by_age = sorted(moments, key=lambda name: (moments[name], name), reverse=True)
-        old.update(by_age[config.keep_releases :])
+    for asset, moments in newest.items():
+        by_age = sorted(moments, key=lambda release: (moments[release], release), reverse=True)
+        old.update(name for release in by_age[config.keep_releases :] for name in names[asset, release])
     return old
 
 

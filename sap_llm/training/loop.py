@@ -84,9 +84,13 @@ class TrainingLoop(ABC, Generic[Config]):
         self._resume()
         with stop_on_term() as stop:
             self._steps(stop)
+        self.measure()
         weights = self.engine.weights()
         if self.rank == 0:  # the others are done
             self.write_result(weights)
+
+    def measure(self) -> None:
+        """Measure what the result says, on all ranks, where they hold the model together; nothing by default."""
 
     def device_flops(self) -> float | None:
         """Of all devices together, as configured or as the GPU's name tells; unknown on a CPU."""

@@ -154,7 +154,9 @@ def _state_rows(network: Network, launch: LaunchConfig, *, is_sharded: bool, acc
         return 1 / ranks if stage >= first else 1.0
 
     whole, trained = network.parameters, network.trainable
-    yield _placed(f"weights, {weight} bytes{shared_from(3)}", whole * weight * part(3), launch.offload_weights)
+    frozen = weight if network.frozen_bytes is None else network.frozen_bytes
+    held = trained * weight + (whole - trained) * frozen
+    yield _placed(f"weights, {frozen:.3g} bytes{shared_from(3)}", held * part(3), launch.offload_weights)
     yield replace(
         _placed(f"gradients, {weight} bytes{shared_from(2)}", trained * weight * part(2), launch.offload_optimizer),
         in_loss=accumulation > 1 or stage == 3,  # stage 3 keeps their buffer
@@ -169,7 +171,8 @@ def _state_rows(network: Network, launch: LaunchConfig, *, is_sharded: bool, acc
             launch.offload_optimizer,
         )
     if launch.weights == "fp32" and launch.precision == "bf16":
-        yield Row(what="bf16 copies of autocast", device_bytes=2.0 * whole, in_update=False)
+        copied = whole if frozen == weight else trained
+        yield Row(what="bf16 copies of autocast", device_bytes=2.0 * copied, in_update=False)
     if ranks > 1:
         yield from _message_rows(network, launch, stage=stage, weight=weight)
 

@@ -51,6 +51,7 @@ class Network:
         largest_layer: Parameters of the largest single layer, which ZeRO stage 3 gathers at once.
         stacks: Where activations come from.
         logits: Numbers that the last layer gives for each token; their loss is computed in fp32.
+        frozen_bytes: Of a weight without gradients on one rank; None: as the launch has weights.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Network:
     largest_layer: int
     stacks: tuple[Stack, ...]
     logits: int
+    frozen_bytes: float | None = None
 
 
 def qwen_network(shape: QwenShape, *, visual_share: float = 0.0, trainable: int | None = None) -> Network:

@@ -49,8 +49,9 @@ def make_optimizer(model: nn.Module, config: TrainingStageConfig) -> torch.optim
         )  # ZeRO stage 3 leaves a weight that it cut without its shape
         is_hidden = settings.muon_learning_rate > 0 and dims == 2 and "blocks" in name.split(".")
         (matrices if is_hidden else decayed if dims > 1 else others).append(value)
+    groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        [group for group in groups if group["params"]],  # ZeRO drops an empty one, which the schedule still counts
         lr=settings.learning_rate,
         betas=_BETAS,
         fused=True,

@@ -34,6 +34,7 @@ class TrainingPlan(BaseModel, Generic[Config]):
     backend_reason: str
     taxonomy_version: str
     config: Config
+    also: tuple[str, ...] = ()  # plan files of other partitions that the same processes work off after this one
     halvings: int = 0  # of the micro-batch, each after a run that was out of memory; the effective batch stays
 
     @property

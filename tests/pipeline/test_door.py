@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -327,11 +328,12 @@ def test_a_training_set_that_appears_during_training_is_not_taken(
     def written_plan() -> str:
         return str(plan.write())
 
-    @dg.job(partitions_def=release, resource_defs={"deployment": DeploymentResource(profile=house.profile)})
-    def only_collect() -> None:
-        collect_model(MULTITASK_MODEL)(written_plan())
+    @dg.graph_asset(name=MODEL, partitions_def=release)
+    def only_collect() -> Any:
+        return collect_model(MULTITASK_MODEL)(written_plan())
 
-    assert only_collect.execute_in_process(instance=instance, partition_key="r1").success
+    resources = {"deployment": DeploymentResource(profile=house.profile)}
+    assert dg.materialize([only_collect], partition_key="r1", instance=instance, resources=resources).success
     model = house.store.open(house.store.current("multitask_model/r1"))
     assert list(model.manifest.inputs.values()) == [dataset.ref]
 

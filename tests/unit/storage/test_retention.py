@@ -98,6 +98,17 @@ def test_old_releases_may_go_even_though_each_is_the_current_version_of_its_part
     assert [one.ref.name for one in kept] == ["training_set/w0", "training_set/w3", "training_set/w4"]
 
 
+def test_all_partitions_of_a_kept_release_stay() -> None:
+    versions = [
+        held(f"training_set/w{week}/{part}", "1", days=100 - week, is_current=True)
+        for week in range(3)
+        for part in ("inbox", "routing", "validation")
+    ]
+    kept = decide(versions, roots=LiveRoots(), config=policy(keep_releases=2), now=NOW).having("keep")
+    assert {one.ref.name.split("/")[1] for one in kept} == {"w1", "w2"}
+    assert len(kept) == 6
+
+
 def test_bytes_wait_for_the_grace_period_and_what_is_used_again_comes_back() -> None:
     gone = held("a", "gone", deleted_at=NOW - timedelta(hours=49))
     waiting = held("a", "waiting", deleted_at=NOW - timedelta(hours=47))
