@@ -260,6 +260,27 @@ def _character_id(char: str) -> int:
     return 191 if char == "€" else 192 + code % 60
 
 
+def word_texts(characters: npt.NDArray[np.integer[Any]]) -> list[str]:
+    """Words of character ids [n, 16]: exact up to 16 characters of Latin-1 and the euro sign.
+
+    A longer word lacks its middle; another character is the replacement character; a masked word is empty.
+    """
+    return ["".join(map(_CHARACTERS.__getitem__, row)) for row in characters.tolist()]
+
+
+def _character_of(number: int) -> str:
+    if number == 0:
+        return ""
+    if number <= 95:
+        return chr(number + 31)
+    if number <= 190:
+        return chr(number - 96 + 0xA1)
+    return "€" if number == 191 else "\ufffd"
+
+
+_CHARACTERS = tuple(map(_character_of, range(CHARACTER_IDS)))
+
+
 def _bucket(text: str, size: int) -> int:
     return 1 + zlib.crc32(text.encode("utf-8", "replace")) % (size - 1)
 

@@ -1,7 +1,7 @@
 """The heads on top of a backbone, and the whole network.
 
 Belongs here: document class, subtype, header and line field tags, row starts, and the document vector. Which backbone
-is below them is the backbone's file (`encoder`); what their scores mean for a document is `decoding`.
+is below them is configuration (`backbones`); what their scores mean for a document is `decoding`.
 
 The subtype is read from the title beside the document vector. It is one word in one title of a few dozen documents,
 among hundreds of words that are rarer still: from the pooled document alone the head learnt companies by heart, and
@@ -9,13 +9,14 @@ never said anything but STANDARD. The class stays without the title: with it, do
 misleading went to the wrong class more often.
 """
 
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sap_llm.modeling.architecture import EncoderConfig
-from sap_llm.modeling.encoder import LayoutEncoder
+from sap_llm.modeling.backbones.build import build_reader
+from sap_llm.modeling.backbones.shapes import BackboneShape
 from sap_llm.modeling.labels import LabelSet
 
 _POOL_HEADS = 4
@@ -33,30 +34,13 @@ class Scores(NamedTuple):
     vector: Tensor  # [batch, width], unit length
 
 
-class Backbone(Protocol):
-    """Anything that turns the feature arrays into two vectors of `width` for each word."""
-
-    def __call__(
-        self,
-        characters: Tensor,
-        hashes: Tensor,
-        shapes: Tensor,
-        boxes: Tensor,
-        lines: Tensor,
-        above: Tensor,
-        mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Encode a padded batch to two tensors [batch, words, width]: words as such, and words in their document."""
-        ...
-
-
 class MultitaskModel(nn.Module):
     """Backbone and heads."""
 
-    def __init__(self, config: EncoderConfig, labels: LabelSet) -> None:
+    def __init__(self, shape: BackboneShape, labels: LabelSet, *, folder: Path | None = None) -> None:
         super().__init__()
-        width = config.width
-        self.encoder = LayoutEncoder(config)
+        self.encoder = build_reader(shape, folder=folder)
+        width = self.encoder.width
         self.pool = nn.Linear(width, _POOL_HEADS)
         self.gather = nn.Linear(3 * width, 2 * width)
         self.spread = nn.Linear(2 * width, width)
@@ -77,7 +61,7 @@ class MultitaskModel(nn.Module):
         above: Tensor,
         mask: Tensor,
     ) -> Scores:
-        """Score a padded batch; arguments as in `LayoutEncoder.forward`."""
+        """Score a padded batch; arguments as in `backbones.protocol.Reader`."""
         local, vectors = self.encoder(characters, hashes, shapes, boxes, lines, above, mask)
         header = self.header(vectors)
         document = self._document(vectors, mask)

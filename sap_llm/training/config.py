@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.modeling.architecture import EncoderConfig
+from sap_llm.modeling.backbones.shapes import BackboneShape
 from sap_llm.storage.build import StageConfig
 
 
@@ -84,7 +85,7 @@ class LaunchConfig(_Part):
 class MultitaskModelConfig(StageConfig):
     """All of `configs/<profile>/multitask_model.yaml`."""
 
-    encoder: EncoderConfig = EncoderConfig()
+    backbone: BackboneShape = EncoderConfig()
     losses: LossWeights = LossWeights()
     augmentation: AugmentationConfig = AugmentationConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
+from sap_llm.modeling.backbones.protocol import Reader
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
@@ -47,7 +48,7 @@ class Trainer:
         self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
-        model = MultitaskModel(self.config.encoder, self.labels).to(self.device)
+        model = MultitaskModel(self.config.backbone, self.labels).to(self.device)
         self.parameters = sum(value.numel() for value in model.parameters())
         self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
         self.loss = DocumentLoss(
@@ -188,11 +189,13 @@ class Trainer:
             name: value.detach().float().cpu().contiguous() for name, value in self.engine.module.state_dict().items()
         }
         save_file(weights, folder / "model" / WEIGHTS)
+        backbone: Reader = self.engine.module.encoder
+        backbone.save_files(folder / "model")
         write_config(
             folder / "model",
             ModelConfig(
                 taxonomy_version=self.plan.taxonomy_version,
-                encoder=self.config.encoder,
+                backbone=backbone.shape,
                 labels=self.labels.to_json(),
                 calibration=calibration,
             ),

@@ -28,7 +28,7 @@ from tests.support.toy_training import toy_tables, toy_training_set
 pytestmark = pytest.mark.slow
 
 SMALL: dict[str, Any] = {
-    "encoder": {"width": 64, "layers": 2, "heads": 2, "dropout": 0.1},
+    "backbone": {"family": "compact", "width": 64, "layers": 2, "heads": 2, "dropout": 0.1},
     "optimizer": {"learning_rate": 4e-3},
     "checkpoint": {"every_steps": 10, "every_seconds": 0.0},
     "launch": {"launcher": "gloo", "ranks": 1, "threads": 1, "stop_deadline_seconds": 5.0},

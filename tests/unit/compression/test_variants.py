@@ -48,7 +48,7 @@ def random_model(folder: Path) -> ModelConfig:
 
     torch.manual_seed(3)
     shape = EncoderConfig(width=64, layers=2, heads=2)
-    config = ModelConfig(taxonomy_version="1", encoder=shape, labels=default_labels().to_json())
+    config = ModelConfig(taxonomy_version="1", backbone=shape, labels=default_labels().to_json())
     folder.mkdir(parents=True)
     save_file(MultitaskModel(shape, config.label_set).state_dict(), folder / WEIGHTS)
     write_config(folder, config)
