@@ -19,6 +19,7 @@ from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
 from sap_llm.training import stage as training
+from sap_llm.training import doc_router
 from sap_llm.training.config import MultitaskModelConfig
 
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
@@ -34,6 +35,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "corpus_release": (release.RELEASE_VERSION, release.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
         "multitask_model": (training.STAGE_VERSION, MultitaskModelConfig),
+        "doc_router": (doc_router.STAGE_VERSION, doc_router.DocRouterConfig),
         "model_evaluation": (evaluation.STAGE_VERSION, evaluation.ModelEvaluationConfig),
         "quantized_models": (compression.STAGE_VERSION, compression.QuantizedModelsConfig),
         "registered_model": (promotion.STAGE_VERSION, promotion.RegisteredModelConfig),

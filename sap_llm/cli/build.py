@@ -141,6 +141,25 @@ def model(release: Release = DEFAULT_RELEASE) -> None:
 
 
 @commands.command()
+def doc_router(release: Release = DEFAULT_RELEASE) -> None:
+    """Fit the light model that tells class and difficulty of a document before a model reads it."""
+    from sap_llm.training.doc_router import DocRouterConfig, build_doc_router
+
+    deployment = Deployment.load()
+    training_set = _current(deployment, f"training_set/{release}")
+    require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="doc_router")
+    _say(
+        build_doc_router(
+            deployment.context(_progress),
+            config=deployment.config(DocRouterConfig, "doc_router"),
+            model=_current(deployment, f"multitask_model/{release}"),
+            training_set=training_set,
+            release=release,
+        )
+    )
+
+
+@commands.command()
 def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     """Measure the model on the frozen test documents, beside the label-regex baseline."""
     from sap_llm.evaluation.stage import ModelEvaluationConfig, build_model_evaluation

@@ -11,8 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class NamedShape(BaseModel):
-    """A shape that may be named: `size` fills what is not given beside it, so `{size: tiny, layers: 3}` is tiny but
-    for its layers. The resolved values are kept, so a size that changes later changes no model that exists.
+    """A shape that may be named: `size` fills what is not given beside it.
+
+    `{size: tiny, layers: 3}` is tiny but for its layers. The resolved values are what is kept, so a size that changes
+    later changes no model that exists.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -13,28 +13,33 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from sap_llm.modeling.labels import HEADER_FIELDS, LINE_FIELDS
+from sap_llm.modeling.labels import default_labels
 
 LINE_ITEMS = "line_items"
-KEYS: tuple[str, ...] = ("document_type", "document_subtype", LINE_ITEMS, *HEADER_FIELDS, *LINE_FIELDS)
 _LISTS = frozenset({LINE_ITEMS})  # a list of one entry is written like the entry itself: the key tells
 
 
+def default_keys() -> tuple[str, ...]:
+    """Class, subtype and line items, then all fields that the label lists know."""
+    labels = default_labels()
+    return ("document_type", "document_subtype", LINE_ITEMS, *labels.header_fields, *labels.line_fields)
+
+
 class AnswerTokens:
-    """Answers with the keys of `KEYS`, values as texts, and line items as a list of such objects.
+    """Answers with the given keys, values as texts, and line items as a list of such objects.
 
     Ids below the tokenizer's vocabulary are text; then come start, end, padding, <sep/>, and two for each key.
     """
 
-    def __init__(self, tokenizer: Tokenizer, *, keys: Sequence[str] = KEYS) -> None:
-        self.tokenizer, self.keys = tokenizer, tuple(keys)
+    def __init__(self, tokenizer: Tokenizer, *, keys: Sequence[str] = ()) -> None:
+        self.tokenizer, self.keys = tokenizer, tuple(keys) or default_keys()
         self._text = tokenizer.get_vocab_size()
         self.start, self.end, self.padding, self.separator = range(self._text, self._text + 4)
         self._first_key = self._text + 4
         self.size = self._first_key + 2 * len(self.keys)
 
     def encode(self, answer: Mapping[str, Any]) -> list[int]:
-        """Token ids of an object, without start and end; keys in the order of `KEYS`.
+        """Token ids of an object, without start and end; keys in their order.
 
         Raises:
             KeyError: The format does not know a key.
@@ -101,16 +106,16 @@ class _Frame:
 
 
 def answer_of(annotation: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer that a truth (a row of `tables.ANNOTATIONS`) means: what is printed, of each header field the first."""
+    """The answer that a truth (a row of `tables.ANNOTATIONS`) means: of each header field the first value."""
+    labels = default_labels()
     answer: dict[str, Any] = {"document_type": annotation["document_type"]}
     if annotation["document_subtype"]:
         answer["document_subtype"] = annotation["document_subtype"]
     for entry in annotation["fields"]:
-        if entry["field"] in HEADER_FIELDS:
+        if entry["field"] in labels.header_fields:
             answer.setdefault(entry["field"], entry["value"])
-    items = [_item(item) for item in annotation["line_items"]]
+    items = [
+        {entry["field"]: entry["value"] for entry in item["fields"] if entry["field"] in labels.line_fields}
+        for item in annotation["line_items"]
+    ]
     return answer | ({LINE_ITEMS: items} if items else {})
-
-
-def _item(item: Mapping[str, Any]) -> dict[str, str]:
-    return {entry["field"]: entry["value"] for entry in item["fields"] if entry["field"] in LINE_FIELDS}

@@ -4,9 +4,9 @@ Belongs here: what stands before its first layer and around its position biases.
 shape is `shapes`.
 
 Two things differ from transformers' own forward pass, both options of the shape. Each word also sees its neighbours
-before the first layer: without, a LayoutLMv3 from random weights does not generalise to unseen layouts. And the relative
-position biases are trained: transformers computes them without gradient, which suits weights that were trained elsewhere,
-and leaves random ones at random.
+before the first layer: without, a LayoutLMv3 from random weights does not generalise to unseen layouts. And the
+relative position biases are trained: transformers computes them without gradient, which suits weights that were
+trained elsewhere, and leaves random ones at random.
 
 Source: Huang et al. 2022, arXiv:2204.08387.
 """

@@ -1,7 +1,7 @@
 """The text tower of Qwen2.5-VL as a backbone: it reads the words' tokens, and its vectors are pooled to words.
 
-Belongs here: making a reader of the model that `qwen` builds or loads. Its picture tower and its head of tokens are left
-out; answering in words is `generative`.
+Belongs here: making a reader of the model that `qwen` builds or loads. Its picture tower and its head of tokens are
+left out; answering in words is `generative`.
 
 The tower attends backwards only, as it was trained to: a word's vector knows what stands before it. Where a word stands
 on the page goes into the height and width rows of M-RoPE, in the same units as for the patches of a page image, so a

@@ -119,5 +119,18 @@ class DonutShape(NamedShape):
     pretrained: str | None = Field(default=None, description="folder or hub name whose weights and shape are taken")
 
 
+class RouterShape(NamedShape):
+    """The light triage model: linear in hashes of words for the class, and in a few figures for the difficulty."""
+
+    sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "debug": {"buckets": 1024, "words": 128},
+        "tiny": {"buckets": 4096, "words": 384},
+    }
+
+    family: Literal["doc_router"] = "doc_router"
+    buckets: int = Field(default=4096, description="of word hashes; fewer mean more collisions", ge=16, le=8192)
+    words: int = Field(default=384, description="looked at, from the start of the document", ge=1)
+
+
 BackboneShape = Annotated[EncoderConfig | LayoutLMv3Shape | QwenReaderShape, Field(discriminator="family")]
 """What reads words: the value of `backbone:` in configs/<profile>/multitask_model.yaml, told apart by `family`."""
