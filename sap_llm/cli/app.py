@@ -19,7 +19,7 @@ app = typer.Typer(
     "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]synthetic[/bold] "
     "writes, shows and measures documents of the simulator, [bold]augment[/bold] damages them. [bold]data[/bold] "
     "compares, restores, shares and cleans up dataset versions. [bold]annotate[/bold] asks people and takes over their "
-    "answers. [bold]gate[/bold] and "
+    "answers. [bold]models[/bold] lists the networks that a model can be trained from. [bold]gate[/bold] and "
     "[bold]feedback[/bold] are the reviewer's and the ML lead's tools. `make dev` opens the Dagster UI over the same "
     "data.",
 )
@@ -52,9 +52,9 @@ def show_error(error: SapLlmError) -> None:
 
 def main() -> None:
     """Entry point of the `sap-llm` script."""
-    from sap_llm.cli import annotate, augment, build, data, extract, feedback, gate, seed, status, synthetic
+    from sap_llm.cli import annotate, augment, build, data, extract, feedback, gate, models, seed, status, synthetic
 
-    for module in (extract, build, seed, status, data, synthetic, augment, annotate, gate, feedback):
+    for module in (extract, build, seed, status, data, synthetic, augment, annotate, models, gate, feedback):
         module.register(app)
     try:
         app()

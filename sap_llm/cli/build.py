@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+import yaml
 from rich.console import Console
 
 from sap_llm.deployment import Deployment
@@ -24,6 +25,9 @@ DEFAULT_RELEASE = "dvc"
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
+    from sap_llm.cli import build_models
+
+    build_models.register(commands)
     app.add_typer(commands, name="build")
 
 
@@ -33,6 +37,10 @@ commands = typer.Typer(
     "the same inputs, code and configuration is reused. raw-exports and public-docs are parts of corpus, "
     "annotation-tasks needs a corpus, sap-knowledge stands alone.",
 )
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value in place of the profile's, e.g. backbone.layers=2; may be repeated"),
+]
 Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all that is made from it")]
 
 
@@ -55,7 +63,7 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
     annotated = _judged(
         deployment,
         build_annotated_docs(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(AnnotatedDocsConfig, "annotated_docs"),
             corpora=corpora,
             release=release,
@@ -69,7 +77,7 @@ def corpus(release: Release = DEFAULT_RELEASE) -> None:
     _judged(
         deployment,
         build_corpus_release(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(CorpusReleaseConfig, "corpus_release"),
             annotated=annotated,
             corpora=corpora,
@@ -88,10 +96,10 @@ def annotation_tasks(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.annotation.tasks import AnnotationTasksConfig, build_annotation_tasks
 
     deployment = Deployment.load()
-    annotated = _current(deployment, f"annotated_docs/{release}")
+    annotated = current(deployment, f"annotated_docs/{release}")
     require_gates(deployment.verdicts, deployment.store.open(annotated), consumer="annotation_tasks")
     built = build_annotation_tasks(
-        deployment.context(_progress),
+        deployment.context(progress),
         config=deployment.config(AnnotationTasksConfig, "annotation_tasks"),
         annotated=annotated,
         release=release,
@@ -106,12 +114,12 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.preparation.stage import TrainingSetConfig, build_training_set
 
     deployment = Deployment.load()
-    consumed = _current(deployment, f"corpus_release/{release}")
+    consumed = current(deployment, f"corpus_release/{release}")
     require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="training_set")
     _judged(
         deployment,
         build_training_set(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(TrainingSetConfig, "training_set"),
             corpus_release=consumed,
             release=release,
@@ -121,40 +129,21 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
 
 
 @commands.command()
-def model(release: Release = DEFAULT_RELEASE) -> None:
+def model(release: Release = DEFAULT_RELEASE, values: Values = None) -> None:
     """Train the document model; a killed run resumes from its last checkpoint."""
     from sap_llm.training.config import MultitaskModelConfig
     from sap_llm.training.stage import build_multitask_model
 
     deployment = Deployment.load()
-    consumed = _current(deployment, f"training_set/{release}")
+    consumed = current(deployment, f"training_set/{release}")
     require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="multitask_model")
-    _say(
+    say(
         build_multitask_model(
-            deployment.context(_progress),
-            config=deployment.config(MultitaskModelConfig, "multitask_model"),
+            deployment.context(progress),
+            config=deployment.config(MultitaskModelConfig, "multitask_model", overrides_of(values)),
             training_set=consumed,
             release=release,
             work=deployment.work_folder,
-        )
-    )
-
-
-@commands.command()
-def doc_router(release: Release = DEFAULT_RELEASE) -> None:
-    """Fit the light model that tells class and difficulty of a document before a model reads it."""
-    from sap_llm.training.doc_router import DocRouterConfig, build_doc_router
-
-    deployment = Deployment.load()
-    training_set = _current(deployment, f"training_set/{release}")
-    require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="doc_router")
-    _say(
-        build_doc_router(
-            deployment.context(_progress),
-            config=deployment.config(DocRouterConfig, "doc_router"),
-            model=_current(deployment, f"multitask_model/{release}"),
-            training_set=training_set,
-            release=release,
         )
     )
 
@@ -167,13 +156,13 @@ def evaluation(release: Release = DEFAULT_RELEASE) -> None:
     from sap_llm.reading.sandbox import Sandbox
 
     deployment = Deployment.load()
-    training_set = _current(deployment, f"training_set/{release}")
+    training_set = current(deployment, f"training_set/{release}")
     require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="model_evaluation")
     with Sandbox() as sandbox:
         built = build_model_evaluation(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(ModelEvaluationConfig, "model_evaluation"),
-            model=_current(deployment, f"multitask_model/{release}"),
+            model=current(deployment, f"multitask_model/{release}"),
             training_set=training_set,
             release=release,
             load_predictor=load_predictor,
@@ -188,14 +177,14 @@ def quantized(release: Release = DEFAULT_RELEASE, variant: Literal["int8"] = "in
     from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_models
 
     deployment = Deployment.load()
-    training_set = _current(deployment, f"training_set/{release}")
+    training_set = current(deployment, f"training_set/{release}")
     require_gates(deployment.verdicts, deployment.store.open(training_set), consumer="quantized_models")
     _judged(
         deployment,
         build_quantized_models(
-            deployment.context(_progress),
+            deployment.context(progress),
             config=deployment.config(QuantizedModelsConfig, "quantized_models"),
-            model=_current(deployment, f"multitask_model/{release}"),
+            model=current(deployment, f"multitask_model/{release}"),
             training_set=training_set,
             release=release,
             variant=variant,
@@ -224,15 +213,15 @@ def sap_knowledge(
     if offline:
         overrides["fetch.is_offline"] = True
     built = build_sap_knowledge(
-        deployment.context(_progress),
+        deployment.context(progress),
         config=deployment.config(SapKnowledgeConfig, "sap_knowledge", overrides),
         home=deployment.home,
         documents=deployment.documents_folder,
         cache=deployment.metadata_cache,
     )
-    _say(built)
+    say(built)
     with deployment.graph() as graph:
-        write_knowledge_graph(graph, built.dataset, progress=_progress)
+        write_knowledge_graph(graph, built.dataset, progress=progress)
 
 
 @commands.command()
@@ -248,7 +237,7 @@ def public_docs(
     deployment = Deployment.load()
     for name in corpus or _available(deployment):
         built = _corpus(deployment, name)
-        _say(built)
+        say(built)
         text = built.dataset.path(REPORT).read_text(encoding="utf-8")
         console.print(Markdown(text.partition(PICTURE_HEADING)[0]))
 
@@ -277,7 +266,7 @@ def _month(text: str) -> str:
 
 def _public(deployment: Deployment) -> dict[str, DatasetRef]:
     known = deployment.config(PartitionsConfig, PARTITIONS).corpora
-    return {f"public_docs/{name}": _say(_corpus(deployment, name)) for name in _available(deployment) if name in known}
+    return {f"public_docs/{name}": say(_corpus(deployment, name)) for name in _available(deployment) if name in known}
 
 
 def _available(deployment: Deployment) -> list[str]:
@@ -292,24 +281,24 @@ def _corpus(deployment: Deployment, name: str) -> BuildResult:
 
     config = deployment.config(PublicDocsConfig, "public_docs")
     folder = deployment.documents_folder
-    return build_public_docs(deployment.context(_progress), config=config, corpus=name, folder=folder)
+    return build_public_docs(deployment.context(progress), config=config, corpus=name, folder=folder)
 
 
 def _synthetic(deployment: Deployment) -> dict[str, DatasetRef]:
     from sap_llm.synthetic.facts import BusinessFactsConfig, build_business_facts
     from sap_llm.synthetic.stage import SyntheticDocsConfig, build_synthetic_docs
 
-    context = deployment.context(_progress)
+    context = deployment.context(progress)
     made: dict[str, DatasetRef] = {}
     for seed_range in deployment.config(PartitionsConfig, PARTITIONS).seed_ranges:
         facts = build_business_facts(
             context, config=deployment.config(BusinessFactsConfig, "business_facts"), seed_range=seed_range
         )
-        made[f"synthetic_docs/{seed_range}"] = _say(
+        made[f"synthetic_docs/{seed_range}"] = say(
             build_synthetic_docs(
                 context,
                 config=deployment.config(SyntheticDocsConfig, "synthetic_docs"),
-                facts=_say(facts),
+                facts=say(facts),
                 seed_range=seed_range,
             )
         )
@@ -324,16 +313,35 @@ def _exports(deployment: Deployment, months: Sequence[str] = ()) -> dict[str, Da
         console.print("raw_exports: no QorSync source here, skipped")
         return {}
     config = deployment.config(RawExportsConfig, "raw_exports")
-    context = deployment.context(_progress)
+    context = deployment.context(progress)
     with deployment.qorsync() as source:
         filled = [state.month for state in deployment.qorsync_months() if state.month >= deployment.first_month]
         return {
-            f"raw_exports/{month}": _say(build_raw_exports(context, config=config, source=source, month=month))
+            f"raw_exports/{month}": say(build_raw_exports(context, config=config, source=source, month=month))
             for month in months or filled
         }
 
 
-def _current(deployment: Deployment, name: str) -> DatasetRef:
+def overrides_of(values: Sequence[str] | None) -> dict[str, Any]:
+    """Dotted overrides of `key=value` texts; values are YAML.
+
+    Raises:
+        ConfigurationError: A text is none.
+    """
+    overrides: dict[str, Any] = {}
+    for text in values or ():
+        key, separator, value = text.partition("=")
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{value!r} is no YAML", where=f"--set {key}") from error
+        if not separator:
+            raise ConfigurationError(f"{text!r} has no value", where="--set", remedy="Write it as key=value.")
+    return overrides
+
+
+def current(deployment: Deployment, name: str) -> DatasetRef:
+    """The version that `name` has now, or an error that says what to build first."""
     try:
         return deployment.store.current(name)
     except DatasetNotFoundError as error:
@@ -348,15 +356,17 @@ def _judged(deployment: Deployment, built: BuildResult) -> DatasetRef:
     config = deployment.config(GatesConfig, GATES_CONFIG)
     for verdict in judge_all(built.dataset, config=config, verdicts=deployment.verdicts, spark=deployment.spark):
         console.print(f"  {verdict.gate} {'passed' if verdict.passed else 'FAILED: ' + verdict.explanation}")
-    return _say(built)
+    return say(built)
 
 
-def _say(built: BuildResult) -> DatasetRef:
+def say(built: BuildResult) -> DatasetRef:
+    """Print what was built or reused."""
     manifest = built.manifest
     rows = ", ".join(f"{name} {count:,}" for name, count in manifest.rows.items())
     console.print(f"{manifest.name} {'reused' if built.is_reused else 'built'} {manifest.version}  {rows}")
     return built.ref
 
 
-def _progress(message: str, *, done: int = 0, total: int = 0) -> None:
+def progress(message: str, *, done: int = 0, total: int = 0) -> None:
+    """Print a line of progress."""
     console.print(f"  {message}" + (f" {done}/{total}" if total else ""), style="dim", highlight=False)

@@ -25,7 +25,7 @@ from sap_llm.evaluation.calibration import expected_calibration_error
 from sap_llm.evaluation.corpus import documents_with_pages
 from sap_llm.evaluation.fields import score_fields
 from sap_llm.evaluation.test_set import most_trusted
-from sap_llm.modeling.backbones.doc_router import FIGURES, DocRouter, RouterWeights, present, weight_of
+from sap_llm.modeling.backbones.doc_router import FIGURES, DocRouter, RouterWeights, blank_weights, present, weight_of
 from sap_llm.modeling.backbones.shapes import RouterShape
 from sap_llm.modeling.confidence import fit_temperature
 from sap_llm.modeling.labels import default_labels
@@ -216,17 +216,9 @@ def _fitted(
     known: Sequence[_Known],
 ) -> DocRouter:
     """Temperature first, since the class's confidence is one of the figures that the difficulty is fitted on."""
-    count, classes = len(FIGURES), default_labels().classes
-    zeros = np.zeros(count, dtype=np.float32)
-    plain = RouterWeights(
-        class_weights=weights,
-        class_bias=bias,
-        class_temperature=np.ones(1, dtype=np.float32),
-        center=zeros,
-        spread=zeros + 1,
-        difficulty_weights=zeros,
-        difficulty_bias=np.zeros(1, dtype=np.float32),
-    )
+    classes = default_labels().classes
+    blank = vars(blank_weights(config.shape, classes=len(classes)))
+    plain = RouterWeights(**blank | {"class_weights": weights, "class_bias": bias})
     logits = np.log(np.stack([DocRouter(config.shape, classes, plain).figures(own.pages)[1] for own in known]) + 1e-12)
     labels = np.array([classes.index(own.document_type) if own.document_type in classes else -1 for own in known])
     warm = RouterWeights(

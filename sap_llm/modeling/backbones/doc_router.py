@@ -172,6 +172,20 @@ def parameters(shape: RouterShape, *, classes: int) -> int:
     return (shape.buckets + 1) * classes + 1 + len(FIGURES) + 1
 
 
+def blank_weights(shape: RouterShape, *, classes: int) -> RouterWeights:
+    """Weights that say nothing: all classes alike, difficulty even."""
+    zeros = np.zeros(len(FIGURES), dtype=np.float32)
+    return RouterWeights(
+        class_weights=np.zeros((shape.buckets, classes), dtype=np.float32),
+        class_bias=np.zeros(classes, dtype=np.float32),
+        class_temperature=np.ones(1, dtype=np.float32),
+        center=zeros,
+        spread=zeros + 1,
+        difficulty_weights=zeros,
+        difficulty_bias=np.zeros(1, dtype=np.float32),
+    )
+
+
 def present(hashes: npt.NDArray[np.uint16], *, buckets: int) -> npt.NDArray[np.int64]:
     """The buckets of some words, each once: how often a word stands there says little about the class."""
     return np.unique(hashes % buckets).astype(np.int64)

@@ -4,13 +4,13 @@ Belongs here: what `sap-llm models backbones` lists and `base_comparison` compar
 device, where weights have shapes and no bytes, so 72 billion of them are counted in a second.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sap_llm.modeling.architecture import EncoderConfig
-from sap_llm.modeling.backbones.doc_router import parameters
+from sap_llm.modeling.architecture import EncoderConfig, NamedShape
+from sap_llm.modeling.backbones.doc_router import parameters as router_parameters
 from sap_llm.modeling.backbones.shapes import DonutShape, LayoutLMv3Shape, QwenReaderShape, RouterShape
 from sap_llm.modeling.labels import default_labels
 from sap_llm.schema.errors import ConfigurationError
@@ -22,11 +22,10 @@ PRECISIONS: Mapping[str, float] = MappingProxyType({"bf16": 2.0, "int8": 1.0, "i
 
 @dataclass(frozen=True)
 class Family:
-    """A family, what it does, its named shapes, and how one of its networks is made to be counted."""
+    """A family: what it does, and the shapes that it has."""
 
     kind: Kind
-    sizes: tuple[str, ...]
-    make: Callable[[str], Any]
+    shape: type[NamedShape]
 
 
 @dataclass(frozen=True)
@@ -43,65 +42,59 @@ class Entry:
         return int(self.parameters * PRECISIONS[precision])
 
 
-def _compact(size: str) -> Any:
-    from sap_llm.modeling.encoder import LayoutEncoder
+def _network(shape: Any) -> Any:
+    """The network of a shape; of Qwen2.5-VL the whole one, of which a reader takes the text tower."""
+    if isinstance(shape, DonutShape):
+        from sap_llm.modeling.backbones.donut import Donut
 
-    return LayoutEncoder(EncoderConfig(size=size))
+        return Donut(shape)
+    if isinstance(shape, QwenReaderShape):
+        from transformers import Qwen2_5_VLForConditionalGeneration
 
+        from sap_llm.modeling.qwen import qwen_config
 
-def _layoutlmv3(size: str) -> Any:
-    from sap_llm.modeling.backbones.layoutlmv3 import LayoutLMv3Backbone
+        return Qwen2_5_VLForConditionalGeneration(qwen_config(shape.model))
+    from sap_llm.modeling.backbones.build import build_reader
 
-    return LayoutLMv3Backbone(LayoutLMv3Shape(size=size))
-
-
-def _qwen(size: str) -> Any:
-    from transformers import Qwen2_5_VLForConditionalGeneration
-
-    from sap_llm.modeling.qwen import qwen_config
-
-    return Qwen2_5_VLForConditionalGeneration(qwen_config(QwenReaderShape(size=size).model))
+    return build_reader(shape)
 
 
-def _donut(size: str) -> Any:
-    from sap_llm.modeling.backbones.donut import Donut
+def parameters_of(shape: Any) -> int:
+    """Parameters of a shape of any family, without heads."""
+    if isinstance(shape, RouterShape):
+        return router_parameters(shape, classes=len(default_labels().classes))
+    import torch
 
-    return Donut(DonutShape(size=size))
+    with torch.device("meta"):
+        return sum(value.numel() for value in _network(shape).parameters())
 
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
     {
-        "compact": Family("reads words", tuple(EncoderConfig.sizes), _compact),
-        "layoutlmv3": Family("reads words", tuple(LayoutLMv3Shape.sizes), _layoutlmv3),
-        "qwen2_5_vl": Family("reads words, writes answers", tuple(QwenReaderShape.sizes), _qwen),
-        "donut": Family("writes answers", tuple(DonutShape.sizes), _donut),
-        "doc_router": Family("triages", tuple(RouterShape.sizes), lambda size: RouterShape(size=size)),
+        "compact": Family("reads words", EncoderConfig),
+        "layoutlmv3": Family("reads words", LayoutLMv3Shape),
+        "qwen2_5_vl": Family("reads words, writes answers", QwenReaderShape),
+        "donut": Family("writes answers", DonutShape),
+        "doc_router": Family("triages", RouterShape),
     }
 )
 
 
 def entry(family: str, size: str) -> Entry:
-    """A size with its parameters counted; without heads, for a family that reads words.
+    """A size with its parameters counted.
 
     Raises:
         ConfigurationError: There is no such family or size.
     """
     known = FAMILIES.get(family)
-    if known is None or size not in known.sizes:
-        sizes = ", ".join(f"{name}/{one}" for name, each in FAMILIES.items() for one in each.sizes)
+    if known is None or size not in known.shape.sizes:
+        sizes = ", ".join(f"{name}/{one}" for name, each in FAMILIES.items() for one in each.shape.sizes)
         raise ConfigurationError(f"no backbone {family}/{size}", remedy=f"Known: {sizes}.")
-    if family == "doc_router":
-        classes = len(default_labels().classes)
-        return Entry(family, size, known.kind, parameters(RouterShape(size=size), classes=classes))
-    import torch
-
-    with torch.device("meta"):
-        network = known.make(size)
-    return Entry(family, size, known.kind, sum(value.numel() for value in network.parameters()))
+    return Entry(family, size, known.kind, parameters_of(known.shape(size=size)))
 
 
 def entries() -> Iterator[Entry]:
     """All sizes of all families."""
     for family, known in FAMILIES.items():
-        for size in known.sizes:
+        for size in known.shape.sizes:
             yield entry(family, size)

@@ -103,7 +103,7 @@ def test_without_two_classes_it_says_so(context: StageContext) -> None:
         return {}
 
     one = build(
-        context, name="training_set/r2", stage_version="toy", config=StageConfig(), inputs=dict(dataset.manifest.inputs),
+        context, name="training_set/r2", stage_version="toy", config=StageConfig(), inputs=dataset.manifest.inputs,
         produce=produce,
     ).ref  # fmt: skip
     with pytest.raises(ConfigurationError, match="fewer than two classes"):
