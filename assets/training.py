@@ -1,31 +1,24 @@
-"""Stage 05, training: the document model, trained by a program of its own, and the router that triages before it.
+"""Stage 05, training: models by release, each trained by a program of its own, and the router that triages before them.
 
-Belongs here: the assets by release. Planning, launching and collecting are the ops of `assets.launch`; training itself
-is `sap_llm.training`.
+Belongs here: the assets. Planning, launching and collecting are the ops of `assets.launch`; the stages and training
+itself are `sap_llm.training`.
 """
-
-from typing import Any
 
 import dagster as dg
 
-from assets.launch import collect_model, launch_training, plan_config, plan_training
+from assets.launch import training_asset
 from resources.deployment import DeploymentResource
 from resources.partitions import release
 from resources.results import materialized
 from resources.stage_run import StageRunConfig
 from sap_llm.training.doc_router import DocRouterConfig, build_doc_router
+from sap_llm.training.multitask import MULTITASK_MODEL
 
-
-@dg.graph_asset(
-    partitions_def=release,
-    ins={"training_set": dg.AssetIn("training_set", dagster_type=dg.Nothing)},
-    config=plan_config,
-    kinds={"pytorch", "deepspeed"},
+multitask_model = training_asset(
+    MULTITASK_MODEL,
+    description="Classes, fields and line items of a page by the profile's backbone, trained from random weights.",
+    kinds=frozenset({"pytorch", "deepspeed"}),
 )
-def multitask_model(training_set: Any) -> Any:
-    """Classes, fields and line items of a page by a compact layout encoder, trained from random weights."""
-    plan = plan_training(training_set)
-    return collect_model(plan, launch_training(plan))
 
 
 @dg.asset(partitions_def=release, deps=["multitask_model", "training_set"], kinds={"sklearn"})

@@ -6,7 +6,7 @@ assets. Doors hold here as well: a closed gate refuses, whoever asks.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import yaml
@@ -18,6 +18,9 @@ from sap_llm.schema.errors import ConfigurationError, DatasetNotFoundError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult
 from sap_llm.storage.partitions import MONTH, PARTITIONS, PartitionsConfig
+
+if TYPE_CHECKING:
+    from sap_llm.training.stage import TrainingStage
 
 console = Console()
 DEFAULT_RELEASE = "dvc"
@@ -131,21 +134,9 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
 @commands.command()
 def model(release: Release = DEFAULT_RELEASE, values: Values = None) -> None:
     """Train the document model; a killed run resumes from its last checkpoint."""
-    from sap_llm.training.config import MultitaskModelConfig
-    from sap_llm.training.stage import build_multitask_model
+    from sap_llm.training.multitask import MULTITASK_MODEL
 
-    deployment = Deployment.load()
-    consumed = current(deployment, f"training_set/{release}")
-    require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="multitask_model")
-    say(
-        build_multitask_model(
-            deployment.context(progress),
-            config=deployment.config(MultitaskModelConfig, "multitask_model", overrides_of(values)),
-            training_set=consumed,
-            release=release,
-            work=deployment.work_folder,
-        )
-    )
+    _train(MULTITASK_MODEL, release, values)
 
 
 @commands.command()
@@ -256,6 +247,26 @@ def raw_exports(
     for state in deployment.qorsync_months():
         note = "" if state.month >= first else f"; before {first}"
         console.print(f"{state.month}  {state.documents:,} headers, changed until {state.latest}{note}")
+
+
+def _train(stage: "TrainingStage[Any]", release: str, values: Sequence[str] | None = None) -> DatasetRef:
+    """Plan, launch and collect a training stage from the current versions of its inputs, if their gates are open."""
+    from sap_llm.training.stage import build_trained
+
+    deployment = Deployment.load()
+    inputs = {asset: current(deployment, name) for asset, name in stage.input_names(release).items()}
+    for ref in inputs.values():
+        require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
+    return say(
+        build_trained(
+            deployment.context(progress),
+            stage,
+            config=deployment.config(stage.config, stage.name, overrides_of(values)),
+            inputs=inputs,
+            partition=release,
+            work=deployment.work_folder,
+        )
+    )
 
 
 def _month(text: str) -> str:

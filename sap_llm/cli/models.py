@@ -34,7 +34,9 @@ def backbones(
 
     if family is not None and family not in FAMILIES:
         raise ConfigurationError(f"no family {family!r}", where="--family", remedy=f"Known: {', '.join(FAMILIES)}.")
-    table = Table("backbone", "use", "parameters", *PRECISIONS)
+    table = Table()
+    for head in ("backbone", "use", "parameters", *PRECISIONS):
+        table.add_column(head, no_wrap=head != "use", justify="left" if head in ("backbone", "use") else "right")
     for name, known in FAMILIES.items():
         for size in known.shape.sizes if family in (None, name) else ():
             one = entry(name, size)

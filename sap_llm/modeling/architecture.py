@@ -40,7 +40,7 @@ class EncoderConfig(NamedShape):
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "debug": {"width": 32, "layers": 2, "heads": 2, "dropout": 0.0},
         "tiny": {"width": 128, "layers": 4, "heads": 4, "expansion": 2.0, "dropout": 0.0},
-        "small": {"width": 256, "layers": 6, "heads": 4},
+        "small": {"width": 256, "layers": 6, "heads": 4, "dropout": 0.05},
     }
 
     family: Literal["compact"] = "compact"

@@ -1,14 +1,12 @@
-"""The launched training program: `python -m sap_llm.training.program --plan FILE`, one process per rank.
+"""The training program of the document model: `python -m sap_llm.training.program --plan FILE`, one process per rank.
 
-Belongs here: the loop over optimizer steps, resuming, and the result folder. It is started by `launch` (or by a cluster
-job with the same arguments) and reads everything from the plan; only rank 0 reports.
+Belongs here: the loop over optimizer steps, resuming, and the result folder. Everything is read from the plan; what is
+around the loop in every training program is `rank`.
 """
 
-import argparse
 import os
 import shutil
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,13 +21,14 @@ from sap_llm.modeling.labels import LabelSet, default_labels
 from sap_llm.modeling.shards import Shard, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
-from sap_llm.training.augment import damage
-from sap_llm.training.batches import Batch, BatchPlan, collate
-from sap_llm.training.engine import Engine, join_ranks, open_engine
+from sap_llm.training.batches import Batch
+from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.engine import Engine, open_engine
 from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.renaming import Renamer
-from sap_llm.training.report import Reporter, open_reporter, write_json
+from sap_llm.training.rank import run_rank
+from sap_llm.training.report import Reporter, write_json
+from sap_llm.training.source import ShardSource, Source, StreamSource
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -38,14 +37,17 @@ _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 class Trainer:
     """One rank of a training run."""
 
-    def __init__(self, plan: TrainingPlan, *, rank: int, ranks: int, reporter: Reporter) -> None:
+    def __init__(self, plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
         self.labels: LabelSet = default_labels()
-        table = pq.read_table(plan.shards, memory_map=True)
+        table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
         self.train: Shard = read_shard(table, split="train")
         self.validation: Shard = read_shard(table, split="validation")
-        self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
-        self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
+        self.source: Source = (
+            StreamSource(self.config, self.config.stream, rank=rank, ranks=ranks)
+            if self.config.stream
+            else ShardSource(self.train, self.config, rank=rank, ranks=ranks)
+        )
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
         model = MultitaskModel(self.config.backbone, self.labels).to(self.device)
@@ -66,6 +68,7 @@ class Trainer:
         """Train from the newest checkpoint, or from the start, and write the result folder."""
         start = self._resume()
         self._steps(start)
+        self.source.close()
         if self.rank == 0:
             self._write_result()
         dist.barrier()
@@ -91,12 +94,9 @@ class Trainer:
         self.spent_seconds += time.monotonic() - began
 
     def _step(self, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
-        # every draw of a step follows from its number, so a resumed run repeats what the killed one would have done
-        generator = np.random.default_rng([self.config.seed, step, self.rank])
-        torch.manual_seed(int(generator.integers(2**62)))
-        batch = collate(self.train, self.batches.rows(step, self.rank))
-        self.renamer.rename(batch, self.config.augmentation.renaming, generator)
-        damage(batch, self.config.augmentation, generator)
+        # dropout too follows from the step's number: a resumed run repeats what the killed one would have done
+        torch.manual_seed(int(np.random.default_rng([self.config.seed, step, self.rank]).integers(2**62)))
+        batch = self.source.batch(step)
         self.engine.module.train()
         scores, targets = self._scores(batch)
         total, parts = self.loss(scores, targets)
@@ -126,6 +126,7 @@ class Trainer:
         self.curve = progress["curve"]
         self.words_seen, self.documents_seen = progress["words_seen"], progress["documents_seen"]
         self.spent_seconds = progress["spent_seconds"]
+        self.source.resume(progress["sources"][self.rank])
         self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
         self.resumed_from = found.step
         return found.step
@@ -155,12 +156,14 @@ class Trainer:
             checkpoints.prepare(self.plan.checkpoints)
         dist.barrier()
         self.engine.save(checkpoints.scratch(self.plan.checkpoints))
-        dist.barrier()
+        sources: list[Any] = [None] * self.ranks
+        dist.all_gather_object(sources, self.source.state())
         if self.rank == 0:
             progress = {
                 "curve": self.curve,
                 "words_seen": self.words_seen,
                 "documents_seen": self.documents_seen,
+                "sources": sources,
                 "spent_seconds": self.spent_seconds + time.monotonic() - began,
             }
             checkpoints.commit(self.plan.checkpoints, step=done, progress=progress, keep=self.config.checkpoint.keep)
@@ -224,22 +227,9 @@ class Trainer:
         return self.config.launch.accelerator == "cuda"
 
 
-def main() -> None:
-    """Entry point of every rank."""
-    parser = argparse.ArgumentParser(description="Train the document model as a plan says.")
-    parser.add_argument("--plan", required=True, type=Path)
-    parser.add_argument("--local_rank", type=int, default=int(os.environ.get("LOCAL_RANK", "0")))  # given by deepspeed
-    arguments = parser.parse_args()
-    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
-    plan = TrainingPlan.read(arguments.plan)
-    torch.set_num_threads(plan.config.launch.threads)
-    rank, ranks = join_ranks(backend=plan.backend)
-    try:
-        with open_reporter(plan, is_reporting=rank == 0) as reporter:
-            Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
-    finally:
-        dist.destroy_process_group()
+def _train(plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
+    Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
 
 
 if __name__ == "__main__":
-    main()
+    run_rank(MultitaskModelConfig, _train)

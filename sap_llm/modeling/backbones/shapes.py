@@ -22,7 +22,7 @@ class LayoutLMv3Shape(NamedShape):
     sizes: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "debug": {"width": 32, "layers": 2, "heads": 2, "dropout": 0.0},
         "tiny": {"width": 128, "layers": 4, "heads": 4, "expansion": 2.0, "dropout": 0.0},
-        "rival": {"width": 256, "layers": 6, "heads": 4, "expansion": 3.0},
+        "rival": {"width": 256, "layers": 6, "heads": 4, "expansion": 3.0, "dropout": 0.05},
         "base": {
             "width": 768, "layers": 12, "heads": 12, "expansion": 4.0, "words": "subwords", "positions": 514,
             "vocabulary": 50_265, "has_image_weights": True, "sees_neighbours": False,

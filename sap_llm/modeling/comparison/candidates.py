@@ -26,7 +26,7 @@ _USES: Mapping[str, tuple[Use, ...]] = {
     "doc_router": ("triages",),
 }
 _SHAPES = (EncoderConfig, LayoutLMv3Shape, QwenReaderShape, DonutShape, RouterShape)
-_BESIDE_THE_SHAPE = {"size", "tokenizer", "pretrained"}
+_BESIDE_THE_SHAPE = {"size", "dropout", "tokenizer", "pretrained"}
 
 
 class Candidate(BaseModel):
