@@ -9,6 +9,7 @@ linear (logistic) in the figures of `FIGURES`: a person can read off the weights
 """
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,7 +194,7 @@ def present(hashes: npt.NDArray[np.uint16], *, buckets: int) -> npt.NDArray[np.i
 
 def weight_of(count: int) -> float:
     """Weight of each of so many buckets: all documents are equally long vectors."""
-    return float(max(1, count)) ** -0.5
+    return 1.0 / math.sqrt(max(1, count))
 
 
 def _first_words(pages: Sequence[Page], *, most: int) -> tuple[list[str], list[int]]:

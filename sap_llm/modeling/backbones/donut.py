@@ -120,7 +120,9 @@ class Donut(nn.Module):
         except FileNotFoundError as error:
             raise ConfigurationError("no Donut model folder", where=str(folder), remedy="Train one.") from error
         files = {"tokenizer": str(folder / TOKENIZER), "pretrained": str(folder)}
-        return cls(shape.model_copy(update=files)).eval()
+        donut = cls(shape.model_copy(update=files))
+        donut.eval()
+        return donut
 
 
 def hugging_face_config(shape: DonutShape, *, vocabulary: int) -> VisionEncoderDecoderConfig:

@@ -89,7 +89,7 @@ class LayoutLMv3Backbone(Reader):
             self.subwords.save(folder)
 
 
-class LearningEncoder(LayoutLMv3Encoder):  # type: ignore[misc]  # transformers has no stubs
+class LearningEncoder(LayoutLMv3Encoder):
     """LayoutLMv3's layers with position biases that get gradients."""
 
     def _cal_1d_pos_emb(self, position_ids: Tensor) -> Tensor:
