@@ -1,7 +1,8 @@
 """What triage costs beside reading: the router against the compact encoder, one document at a time.
 
-Both get the same generated documents as pages and work from words to their scores; the encoder has the tiny shape. Weights
-are blank and random, for neither's time depends on them. Costs are CPU milliseconds on one thread, whole passes in turns.
+Both get the same generated documents as pages and work from words to their scores; the encoder has the tiny shape.
+Weights are blank and random, for neither's time depends on them. Costs are CPU milliseconds on one thread, whole passes
+in turns.
 """
 
 import time

@@ -41,7 +41,8 @@ class LayoutEncoder(Reader):
         super().__init__()
         if config.width % config.heads or config.head_width % 2:
             raise ValueError(f"width {config.width} does not split into {config.heads} heads of even width")
-        self.shape, self.width = config, config.width
+        self.shape: EncoderConfig = config
+        self.width = config.width
         self.embedding = WordEmbedding(config.width, dropout=config.dropout)
         self.neighbours = Neighbours(config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
 from torch import Tensor, nn
+
+from sap_llm.modeling.backbones.shapes import BackboneShape
 
 
 class Reader(nn.Module):
@@ -22,7 +23,7 @@ class Reader(nn.Module):
         width: Of the vectors.
     """
 
-    shape: BaseModel
+    shape: BackboneShape
     width: int
 
     def forward(

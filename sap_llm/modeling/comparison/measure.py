@@ -39,7 +39,7 @@ def measure(plan: MeasurePlan, candidate: Candidate) -> Measured | None:
             return None
         write = _writer(plan, candidate)
         with np.load(plan.pictures) as held:
-            pictures = [held[str(number)] for number in range(len(documents))]
+            pictures = [held[f"arr_{number}"] for number in range(len(documents))]
         calls = [lambda picture=picture: write(picture) for picture in pictures]  # type: ignore[misc]
     else:
         read = _reader(plan, candidate)

@@ -14,7 +14,7 @@ class MeasurePlan(BaseModel):
     Attributes:
         candidates: In the order of measuring.
         pages: File with a list of documents, each a list of rows of `tables.PAGES`, as JSON.
-        pictures: File with uint8 arrays `0`, `1`, ... [height, width], gray first pages; None where there are none.
+        pictures: npz file with uint8 arrays [height, width] in order, gray first pages; None where there are none.
         texts: What tokenizers are trained on.
         rounds: The best of so many counts for each document.
         most_tokens: Tokens that a writer writes for a page.

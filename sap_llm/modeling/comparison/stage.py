@@ -211,7 +211,7 @@ class _Comparison:
             rows = [[page.to_row("") for page in own] for own in pages]
             (folder / "pages.json").write_text(json.dumps(rows))
             if pictures is not None:
-                np.savez(folder / "pictures.npz", **{str(place): one for place, one in enumerate(pictures)})
+                np.savez(folder / "pictures.npz", *pictures)
             plan = MeasurePlan(
                 candidates=tuple(candidates),
                 pages=str(folder / "pages.json"),

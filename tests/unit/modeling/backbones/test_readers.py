@@ -89,6 +89,16 @@ def test_padding_changes_no_vector(name: str, generated: Any) -> None:
 
 
 @pytest.mark.parametrize("name", SHAPES)
+def test_a_document_without_words_has_vectors_all_the_same(name: str, generated: Any) -> None:
+    reader = build_reader(SHAPES[name]).eval()
+    features = [encode_words([]), encode_words(generated.pages[0]).window(0, 9)]
+    with torch.inference_mode():
+        for vectors in reader(*tensors(pad(features))):
+            assert vectors.shape == (2, 9, reader.width)
+            assert vectors.isfinite().all()
+
+
+@pytest.mark.parametrize("name", SHAPES)
 def test_every_trained_weight_gets_a_gradient(name: str, batch: Batch) -> None:
     torch.manual_seed(2)
     reader = build_reader(SHAPES[name])
