@@ -19,7 +19,6 @@ from sap_llm.storage.build import StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetStore, DatasetWriter
 from tests.support.toy_training import toy_tables, toy_training_set
 
-
 SHAPE = EncoderConfig(width=64, layers=2, heads=2)
 
 

@@ -59,6 +59,10 @@ def test_it_tells_classes_apart_and_is_found_again(context: StageContext) -> Non
     assert min(routes.column("difficulty").to_pylist()) > 0.9
     assert build_doc_router(context, config=CONFIG, **arguments).is_reused
     router = DocRouter.load(built.dataset.path("model"))
+    _, known_pages, _ = toy_tables(200)
+    by_id = {row["document_id"]: Page.from_row(row) for row in known_pages.to_pylist()}
+    for route in routes.slice(0, 5).to_pylist():  # the folder holds the very model that was measured
+        assert router.route([by_id[route["document_id"]]]).difficulty == pytest.approx(route["difficulty"], abs=1e-6)
     _, pages, annotations = toy_tables(20, seed=9)
     triages = [router.route([Page.from_row(row)]) for row in pages.to_pylist()]
     truths = annotations.column("document_type").to_pylist()
