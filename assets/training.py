@@ -36,5 +36,5 @@ def doc_router(
             training_set=training_set,
             release=stage.release,
         )
-        headline = ("class_accuracy", "difficulty_auc", "difficulty_ece", "milliseconds_per_document")
+        headline = ("class_accuracy", "difficulty_auc", "difficulty_ece", "cpu_milliseconds_per_document")
         return materialized(stage, built, headline=headline, rows_of="routes")

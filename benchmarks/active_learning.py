@@ -27,7 +27,7 @@ from benchmarks.surrogate import Example, Learner, Task, example
 from sap_llm.annotation.selection import ActivePool, chance, choose_active
 from sap_llm.annotation.tasks import AnnotationTasksConfig
 from sap_llm.annotation.vectors import DIMENSIONS
-from sap_llm.modeling.labels import HEADER_FIELDS
+from sap_llm.modeling.labels import CORE_HEADER_FIELDS
 from sap_llm.schema.page import Page
 
 ROOT = Path(__file__).parent.parent
@@ -182,7 +182,7 @@ def _simulation(
     *,
     budgets: tuple[int, ...],
     config: AnnotationTasksConfig,
-    fields: int = len(HEADER_FIELDS),
+    fields: int = len(CORE_HEADER_FIELDS),
 ) -> Simulation:
     task = Task([*pool, *unseen], fields=fields, seed=config.seed)
     weights = config.active.business_weights
@@ -209,7 +209,7 @@ def _documents(worlds: Sequence[tuple[int, int]]) -> Iterator[Example]:
             made = make_document(fact, look)
             if not made.get("quarantine"):
                 pages = [Page.from_row(page) for page in made["pages"]]
-                yield example(made["documents"][0], pages, made["annotations"][0], HEADER_FIELDS)
+                yield example(made["documents"][0], pages, made["annotations"][0], CORE_HEADER_FIELDS)
 
 
 def area(budgets: Array, values: Array) -> Array:

@@ -23,7 +23,7 @@ from sap_llm.storage.store import DatasetWriter
 if TYPE_CHECKING:
     from sap_llm.compression.variant import Document
 
-STAGE_VERSION = "3"
+STAGE_VERSION = "4"
 
 
 class QuantizedModelsConfig(StageConfig):

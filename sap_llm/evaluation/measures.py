@@ -1,7 +1,7 @@
 """The numbers of an evaluation: one `Measures` per predictor and test, its metrics and its rows of `scores`.
 
-Belongs here: which comparisons an evaluation makes. How each compares is `fields`, `line_items`, `classes`,
-`calibration`, `groups`; how they are told is `report`.
+Belongs here: which comparisons an evaluation makes. How each compares is `fields`, `line_items`, `tables`,
+`layout`, `classes`, `calibration`, `groups`; how they are told is `report`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +13,9 @@ from sap_llm.evaluation.calibration import expected_calibration_error
 from sap_llm.evaluation.classes import ClassScores, score_classes
 from sap_llm.evaluation.fields import FieldScores, Rows, Score, rows_of, score_fields
 from sap_llm.evaluation.groups import GroupedF1, macro_f1
+from sap_llm.evaluation.layout import LayoutScores, score_layout
 from sap_llm.evaluation.line_items import score_line_items
+from sap_llm.evaluation.tables import TableScores, score_tables
 
 Scopes = Mapping[str, Sequence[str]]
 
@@ -27,6 +29,8 @@ class Measures:
     strict: FieldScores
     classes: ClassScores
     line_items: Score
+    tables: TableScores
+    layout: LayoutScores
     grouped: GroupedF1 | None
     field_ece: float | None
     class_ece: float | None
@@ -55,6 +59,8 @@ def measure(
         strict=strict,
         classes=score_classes(truths, rows),
         line_items=score_line_items(truths, rows),
+        tables=score_tables(truths, rows),
+        layout=score_layout(truths, rows),
         grouped=macro_f1(normalised.by_document, groups, seed=seed),
         field_ece=expected_calibration_error(
             [min(1.0, outcome.confidence or 0.0) for outcome in predicted],
@@ -96,6 +102,12 @@ def _slices(measures: Measures) -> Iterator[tuple[str, str, str, Score]]:
             for name, score in entries.items():
                 yield scores.mode, view, name, score
     yield "normalised", "line_items", "all", measures.line_items
+    yield "strict", "table_relations", "all", measures.tables.relations
+    yield "strict", "table_cells", "all", measures.tables.cells
+    yield "strict", "layout", "all", measures.layout.overall
+    for view, entries in (("table_relations_type", measures.tables.by_type), ("layout_kind", measures.layout.by_kind)):
+        for name, score in entries.items():
+            yield "strict", view, name, score
     if measures.grouped is not None:
         for name, score in measures.grouped.by_group.items():
             yield "normalised", "group", name, score

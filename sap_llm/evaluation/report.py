@@ -28,7 +28,8 @@ _TITLES = {
 _WORST = 12
 _EXPLANATION = (
     "Field scores are micro-averaged; *normalised* compares values by type, *strict* wants the printed text and an "
-    "overlapping box. The baseline is label words and regular expressions."
+    "overlapping box. Table F1 is that of adjacency relations between cells, layout F1 that of blocks whose boxes "
+    "overlap by half. The baseline is label words and regular expressions."
 )
 
 
@@ -80,12 +81,15 @@ def _overview(measured: Measured, tests: Sequence[str]) -> str:
                 _percent(baseline.fields.f1),
                 _grouped(model),
                 _grouped(baseline),
-                _percent(model.line_items.f1) if model.line_items.support else "-",
+                *(
+                    _percent(score.f1) if score.support else "-"
+                    for score in (model.line_items, model.tables.relations, model.layout.overall)
+                ),
                 "-" if model.field_ece is None else f"{model.field_ece:.3f}",
             ]
         )
     head = ["Test", "Documents", "Class accuracy", "Field F1", "strict", "baseline", "Macro over groups", "baseline"]
-    return _table([*head, "Line item F1", "ECE"], rows)
+    return _table([*head, "Line item F1", "Table F1", "Layout F1", "ECE"], rows)
 
 
 def _section(measured: Measured, test: str, config: "ModelEvaluationConfig") -> list[str]:
@@ -97,10 +101,15 @@ def _section(measured: Measured, test: str, config: "ModelEvaluationConfig") -> 
         parts.append(_table([f"Class (>= {config.class_support} documents)", "Accuracy"], rows))
     slices = [
         [view, name, str(score.support), _percent(score.f1)]
-        for view, scores in (("class", model.fields.by_type), ("language", model.fields.by_language))
+        for view, scores in (
+            ("field F1 by class", model.fields.by_type),
+            ("field F1 by language", model.fields.by_language),
+            ("table F1 by class", model.tables.by_type),
+            ("layout F1 by kind", model.layout.by_kind),
+        )
         for name, score in scores.items()
     ]
-    parts.append(_table(["Slice", "Value", "True values", "Field F1"], slices))
+    parts.append(_table(["Slice", "Value", "True values", "F1"], slices))
     parts.append(_errors(model))
     return [part for part in parts if part]
 

@@ -25,7 +25,7 @@ from sap_llm.schema.tables import ANNOTATIONS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "3"
+STAGE_VERSION = "4"
 MODEL, BASELINE = "model", "baseline"
 MODEL_FOLDER = "model"
 
@@ -179,6 +179,8 @@ def metrics_of(measured: Mapping[tuple[str, str], Measures], config: ModelEvalua
         "field_f1_strict": model.strict.f1,
         "field_f1_baseline": baseline.fields.f1,
         "line_item_f1": model.line_items.f1 if model.line_items.support else None,
+        "table_f1": model.tables.relations.f1 if model.tables.relations.support else None,
+        "layout_f1": model.layout.overall.f1 if model.layout.overall.support else None,
         "ece": model.field_ece,
         "class_ece": model.class_ece,
     }

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sap_llm.modeling.confidence import span_confidence
 from sap_llm.modeling.normalise import Manner
 from sap_llm.schema.page import Page
-from sap_llm.schema.values import LEGAL_FORM
+from sap_llm.schema.values import DEDUCTIONS, LEGAL_FORM
 
 Array = npt.NDArray[Any]
 WRAPPING = frozenset({"seller_name", "buyer_name", "payment_terms"})
@@ -27,6 +27,7 @@ _WRAP_GAP = 1.2  # of the line height, between the lines of a name
 _TRIMMED_WORDS = 3
 _ALIKE = 0.2  # share of the likeliest word's likelihood that its neighbours need to be of the same value
 _ALIKE_LINES = 0.5  # the same for a line below
+_BEGINS = 0.5
 _POSSIBLE = 0.03  # likelihood of a word that may complete a name
 _COLUMN_GAP = 2.0  # of the line height
 _DOUBT = 0.6  # factor for an IBAN whose check digits do not hold: wrong, or from a sample document
@@ -63,6 +64,7 @@ class Scroll:
         lines: int [n], visual line, running on over pages.
         pages: int [n], index in the list of pages.
         starts: Index of each page's first word.
+        begins: float [n], probability of being the first word of a value; None where no model says.
     """
 
     words: list[str]
@@ -70,6 +72,11 @@ class Scroll:
     lines: Array
     pages: Array
     starts: list[int]
+    begins: Array | None = None
+
+    def is_beginning(self, word: int) -> bool:
+        """Whether the model takes a word for the first of a value."""
+        return self.begins is not None and bool(self.begins[word] >= _BEGINS)
 
     @classmethod
     def of(cls, pages: Sequence[Page]) -> "Scroll":
@@ -142,7 +149,8 @@ def _numbers(scroll: Scroll, probabilities: Array, least: float) -> list[list[in
 def _is_grouped(scroll: Scroll, span: list[int], place: int) -> bool:
     last = span[-1]
     height = float(scroll.boxes[place][3] - scroll.boxes[place][1])
-    is_near = 0 <= float(scroll.boxes[place][0] - scroll.boxes[last][2]) < 0.6 * height
+    reach = 0.6 if scroll.begins is None or scroll.is_beginning(place) else _COLUMN_GAP
+    is_near = 0 <= float(scroll.boxes[place][0] - scroll.boxes[last][2]) < reach * height
     if not is_near or scroll.lines[place] != scroll.lines[last]:
         return False
     head = _LAST_GROUP if len(span) > 1 else _FIRST_GROUP
@@ -159,7 +167,7 @@ def _runs(scroll: Scroll, probabilities: Array, least: float) -> list[list[int]]
         previous = spans[-1][-1] if spans else -2
         between = scroll.words[previous + 1 : place] if previous >= 0 else []
         is_next = len(between) <= 1 and not any(char.isalnum() for word in between for char in word)
-        is_next &= previous >= 0 and _is_beside(scroll, previous, place)
+        is_next &= previous >= 0 and _is_beside(scroll, previous, place) and not scroll.is_beginning(place)
         if is_next and _is_alike(probabilities[place], probabilities[previous]):
             spans[-1].extend(range(previous + 1, place + 1))  # with the "&" between
         else:
@@ -231,6 +239,8 @@ def _continues(scroll: Scroll, above: list[int], below: list[int], *, is_name: b
     first, second = above[-1], below[0]
     if scroll.pages[first] != scroll.pages[second] or scroll.lines[second] <= scroll.lines[first]:
         return False
+    if scroll.is_beginning(second):
+        return False
     texts = [" ".join(scroll.words[place] for place in span).casefold() for span in (above, below)]
     if texts[1] in texts[0] or texts[0] in texts[1]:
         return False
@@ -279,6 +289,8 @@ def _value(text: str, *, field: str, kind: str, manner: Manner) -> str | None:
         text = rest if colon and any(char.isdigit() for char in rest) else text
         text = text.strip(" .,;:#*()[]") or text
     value = manner.canonical(text, kind)
+    if field in DEDUCTIONS and value is not None:
+        return value.removeprefix("-")
     if kind == "string":
         return value if value and _is_plausible_text(field, value) else None
     if value is not None and _is_valid(kind, value):

@@ -35,6 +35,11 @@ def softmax(logits: Array, *, temperature: float = 1.0) -> npt.NDArray[np.float3
     return np.asarray(weights / weights.sum(axis=-1, keepdims=True), dtype=np.float32)
 
 
+def sigmoid(logits: Array) -> npt.NDArray[np.float32]:
+    """Probabilities of yes."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(np.asarray(logits, dtype=np.float32), -30.0, 30.0))))
+
+
 def fit_temperature(logits: Array, labels: Array) -> float:
     """Temperature of least negative log likelihood.
 

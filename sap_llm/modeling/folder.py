@@ -24,7 +24,7 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     taxonomy_version: str
     backbone: BackboneShape
     labels: dict[str, list[Any]]
@@ -33,12 +33,12 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_first_format(cls, values: Any) -> Any:
-        """Format 1 knew the compact encoder only."""
-        if not isinstance(values, dict) or values.get("format_version") != 1:
+    def _read_second_format(cls, values: Any) -> Any:
+        """Format 2 knew the compact encoder only."""
+        if not isinstance(values, dict) or values.get("format_version") != 2:
             return values
         kept = {key: value for key, value in values.items() if key not in ("architecture", "encoder")}
-        return kept | {"format_version": 2, "backbone": {"family": "compact", **values.get("encoder", {})}}
+        return kept | {"format_version": 3, "backbone": {"family": "compact", **values.get("encoder", {})}}
 
     @property
     def label_set(self) -> LabelSet:

@@ -1,7 +1,8 @@
 """Label lists of the document model: what its heads can say.
 
-Belongs here: the order of header and line fields, classes and subtypes, and which fields a source annotates. The
-meaning of the names is the taxonomy's (`schema.taxonomy`); turning tags into values is `decoding`.
+Belongs here: the order of header and line fields, classes, subtypes and kinds of blocks, and which fields a truth
+speaks about. The meaning of the names is the taxonomy's (`schema.taxonomy`); from a truth to labels of words is
+`word_labels`; turning tags into values is `decoding`.
 """
 
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ from functools import cache
 
 from sap_llm.schema.taxonomy import load_taxonomy
 
-HEADER_FIELDS: tuple[str, ...] = (
+CORE_HEADER_FIELDS: tuple[str, ...] = (
     "document_number",
     "document_date",
     "due_date",
@@ -31,9 +32,9 @@ HEADER_FIELDS: tuple[str, ...] = (
     "payment_terms",
     "document_title",
 )
-"""Header fields in order of precedence: a word that carries two of them is tagged with the first."""
+"""Header fields that exports and people name on every document that shows them, and that rules decode together."""
 
-LINE_FIELDS: tuple[str, ...] = (
+CORE_LINE_FIELDS: tuple[str, ...] = (
     "line_number",
     "line_material_number",
     "line_description",
@@ -42,6 +43,15 @@ LINE_FIELDS: tuple[str, ...] = (
     "line_unit_price",
     "line_net_amount",
 )
+
+BLOCK_KINDS: tuple[str, ...] = ("header", "address", "table", "totals", "text", "footer")
+"""Kinds of `schema.tables.LAYOUT_BLOCK`."""
+
+VALUE_START, CELL_START, TABLE_ROW_START, BLOCK_START = range(4)
+"""Places of the `starts` scores: a word is the first of a field's value, a table cell, a table row, a block."""
+
+WORD_SCORES = ("header", "line", "row_start", "starts", "table", "block")
+"""Names of the scores that every word has; the others are the document's."""
 
 OUTSIDE = 0
 """Tag of a word that belongs to no field; field i of a list has tag i + 1."""
@@ -55,19 +65,35 @@ _PARTIAL_SOURCES: dict[str, tuple[str, ...]] = {
 }
 
 
+def _in_order(level: str, first: tuple[str, ...]) -> tuple[str, ...]:
+    fields = [spec.name for spec in load_taxonomy().fields if spec.level == level]
+    return (*first, *(name for name in fields if name not in first))
+
+
+HEADER_FIELDS: tuple[str, ...] = _in_order("header", CORE_HEADER_FIELDS)
+"""All header fields of the taxonomy by precedence: a word that carries two of them is tagged with the first."""
+
+LINE_FIELDS: tuple[str, ...] = _in_order("line", CORE_LINE_FIELDS)
+
+
 @dataclass(frozen=True)
 class LabelSet:
-    """All label lists of one model, stored in its config.json."""
+    """All label lists of one model, stored in its config.json.
+
+    `untaught` names the fields that no truth of the model's training showed: it must not say them.
+    """
 
     classes: tuple[str, ...]
     subtypes: tuple[tuple[str, str], ...]  # (class, subtype)
     header_fields: tuple[str, ...]
     line_fields: tuple[str, ...]
+    untaught: frozenset[str] = frozenset()
 
     def to_json(self) -> dict[str, list[object]]:
         """Plain lists for config.json."""
+        values = asdict(self) | {"untaught": sorted(self.untaught)}
         return {key: [list(item) if isinstance(item, tuple) else item for item in value]
-                for key, value in asdict(self).items()}  # fmt: skip
+                for key, value in values.items()}  # fmt: skip
 
     @classmethod
     def from_json(cls, data: dict[str, list[object]]) -> "LabelSet":
@@ -77,6 +103,25 @@ class LabelSet:
             subtypes=tuple((str(pair[0]), str(pair[1])) for pair in data["subtypes"]),  # type: ignore[index]
             header_fields=tuple(str(name) for name in data["header_fields"]),
             line_fields=tuple(str(name) for name in data["line_fields"]),
+            untaught=frozenset(str(name) for name in data["untaught"]),
+        )
+
+    @property
+    def trained_header_fields(self) -> tuple[int, ...]:
+        """Indices of the header fields that training computes: the core, and what else was taught."""
+        return tuple(
+            index
+            for index, name in enumerate(self.header_fields)
+            if name in CORE_HEADER_FIELDS or name not in self.untaught
+        )
+
+    @property
+    def trained_line_fields(self) -> tuple[int, ...]:
+        """Likewise of the line fields."""
+        return tuple(
+            index
+            for index, name in enumerate(self.line_fields)
+            if name in CORE_LINE_FIELDS or name not in self.untaught
         )
 
     def class_id(self, name: str | None) -> int:
@@ -99,7 +144,7 @@ class LabelSet:
 
 @cache
 def default_labels() -> LabelSet:
-    """The lists of the current taxonomy: its classes, its subtypes, the fields of this release."""
+    """The lists of the current taxonomy: its classes, its subtypes, all its fields."""
     taxonomy = load_taxonomy()
     return LabelSet(
         classes=tuple(entry.name for entry in taxonomy.classes),
@@ -109,12 +154,21 @@ def default_labels() -> LabelSet:
     )
 
 
-def known_header_fields(source: str) -> tuple[int, ...]:
-    """Indices of the header fields whose absence from a truth of `source` means that they are not on the page."""
-    names = _PARTIAL_SOURCES.get(source, HEADER_FIELDS)
-    if source != "synthetic":  # exports and people name what is booked, never the title
-        names = tuple(name for name in names if name != "document_title")
-    return tuple(HEADER_FIELDS.index(name) for name in names)
+def known_fields(source: str, truth_source: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Indices of the header and line fields whose absence from a truth means that they are not on the page.
+
+    The generator marks all that it prints. Exports and people name what is booked or asked for: the core, without the
+    title; what they say beyond that is right, what they do not say is unknown.
+
+    Args:
+        source: Of the document.
+        truth_source: Of the annotation (`annotations.source`).
+    """
+    if source == truth_source == "synthetic":
+        return tuple(range(len(HEADER_FIELDS))), tuple(range(len(LINE_FIELDS)))
+    names = _PARTIAL_SOURCES.get(source, CORE_HEADER_FIELDS)
+    header = tuple(HEADER_FIELDS.index(name) for name in names if name != "document_title" or source == "synthetic")
+    return header, tuple(range(len(CORE_LINE_FIELDS))) if has_line_truth(source) else ()
 
 
 def has_line_truth(source: str) -> bool:

@@ -5,19 +5,24 @@ the runtime's (`torch_runtime`, `onnx_runtime`).
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from sap_llm.modeling.candidates import Scroll
-from sap_llm.modeling.confidence import softmax
+from sap_llm.modeling.confidence import sigmoid, softmax
 from sap_llm.modeling.decoding import decode_header
 from sap_llm.modeling.features import PaddedWords, WordEncoder, WordFeatures, encode_words, pad, windows
 from sap_llm.modeling.folder import ModelConfig
+from sap_llm.modeling.further_fields import decode_further_fields
+from sap_llm.modeling.labels import CORE_HEADER_FIELDS, VALUE_START, WORD_SCORES
+from sap_llm.modeling.layout_decoding import decode_blocks
 from sap_llm.modeling.line_items import decode_line_items
 from sap_llm.modeling.normalise import manner_of
 from sap_llm.modeling.protocol import Prediction, ReportProgress
+from sap_llm.modeling.table_decoding import decode_tables
 from sap_llm.schema.page import Page
 
 Array = npt.NDArray[Any]
@@ -39,6 +44,8 @@ class EncoderPredictor:
     def __init__(self, config: ModelConfig, runtime: Runtime) -> None:
         self.config, self._runtime = config, runtime
         self.labels = config.label_set
+        # what is decoded by rules of its own, before the rest of the taxonomy
+        self._core = replace(self.labels, header_fields=self.labels.header_fields[: len(CORE_HEADER_FIELDS)])
         self._encoder = WordEncoder()
 
     def predict(self, pages: Sequence[Page]) -> Prediction:
@@ -80,11 +87,15 @@ class EncoderPredictor:
         scroll = Scroll.of(pages)
         manner = manner_of(scroll.words)
         likely = softmax(scores["header"], temperature=calibration.header)
-        fields = decode_header(pages, likely, self.labels, scroll=scroll, manner=manner)
+        starts = sigmoid(scores["starts"])
+        scroll = replace(scroll, begins=starts[:, VALUE_START])
+        core = 1 + len(self._core.header_fields)
+        fields = decode_header(pages, likely[:, :core], self._core, scroll=scroll, manner=manner)
+        fields += decode_further_fields(pages, likely[:, core:], self.labels.header_fields[core - 1 :], scroll, manner)
         items = decode_line_items(
             pages,
             softmax(scores["line"], temperature=calibration.line),
-            1.0 / (1.0 + np.exp(-np.clip(scores["row_start"], -30.0, 30.0))),
+            sigmoid(scores["row_start"]),
             self.labels,
             scroll=scroll,
             manner=manner,
@@ -95,6 +106,8 @@ class EncoderPredictor:
             type_confidence=float(classes[chosen]),
             fields=fields,
             line_items=items,
+            tables=decode_tables(pages, sigmoid(scores["table"]), starts, scroll=scroll),
+            blocks=decode_blocks(pages, softmax(scores["block"]), starts, scroll=scroll),
             class_probabilities={name: float(value) for name, value in zip(self.labels.classes, classes, strict=True)},
             vector=np.asarray(scores["vector"], dtype=np.float32),
         )
@@ -109,10 +122,7 @@ class EncoderPredictor:
         scores = self._runtime(pad(parts))
         for row, part in enumerate(parts):
             words = max(1, len(part))
-            yield {
-                name: value[row, :words] if name in ("header", "line", "row_start") else value[row]
-                for name, value in scores.items()
-            }
+            yield {name: value[row, :words] if name in WORD_SCORES else value[row] for name, value in scores.items()}
 
 
 def _batches(parts: Sequence[tuple[int, tuple[int, int]]]) -> Iterator[list[tuple[int, tuple[int, int]]]]:
@@ -132,7 +142,7 @@ def _together(parts: Sequence[dict[str, Array]], cuts: Sequence[tuple[int, int]]
     """Scores of a document: each word from the window in which it stands farthest from an edge."""
     joined = dict(parts[0])
     if words == 0:
-        return {name: value[:0] if name in ("header", "line", "row_start") else value for name, value in joined.items()}
+        return {name: value[:0] if name in WORD_SCORES else value for name, value in joined.items()}
     if len(parts) == 1:
         return joined
     places = np.arange(words)
@@ -143,7 +153,7 @@ def _together(parts: Sequence[dict[str, Array]], cuts: Sequence[tuple[int, int]]
         inside = (places >= start) & (places < stop)
         margins[row] = np.where(inside, np.minimum(left, right), -1)
     best = margins.argmax(axis=0)
-    for name in ("header", "line", "row_start"):
+    for name in WORD_SCORES:
         rows = np.zeros((words, *parts[0][name].shape[1:]), dtype=np.float32)
         for index, (start, _) in enumerate(cuts):
             own = places[best == index]

@@ -72,6 +72,66 @@ class PredictedLineItem:
         }
 
 
+@dataclass(frozen=True, kw_only=True)
+class PredictedCell:
+    """A cell of a table; rows and columns count from 0."""
+
+    row: int
+    column: int
+    row_span: int
+    column_span: int
+    text: str
+    box: tuple[float, float, float, float]
+    word_ids: tuple[int, ...]
+
+    def to_row(self) -> dict[str, Any]:
+        """The cell as `tables.CELL`."""
+        return {
+            "row": self.row,
+            "column": self.column,
+            "row_span": self.row_span,
+            "column_span": self.column_span,
+            "text": self.text,
+            "word_ids": list(self.word_ids),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedTable:
+    """A table on one page; places without a cell are empty."""
+
+    page: int
+    box: tuple[float, float, float, float]
+    rows: int
+    columns: int
+    cells: tuple[PredictedCell, ...]
+
+    def to_row(self) -> dict[str, Any]:
+        """The table as `tables.TABLE`."""
+        return {
+            "page": self.page,
+            "box": list(self.box),
+            "rows": self.rows,
+            "columns": self.columns,
+            "cells": [cell.to_row() for cell in self.cells],
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedBlock:
+    """A layout block; `kind` is one of `labels.BLOCK_KINDS`."""
+
+    page: int
+    kind: str
+    box: tuple[float, float, float, float]
+    word_ids: tuple[int, ...]
+    confidence: float
+
+    def to_row(self) -> dict[str, Any]:
+        """The block as `tables.LAYOUT_BLOCK`."""
+        return {"page": self.page, "kind": self.kind, "box": list(self.box), "word_ids": list(self.word_ids)}
+
+
 def _no_vector() -> npt.NDArray[np.float32]:
     return np.zeros(0, dtype=np.float32)
 
@@ -85,6 +145,8 @@ class Prediction:
     type_confidence: float
     fields: tuple[PredictedField, ...]
     line_items: tuple[PredictedLineItem, ...]
+    tables: tuple[PredictedTable, ...] = ()
+    blocks: tuple[PredictedBlock, ...] = ()
     class_probabilities: dict[str, float] = field(default_factory=dict, repr=False)
     vector: npt.NDArray[np.float32] = field(
         default_factory=_no_vector, repr=False
@@ -107,8 +169,8 @@ class Prediction:
             "type_confidence": self.type_confidence,
             "fields": [item.to_row() for item in self.fields],
             "line_items": [item.to_row() for item in self.line_items],
-            "tables": _tables(self.line_items),
-            "layout_blocks": [],
+            "tables": [table.to_row() for table in self.tables],
+            "layout_blocks": [block.to_row() for block in self.blocks],
         }
 
 
@@ -124,31 +186,3 @@ class Predictor(Protocol):
     ) -> list[Prediction]:
         """Read many documents, batched by length; results in the order given."""
         ...
-
-
-def _tables(items: Sequence[PredictedLineItem]) -> list[dict[str, Any]]:
-    """The line items once more as one `tables.TABLE` per page: a row each, a column for every field that occurs."""
-    tables = []
-    for page in sorted({item.page for item in items}):
-        own = [item for item in items if item.page == page]
-        columns = list(dict.fromkeys(part.field for item in own for part in sorted(item.fields, key=_left_edge)))
-        boxes = np.array([item.box for item in own])
-        cells = [
-            {
-                "row": row,
-                "column": columns.index(part.field),
-                "row_span": 1,
-                "column_span": 1,
-                "text": part.printed,
-                "word_ids": list(part.word_ids),
-            }
-            for row, item in enumerate(own)
-            for part in item.fields
-        ]
-        box = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
-        tables.append({"page": page, "box": box, "rows": len(own), "columns": len(columns), "cells": cells})
-    return tables
-
-
-def _left_edge(part: PredictedField) -> float:
-    return part.box[0]

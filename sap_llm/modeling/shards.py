@@ -4,11 +4,12 @@ Belongs here: the Arrow schema of a shard, making one from the corpus tables and
 writes them (the preparation stage) and who draws batches from them (`training.batches`) is elsewhere.
 
 List columns are flat: n words give 16 n characters, 3 n hashes, 4 n box edges. Labels follow `labels`: 0 is outside,
-i + 1 is field i, -1 says nothing.
+i + 1 is field i, -1 says nothing; `word_labels` makes them.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ from sap_llm.modeling.labels import (
     LabelSet,
     default_labels,
     has_line_truth,
-    known_header_fields,
+    known_fields,
 )
+from sap_llm.modeling.word_labels import word_labels
 from sap_llm.schema.page import Page
 
 SHARD_SCHEMA = pa.schema(
@@ -44,31 +46,24 @@ SHARD_SCHEMA = pa.schema(
         pa.field("words", pa.int32(), nullable=False),
         pa.field("class_id", pa.int16(), nullable=False),
         pa.field("subtype_id", pa.int16(), nullable=False),
-        pa.field("known_fields", pa.list_(pa.int8()), nullable=False),  # header fields that the truth speaks about
+        pa.field("known_fields", pa.list_(pa.int16()), nullable=False),  # header fields that the truth speaks about
+        pa.field("known_line_fields", pa.list_(pa.int16()), nullable=False),
         pa.field("characters", pa.list_(pa.uint8()), nullable=False),
         pa.field("hashes", pa.list_(pa.uint16()), nullable=False),
         pa.field("shapes", pa.list_(pa.uint32()), nullable=False),
         pa.field("boxes", pa.list_(pa.int16()), nullable=False),  # thousandths of the page width
         pa.field("lines", pa.list_(pa.int16()), nullable=False),
         pa.field("above", pa.list_(pa.int16()), nullable=False),  # index in the row of the word above, see features
-        pa.field("header_labels", pa.list_(pa.int8()), nullable=False),
+        pa.field("header_labels", pa.list_(pa.int16()), nullable=False),
         pa.field("line_labels", pa.list_(pa.int8()), nullable=False),
         pa.field("row_starts", pa.list_(pa.int8()), nullable=False),  # 1 on the first word of a line item
+        pa.field("table_labels", pa.list_(pa.int8()), nullable=False),
+        pa.field("block_labels", pa.list_(pa.int8()), nullable=False),
+        pa.field("starts", pa.list_(pa.uint8()), nullable=False),  # bit sets, see word_labels
     ]
 )
 
-Labels = npt.NDArray[np.int8]
 _TRUST = {"human": 0, "synthetic": 1, "xml": 1, "export": 2}
-_UNAMBIGUOUS_LENGTH = 4
-
-
-@dataclass(frozen=True)
-class DocumentLabels:
-    """Word labels of a document, each int8 [n]."""
-
-    header: Labels
-    line: Labels
-    row_start: Labels
 
 
 def encode_shard(
@@ -118,41 +113,6 @@ def encode_shard(
     return _table(rows)
 
 
-def word_labels(
-    pages: Sequence[Mapping[str, Any]],
-    annotation: Mapping[str, Any] | None,
-    *,
-    has_lines: bool = True,
-) -> DocumentLabels:
-    """Labels of all words of a document, pages concatenated.
-
-    Args:
-        pages: Mappings with page_number and words, in page order.
-        annotation: A row of `tables.ANNOTATIONS`, or None when nothing is known.
-        has_lines: Whether the annotation speaks about line items.
-    """
-    words = [word for page in pages for word in page["words"]]
-    if annotation is None:
-        nothing = np.full(len(words), IGNORED, dtype=np.int8)
-        return DocumentLabels(header=nothing, line=nothing, row_start=nothing)
-    offsets, total = {}, 0
-    for page in pages:
-        offsets[page["page_number"]] = (total, len(page["words"]))
-        total += len(page["words"])
-    header = _header_labels(words, annotation, offsets)
-    line = np.full(len(words), OUTSIDE if has_lines else IGNORED, dtype=np.int8)
-    row_start = line.copy()
-    for item in annotation["line_items"]:
-        spans = [(LINE_FIELDS.index(field["field"]), _places(field, offsets)) for field in item["fields"]
-                 if field["field"] in LINE_FIELDS]  # fmt: skip
-        for index, places in spans:
-            line[places] = index + 1
-        every = [place for _, places in spans for place in places]
-        if every:
-            row_start[min(every)] = 1
-    return DocumentLabels(header=header, line=line, row_start=row_start)
-
-
 @dataclass(frozen=True)
 class Shard:
     """A shard in memory: flat arrays with one offset per row.
@@ -164,6 +124,7 @@ class Shard:
     class_ids: npt.NDArray[np.int16]
     subtype_ids: npt.NDArray[np.int16]
     known_fields: npt.NDArray[np.bool_]  # [rows, header fields]
+    known_line_fields: npt.NDArray[np.bool_]  # [rows, line fields]
     is_first: npt.NDArray[np.bool_]
     document_ids: list[str]
     characters: npt.NDArray[np.uint8]
@@ -172,9 +133,12 @@ class Shard:
     boxes: npt.NDArray[np.int16]
     lines: npt.NDArray[np.int16]
     above: npt.NDArray[np.int16]
-    header_labels: Labels
-    line_labels: Labels
-    row_starts: Labels
+    header_labels: npt.NDArray[np.int16]
+    line_labels: npt.NDArray[np.int8]
+    row_starts: npt.NDArray[np.int8]
+    table_labels: npt.NDArray[np.int8]
+    block_labels: npt.NDArray[np.int8]
+    starts: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.class_ids)
@@ -190,15 +154,13 @@ def read_shard(table: pa.Table, *, split: str | None = None) -> Shard:
     if split is not None:
         table = table.filter(pc.equal(table.column("split"), split))
     table = table.combine_chunks()
-    flags = np.zeros((table.num_rows, len(HEADER_FIELDS)), dtype=np.bool_)
-    for row, known in enumerate(table.column("known_fields").to_pylist()):
-        flags[row, known] = True
     counts = table.column("words").to_numpy().astype(np.int64)
     return Shard(
         offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         class_ids=table.column("class_id").to_numpy(),
         subtype_ids=table.column("subtype_id").to_numpy(),
-        known_fields=flags,
+        known_fields=_flags(table, "known_fields", len(HEADER_FIELDS)),
+        known_line_fields=_flags(table, "known_line_fields", len(LINE_FIELDS)),
         is_first=table.column("window").to_numpy() == 0,
         document_ids=table.column("document_id").to_pylist(),
         characters=_flat(table, "characters").reshape(-1, CHARACTERS),
@@ -210,7 +172,76 @@ def read_shard(table: pa.Table, *, split: str | None = None) -> Shard:
         header_labels=_flat(table, "header_labels"),
         line_labels=_flat(table, "line_labels"),
         row_starts=_flat(table, "row_starts"),
+        table_labels=_flat(table, "table_labels"),
+        block_labels=_flat(table, "block_labels"),
+        starts=_flat(table, "starts"),
     )
+
+
+def untaught(shard: Shard) -> frozenset[str]:
+    """Fields that no word of a shard is tagged with."""
+    shown = {HEADER_FIELDS[tag - 1] for tag in np.unique(shard.header_labels).tolist() if tag > OUTSIDE}
+    shown |= {LINE_FIELDS[tag - 1] for tag in np.unique(shard.line_labels).tolist() if tag > OUTSIDE}
+    return frozenset({*HEADER_FIELDS, *LINE_FIELDS} - shown)
+
+
+class FieldTruth:
+    """Counts how many training documents and words show each field, over shard tables that are added one by one."""
+
+    def __init__(self) -> None:
+        self._documents: Counter[str] = Counter()
+        self._words: Counter[str] = Counter()
+
+    def add(self, table: pa.Table) -> None:
+        """Count a shard table; all windows of a document are in one table."""
+        shard = read_shard(table, split="train")
+        _, documents = np.unique(np.array(shard.document_ids, dtype=str), return_inverse=True)
+        owner = np.repeat(documents, shard.lengths)
+        for names, tags in ((HEADER_FIELDS, shard.header_labels), (LINE_FIELDS, shard.line_labels)):
+            shown = tags > OUTSIDE
+            pairs = np.unique(np.stack([owner[shown], tags[shown]]), axis=1)
+            self._documents.update(names[tag - 1] for tag in pairs[1].tolist())
+            self._words.update(names[tag - 1] for tag in tags[shown].tolist())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Rows of `releases.FIELD_TRUTH` in the order of the labels."""
+        return [
+            {"field": name, "level": level, "train_documents": self._documents[name], "train_words": self._words[name]}
+            for level, names in (("header", HEADER_FIELDS), ("line", LINE_FIELDS))
+            for name in names
+        ]
+
+
+def for_training(shard: Shard, labels: LabelSet) -> Shard:
+    """The shard in the columns that the heads compute in training, see `heads.MultitaskModel`.
+
+    Its truths are silent about fields that none of them shows: that such are absent is not learnt from it.
+    """
+    missing = untaught(shard)
+    header, header_tags = _columns(labels.trained_header_fields, len(HEADER_FIELDS))
+    line, line_tags = _columns(labels.trained_line_fields, len(LINE_FIELDS))
+    return replace(
+        shard,
+        known_fields=shard.known_fields[:, header] & [HEADER_FIELDS[index] not in missing for index in header],
+        known_line_fields=shard.known_line_fields[:, line] & [LINE_FIELDS[index] not in missing for index in line],
+        header_labels=header_tags[shard.header_labels],
+        line_labels=line_tags[shard.line_labels].astype(np.int8),
+    )
+
+
+def _columns(fields: Sequence[int], count: int) -> tuple[list[int], npt.NDArray[np.int16]]:
+    """The fields, and the new tag by the old one; the last entry is that of `IGNORED`."""
+    tags = np.full(count + 2, IGNORED, dtype=np.int16)
+    tags[OUTSIDE] = OUTSIDE
+    tags[np.asarray(fields) + 1] = np.arange(len(fields)) + 1
+    return list(fields), tags
+
+
+def _flags(table: pa.Table, name: str, width: int) -> npt.NDArray[np.bool_]:
+    flags = np.zeros((table.num_rows, width), dtype=np.bool_)
+    counts = pc.list_value_length(table.column(name)).to_numpy()
+    flags[np.repeat(np.arange(table.num_rows), counts), _flat(table, name)] = True
+    return flags
 
 
 def _flat(table: pa.Table, name: str) -> npt.NDArray[Any]:
@@ -230,6 +261,8 @@ def _truths(annotations: pa.Table) -> dict[str, dict[str, Any]]:
         "document_subtype",
         "fields",
         "line_items",
+        "tables",
+        "layout_blocks",
     ]
     for row in annotations.filter(wanted).select(names).to_pylist():
         rank = (-_TRUST[row["source"]], row["revision"])
@@ -253,37 +286,6 @@ def _page_rows(batch: pa.RecordBatch) -> list[dict[str, Any]]:
     return light
 
 
-def _header_labels(
-    words: Sequence[str],
-    annotation: Mapping[str, Any],
-    offsets: Mapping[int, tuple[int, int]],
-) -> Labels:
-    header = np.zeros(len(words), dtype=np.int8)
-    repeated: set[str] = set()
-    for field in annotation["fields"]:
-        if field["field"] not in HEADER_FIELDS:
-            continue
-        label = HEADER_FIELDS.index(field["field"]) + 1
-        places = _places(field, offsets)
-        for place in places:
-            if header[place] == OUTSIDE or header[place] > label:
-                header[place] = label
-        if len(places) == 1 and len(words[places[0]]) >= _UNAMBIGUOUS_LENGTH:
-            repeated.add(words[places[0]])
-    for place, word in enumerate(words):
-        if word in repeated and header[place] == OUTSIDE:
-            header[place] = IGNORED  # the value again: right or wrong to tag it, nobody said
-    return header
-
-
-def _places(field: Mapping[str, Any], offsets: Mapping[int, tuple[int, int]]) -> list[int]:
-    """Indices in the concatenated words; word ids outside the page are dropped."""
-    if field["page"] is None or field["word_ids"] is None or field["page"] not in offsets:
-        return []
-    start, count = offsets[field["page"]]
-    return [start + word for word in field["word_ids"] if 0 <= word < count]
-
-
 def _document_rows(
     document: Mapping[str, Any],
     pages: Sequence[Mapping[str, Any]],
@@ -297,6 +299,7 @@ def _document_rows(
     truth = word_labels(pages, annotation, has_lines=has_line_truth(document["source"]))
     kind = annotation["document_type"] if annotation else None
     subtype = annotation["document_subtype"] if annotation else None
+    known = known_fields(document["source"], annotation["source"] if annotation else "")
     rows = []
     for number, (start, stop) in enumerate(windows(len(features))):
         part = features.window(start, stop)
@@ -310,7 +313,8 @@ def _document_rows(
                 "words": stop - start,
                 "class_id": lists.class_id(kind) if number == 0 else IGNORED,
                 "subtype_id": lists.subtype_id(kind, subtype) if number == 0 else IGNORED,
-                "known_fields": known_header_fields(document["source"]),
+                "known_fields": known[0],
+                "known_line_fields": known[1],
                 "characters": part.characters,
                 "hashes": part.hashes,
                 "shapes": part.shapes,
@@ -320,6 +324,9 @@ def _document_rows(
                 "header_labels": truth.header[start:stop],
                 "line_labels": truth.line[start:stop],
                 "row_starts": truth.row_start[start:stop],
+                "table_labels": truth.table[start:stop],
+                "block_labels": truth.block[start:stop],
+                "starts": truth.starts[start:stop],
             }
         )
     return rows
@@ -333,7 +340,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     columns: list[pa.Array] = []
     for field in SHARD_SCHEMA:
         values = [row[field.name] for row in rows]
-        if pa.types.is_list(field.type) and field.name != "known_fields":
+        if pa.types.is_list(field.type) and not field.name.startswith("known_"):
             kind = field.type.value_type
             flat = [np.ascontiguousarray(value).reshape(-1) for value in values]
             offsets = np.concatenate([[0], np.cumsum([len(part) for part in flat])]).astype(np.int32)

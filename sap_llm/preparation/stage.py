@@ -6,8 +6,9 @@ the frozen release is `release`, the encoding of words is `modeling.shards`.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,13 +29,23 @@ from sap_llm.preparation.sampling import Sampling, sample
 from sap_llm.preparation.splits import SPLITS, SplitShares, leaks
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
-from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, DUPLICATES, LEFT_OUT, TEXT_FEATURES, TRAINING_DOCUMENTS
+from sap_llm.schema.releases import (
+    ANNOTATED_DOCUMENTS,
+    DUPLICATES,
+    FIELD_TRUTH,
+    LEFT_OUT,
+    TEXT_FEATURES,
+    TRAINING_DOCUMENTS,
+)
 from sap_llm.schema.tables import PAGES, QUARANTINE, conform
 from sap_llm.schema.taxonomy import load_taxonomy
 from sap_llm.storage.build import BuildResult, Progress, StageConfig, StageContext, build
 from sap_llm.storage.store import Dataset, DatasetWriter
 
-TRAINING_VERSION = "3"
+if TYPE_CHECKING:
+    from sap_llm.modeling.shards import FieldTruth
+
+TRAINING_VERSION = "4"
 Launch = Callable[[JobPlan, Progress], None]
 
 _DETAILS = {
@@ -76,8 +87,9 @@ def build_training_set(
     """Clean, deduplicate, describe, split and encode the frozen documents.
 
     Tables: `documents` (kept, with split and features), `shards` (`modeling.shards.SHARD_SCHEMA`, train and validation
-    documents only: what tests is never encoded for training), `duplicates`, `left_out` (by sampling), `quarantine`.
-    Every document that was read is in exactly one of documents, duplicates, left_out and quarantine.
+    documents only: what tests is never encoded for training), `field_truth` (which fields a model can learn),
+    `duplicates`, `left_out` (by sampling), `quarantine`. Every document that was read is in exactly one of documents,
+    duplicates, left_out and quarantine.
 
     Args:
         context: Store, clock and progress.
@@ -98,6 +110,8 @@ def build_training_set(
     corpora = {role: ref for role, ref in inputs.items() if ref != annotated}
 
     def produce(writer: DatasetWriter) -> dict[str, Any]:
+        from sap_llm.modeling.shards import FieldTruth
+
         # Spark is only needed when the version is missing; the launcher stays unimported otherwise.
         prepared = _decide(
             context, writer, config=config, annotated=annotated, corpora=corpora, spark=settings, launch=launch
@@ -116,8 +130,15 @@ def build_training_set(
         writer.write_table("quarantine", _quarantine(documents, prepared), QUARANTINE)
         shards = _encode(context, kept, annotated=annotated, corpora=corpora, size=config.shard_documents)
         first = next(shards)
-        writer.write_table("shards", _chain(first, shards), first.schema)
-        return _metrics(prepared, kept) | {"shard_rows": writer.rows["shards"]}
+        truth = FieldTruth()
+        writer.write_table("shards", _counted(chain([first], shards), truth), first.schema)
+        fields = truth.rows()
+        writer.write_table("field_truth", conform(fields, FIELD_TRUTH), FIELD_TRUTH)
+        return _metrics(prepared, kept) | {
+            "shard_rows": writer.rows["shards"],
+            "fields_with_truth": sum(row["train_documents"] > 0 for row in fields),
+            "fields_without_truth": sum(row["train_documents"] == 0 for row in fields),
+        }
 
     return build(
         context,
@@ -254,9 +275,10 @@ def _rows(table: pa.Table, ids: pa.ChunkedArray) -> pa.Table:
     return table.filter(pc.is_in(table.column("document_id"), value_set=ids.combine_chunks()))
 
 
-def _chain(first: pa.Table, rest: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    yield first
-    yield from rest
+def _counted(tables: Iterable[pa.Table], truth: "FieldTruth") -> Iterator[pa.Table]:
+    for table in tables:
+        truth.add(table)
+        yield table
 
 
 def _metrics(prepared: pa.Table, kept: pa.Table) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
+from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
 
 DOTS_PER_INCH = 300
@@ -49,13 +50,31 @@ class LineItemForm(BaseModel):
     confidence: float
 
 
+class SpanForm(_Form):
+    """A cell that covers several rows or columns from its own on; all count from 0."""
+
+    row: int
+    column: int
+    row_span: int
+    column_span: int
+
+
 class TableForm(_Form):
-    """One table as rows of cell texts."""
+    """One table as rows of cell texts, with their boxes where the words are known."""
 
     bbox: tuple[int, int, int, int] | None
     rows: int
     columns: int
     cells: list[list[str]]
+    cell_boxes: list[list[tuple[int, int, int, int] | None]] = []
+    spans: list[SpanForm] = []
+
+
+class BlockForm(_Form):
+    """One block of the layout: header, address, table, totals, text or footer."""
+
+    kind: str
+    bbox: tuple[int, int, int, int] | None
 
 
 class PageForm(_Form):
@@ -67,6 +86,7 @@ class PageForm(_Form):
     fields: list[FieldForm]
     line_items: list[LineItemForm]
     tables: list[TableForm]
+    blocks: list[BlockForm] = []
 
 
 class DocumentForm(_Form):
@@ -85,6 +105,7 @@ class DocumentForm(_Form):
         row: Mapping[str, Any],
         *,
         page_sizes: Sequence[tuple[float, float]],
+        pages: Sequence[Page] = (),
         language: str | None = None,
         metadata: Mapping[str, Any] | None = None,
     ) -> "DocumentForm":
@@ -93,6 +114,7 @@ class DocumentForm(_Form):
         Args:
             row: Mapping with the columns of `tables.ANNOTATIONS`.
             page_sizes: Width and height in points of pages 1, 2, ...
+            pages: The pages with their words, where cells shall have boxes.
             language: ISO 639-1 code.
             metadata: Added to annotator, time and class confidence.
         """
@@ -101,7 +123,8 @@ class DocumentForm(_Form):
             (field["value"] for field in row["fields"] if field["field"] == "currency"),
             None,
         )
-        pages = [
+        words = {page.page_number: page for page in pages}
+        forms = [
             PageForm(
                 page_number=number,
                 image_width=round(width * _SCALE),
@@ -110,7 +133,12 @@ class DocumentForm(_Form):
                     _field_form(field, kind, currency) for field in row["fields"] if (field["page"] or 1) == number
                 ],
                 line_items=[_line_form(item, kind) for item in row["line_items"] if (item["page"] or 1) == number],
-                tables=[_table_form(table) for table in row["tables"] if table["page"] == number],
+                tables=[_table_form(table, words.get(number)) for table in row["tables"] if table["page"] == number],
+                blocks=[
+                    BlockForm(kind=block["kind"], bbox=_pixels(block["box"]))
+                    for block in row.get("layout_blocks", ())
+                    if block["page"] == number
+                ],
             )
             for number, (width, height) in enumerate(page_sizes, start=1)
         ]
@@ -125,7 +153,7 @@ class DocumentForm(_Form):
             document_type=kind,
             document_subtype=row.get("document_subtype"),
             language=language,
-            pages=pages,
+            pages=forms,
             metadata=about | dict(metadata or {}),
         )
 
@@ -165,15 +193,23 @@ def _line_form(item: Mapping[str, Any], kind: str) -> LineItemForm:
     )
 
 
-def _table_form(table: Mapping[str, Any]) -> TableForm:
+def _table_form(table: Mapping[str, Any], page: Page | None) -> TableForm:
     cells = [["" for _ in range(table["columns"])] for _ in range(table["rows"])]
+    boxes: list[list[tuple[int, int, int, int] | None]] = [[None] * table["columns"] for _ in cells]
+    spans = []
     for cell in table["cells"]:
         cells[cell["row"]][cell["column"]] = cell["text"] or ""
+        if page is not None and cell["word_ids"]:
+            boxes[cell["row"]][cell["column"]] = _pixels(page.union(cell["word_ids"]))
+        if cell["row_span"] > 1 or cell["column_span"] > 1:
+            spans.append(SpanForm(**{name: cell[name] for name in SpanForm.model_fields}))
     return TableForm(
         bbox=_pixels(table["box"]),
         rows=table["rows"],
         columns=table["columns"],
         cells=cells,
+        cell_boxes=boxes if page is not None else [],
+        spans=spans,
     )
 
 

@@ -99,3 +99,8 @@ class Page:
         """Smallest box around the words of the given indices (at least one)."""
         left, top, right, bottom = zip(*self.boxes[word_ids].tolist(), strict=True)  # most are few; numpy costs more
         return [min(left), min(top), max(right), max(bottom)]
+
+    def box_of(self, word_ids: list[int]) -> tuple[float, float, float, float]:
+        """`union` as a tuple."""
+        x0, y0, x1, y1 = self.union(word_ids)
+        return x0, y0, x1, y1

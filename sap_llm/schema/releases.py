@@ -38,6 +38,16 @@ RELEASE_DOCUMENTS = pa.schema(
 )
 """Table `documents` of `corpus_release`: what was frozen, without its content."""
 
+FIELD_TRUTH = pa.schema(
+    [
+        pa.field("field", pa.string(), nullable=False),
+        pa.field("level", pa.string(), nullable=False),  # header | line
+        pa.field("train_documents", pa.int64(), nullable=False),  # that show it with words; 0: no model learns it
+        pa.field("train_words", pa.int64(), nullable=False),
+    ]
+)
+"""Table `field_truth` of `training_set`: every field of the taxonomy."""
+
 SUSPECTS = pa.schema(
     [
         pa.field("document_id", pa.string(), nullable=False),

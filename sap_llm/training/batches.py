@@ -31,9 +31,11 @@ class Batch:
         lines: float32 [b, n].
         above: int64 [b, n].
         mask: float32 [b, n].
-        header_labels: int64 [b, n], `IGNORED` on padding; likewise line_labels and row_starts.
+        header_labels: int64 [b, n], `IGNORED` on padding; likewise line_labels, row_starts, table_labels and
+            block_labels.
+        starts: uint8 [b, n], bit sets as in `modeling.word_labels`.
         class_ids: int64 [b], `IGNORED` where unknown; likewise subtype_ids.
-        known_fields: bool [b, header fields].
+        known_fields: bool [b, header fields]; likewise known_line_fields.
     """
 
     characters: Array
@@ -46,9 +48,13 @@ class Batch:
     header_labels: Array
     line_labels: Array
     row_starts: Array
+    table_labels: Array
+    block_labels: Array
+    starts: Array
     class_ids: Array
     subtype_ids: Array
     known_fields: Array
+    known_line_fields: Array
 
 
 class BatchPlan:
@@ -116,7 +122,11 @@ def collate(shard: Shard, rows: npt.NDArray[np.int64]) -> Batch:
         header_labels=take(shard.header_labels, IGNORED).astype(np.int64),
         line_labels=take(shard.line_labels, IGNORED).astype(np.int64),
         row_starts=take(shard.row_starts, IGNORED).astype(np.int64),
+        table_labels=take(shard.table_labels, IGNORED).astype(np.int64),
+        block_labels=take(shard.block_labels, IGNORED).astype(np.int64),
+        starts=take(shard.starts, 0),
         class_ids=shard.class_ids[rows].astype(np.int64),
         subtype_ids=shard.subtype_ids[rows].astype(np.int64),
         known_fields=shard.known_fields[rows],
+        known_line_fields=shard.known_line_fields[rows],
     )

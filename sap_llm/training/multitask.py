@@ -29,7 +29,7 @@ def _has_documents(inputs: Mapping[str, Dataset]) -> None:
 
 MULTITASK_MODEL = TrainingStage(
     name="multitask_model",
-    version="3",
+    version="4",
     config=MultitaskModelConfig,
     program="sap_llm.training.program",
     inputs=(TRAINING_SET,),

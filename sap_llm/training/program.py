@@ -17,8 +17,9 @@ import torch.distributed as dist
 from sap_llm.modeling.backbones.protocol import Reader
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
-from sap_llm.modeling.labels import LabelSet, default_labels
-from sap_llm.modeling.shards import Shard, read_shard
+from sap_llm.modeling.labels import LabelSet
+from sap_llm.modeling.released_model import released_folder, released_weights
+from sap_llm.modeling.shards import Shard, for_training, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.batches import Batch
@@ -28,7 +29,7 @@ from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.report import Reporter, write_json
-from sap_llm.training.source import ShardSource, Source, StreamSource
+from sap_llm.training.source import ShardSource, Source, StreamSource, taught_labels
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -39,18 +40,22 @@ class Trainer:
 
     def __init__(self, plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
-        self.labels: LabelSet = default_labels()
         table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
-        self.train: Shard = read_shard(table, split="train")
+        train = read_shard(table, split="train")
+        self.labels: LabelSet = taught_labels(train, self.config)
+        self.train: Shard = for_training(train, self.labels)
         self.validation: Shard = read_shard(table, split="validation")
         self.source: Source = (
-            StreamSource(self.config, self.config.stream, rank=rank, ranks=ranks)
+            StreamSource(self.config, self.config.stream, self.labels, rank=rank, ranks=ranks)
             if self.config.stream
             else ShardSource(self.train, self.config, rank=rank, ranks=ranks)
         )
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
-        model = MultitaskModel(self.config.backbone, self.labels).to(self.device)
+        model = MultitaskModel(self.config.backbone, self.labels)
+        if self.config.initial:
+            _start_from(self.config.initial, model)
+        model.to(self.device)
         self.parameters = sum(value.numel() for value in model.parameters())
         self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
         self.loss = DocumentLoss(
@@ -58,6 +63,7 @@ class Trainer:
             subtype_ranges=self.labels.subtype_ranges(),
             subtypes=len(self.labels.subtypes),
             smoothing=self.config.optimizer.label_smoothing,
+            over_ranks=_mean_over_ranks,
         )
         self.curve: list[dict[str, float]] = []
         self.words_seen = self.documents_seen = 0
@@ -78,9 +84,9 @@ class Trainer:
         done = start
         sums: dict[str, Any] = {}
         while done < self.config.steps and not self._out_of_time(began):
-            total, parts, batch = self._step(done)
+            total, batch = self._step(done)
             done += 1
-            for name, value in (*parts.items(), ("loss", total.detach()), ("steps", 1)):
+            for name, value in (("loss", total.detach()), ("steps", 1)):
                 sums[name] = sums.get(name, 0.0) + value
             self.words_seen += int(batch.mask.sum()) * self.ranks
             self.documents_seen += len(batch.mask) * self.ranks
@@ -93,15 +99,15 @@ class Trainer:
         self.steps_done = done
         self.spent_seconds += time.monotonic() - began
 
-    def _step(self, step: int) -> tuple[torch.Tensor, dict[str, torch.Tensor], Batch]:
+    def _step(self, step: int) -> tuple[torch.Tensor, Batch]:
         # dropout too follows from the step's number: a resumed run repeats what the killed one would have done
         torch.manual_seed(int(np.random.default_rng([self.config.seed, step, self.rank]).integers(2**62)))
         batch = self.source.batch(step)
         self.engine.module.train()
         scores, targets = self._scores(batch)
-        total, parts = self.loss(scores, targets)
+        total, _ = self.loss(scores, targets)
         self.engine.step(total)
-        return total, parts, batch
+        return total, batch
 
     def _scores(self, batch: Batch) -> tuple[Scores, Targets]:
         inputs = tensors(batch, device=self.device)
@@ -111,13 +117,13 @@ class Trainer:
             enabled=self.config.launch.precision == "bf16",
         ):
             scores = self.engine.module(*inputs)
-        names = ("class_ids", "subtype_ids", "header_labels", "line_labels", "row_starts", "known_fields")
-        return scores, Targets(**{name: torch.from_numpy(getattr(batch, name)).to(self.device) for name in names})
+        return scores, Targets.of(batch, device=self.device)
 
     def _resume(self) -> int:
         found = checkpoints.newest(self.plan.checkpoints)
         if found is None:
-            self.reporter.say(f"training from random weights: {self.parameters / 1e6:.2f} M parameters, "
+            start = self.config.initial or "random weights"
+            self.reporter.say(f"training from {start}: {self.parameters / 1e6:.2f} M parameters, "
                               f"{len(self.train)} windows, {self.plan.backend} x {self.ranks} "
                               f"({self.plan.backend_reason})")  # fmt: skip
             return 0
@@ -170,7 +176,7 @@ class Trainer:
 
     def _report(self, done: int, sums: dict[str, Any], began: float) -> None:
         steps = sums.pop("steps")  # fewer than usual right after resuming
-        point = {name: float(value) / steps for name, value in sums.items()}
+        point = {name: float(value) / steps for name, value in sums.items()} | self.loss.drain()
         seconds = self.spent_seconds + time.monotonic() - began
         point |= {"step": float(done), "seconds": round(seconds, 2), "words": float(self.words_seen)}
         self.curve.append(point)
@@ -203,7 +209,9 @@ class Trainer:
                 calibration=calibration,
             ),
         )
+        taught = len(self.labels.header_fields) + len(self.labels.line_fields) - len(self.labels.untaught)
         metrics = measured | {
+            "taught_fields": taught,
             "parameters": self.parameters,
             "steps": self.steps_done,
             "documents_seen": self.documents_seen,
@@ -227,8 +235,21 @@ class Trainer:
         return self.config.launch.accelerator == "cuda"
 
 
+def _mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
+    if dist.get_world_size() > 1:
+        dist.all_reduce(values)
+        values /= dist.get_world_size()
+    return values
+
+
 def _train(plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
     Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
+
+
+def _start_from(name: str, model: MultitaskModel) -> None:
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    weights = released_weights(released_folder(name), shapes)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
 
 
 if __name__ == "__main__":

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 
 from sap_llm.modeling.confidence import Calibration, fit_temperature
-from sap_llm.modeling.labels import IGNORED, LabelSet
+from sap_llm.modeling.labels import IGNORED, OUTSIDE, LabelSet
 from sap_llm.modeling.predictor import Runtime
 from sap_llm.modeling.shards import Shard
-from sap_llm.training.batches import collate
+from sap_llm.training.batches import Batch, collate
 
 _WORDS = 8192
 _MOST_ROWS = 64
 _CALIBRATION_WORDS = 200_000
+_SILENCED = -1e3  # logits of fields that the model was not taught are below
 
 
 def validate(runtime: Runtime, shard: Shard, *, labels: LabelSet, most: int) -> tuple[dict[str, float], Calibration]:
@@ -29,11 +30,18 @@ def validate(runtime: Runtime, shard: Shard, *, labels: LabelSet, most: int) -> 
     gathered = gather_scores(runtime, shard, most=most)
     metrics = {
         "validation_windows": float(min(most, len(shard))),
-        "validation_f1": word_f1(gathered["header_logits"].argmax(-1), gathered["header_labels"]),
+        "validation_f1": word_f1(gathered["header_tags"], gathered["header_labels"]),
         "validation_class_accuracy": _accuracy(gathered["class_logits"], gathered["class_labels"]),
         "validation_subtype_accuracy": _accuracy(_masked_subtypes(gathered, labels), gathered["subtype_labels"]),
-        "validation_line_f1": word_f1(gathered["line_logits"].argmax(-1), gathered["line_labels"]),
+        "validation_line_f1": word_f1(gathered["line_tags"], gathered["line_labels"]),
+        "validation_row_start_f1": word_f1(gathered["row_start_tags"], gathered["row_start_labels"]),
+        "validation_table_f1": word_f1(gathered["table_tags"], gathered["table_labels"]),
+        "validation_block_f1": word_f1(gathered["block_tags"], gathered["block_labels"]),
     }
+    for which, name in enumerate(("value", "cell", "table_row", "block")):
+        metrics[f"validation_{name}_start_f1"] = word_f1(
+            gathered["starts_tags"][:, which], gathered["starts_labels"][:, which]
+        )
     return {key: round(value, 5) for key, value in metrics.items()}, fit_calibration(gathered, labels)
 
 
@@ -47,15 +55,16 @@ def word_f1(predicted: Any, truth: Any) -> float:
 
 
 def gather_scores(runtime: Runtime, shard: Shard, *, most: int) -> dict[str, Any]:
-    """Logits and labels of the first `most` windows: by document (class, subtype) and by word (header, line).
+    """Logits, tags and labels of the first `most` windows: by document (class, subtype) and by word.
 
     Returns:
-        `<head>_logits` float32 and `<head>_labels` for heads class, subtype, header and line.
+        `<head>_logits` float32 and `<head>_labels` of class and subtype; `<head>_tags` and `<head>_labels` of header,
+        line, row_start, starts, table and block; and `<head>_logits` of header and line of the first 200,000 words.
     """
     rows = np.arange(min(most, len(shard)))
     order = rows[np.argsort(shard.lengths[rows], kind="stable")]
     parts: dict[str, list[Any]] = {}
-    start = 0
+    start = words = 0
     while start < len(order):
         longest = int(shard.lengths[order[min(len(order) - 1, start + _MOST_ROWS - 1)]])
         size = max(1, min(_MOST_ROWS, _WORDS // max(1, longest)))
@@ -65,17 +74,38 @@ def gather_scores(runtime: Runtime, shard: Shard, *, most: int) -> dict[str, Any
         values = {
             "class_logits": scores["document_class"],
             "subtype_logits": scores["subtype"],
-            "header_logits": scores["header"][real],
-            "line_logits": scores["line"][real],
             "class_labels": batch.class_ids,
             "subtype_labels": batch.subtype_ids,
-            "header_labels": batch.header_labels[real],
-            "line_labels": batch.line_labels[real],
+            **_words_of(scores, batch, real),
         }
+        if words < _CALIBRATION_WORDS:  # logits of all fields are large
+            values |= {f"{name}_logits": scores[name][real] for name in ("header", "line")}
         for name, value in values.items():
             parts.setdefault(name, []).append(value)
         start += size
+        words += int(real.sum())
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _words_of(scores: dict[str, Any], batch: Batch, real: Any) -> dict[str, Any]:
+    starts = (batch.starts[..., None] >> np.arange(scores["starts"].shape[-1])) & 1
+    is_tagged = (batch.header_labels > OUTSIDE) | (batch.line_labels > OUTSIDE)
+    in_table = batch.table_labels > OUTSIDE
+    counted = np.stack([is_tagged, in_table, in_table, batch.block_labels > OUTSIDE], axis=-1)
+    return {
+        "header_tags": scores["header"][real].argmax(-1),
+        "header_labels": batch.header_labels[real],
+        "line_tags": scores["line"][real].argmax(-1),
+        "line_labels": batch.line_labels[real],
+        "row_start_tags": scores["row_start"][real] > 0,
+        "row_start_labels": batch.row_starts[real],
+        "starts_tags": scores["starts"][real] > 0,
+        "starts_labels": np.where(counted, starts.astype(np.int64), IGNORED)[real],
+        "table_tags": scores["table"][real] > 0,
+        "table_labels": batch.table_labels[real],
+        "block_tags": scores["block"][real].argmax(-1),
+        "block_labels": batch.block_labels[real],
+    }
 
 
 def fit_calibration(gathered: dict[str, Any], labels: LabelSet) -> Calibration:
@@ -89,8 +119,12 @@ def fit_calibration(gathered: dict[str, Any], labels: LabelSet) -> Calibration:
 
 
 def _word_temperature(gathered: dict[str, Any], head: str) -> float:
-    logits, labels = gathered[f"{head}_logits"], gathered[f"{head}_labels"]
-    return fit_temperature(logits[:_CALIBRATION_WORDS], labels[:_CALIBRATION_WORDS])
+    logits = gathered[f"{head}_logits"][:_CALIBRATION_WORDS]
+    labels = gathered[f"{head}_labels"][: len(logits)]
+    taught = np.flatnonzero(logits.max(axis=0, initial=-np.inf) > _SILENCED)
+    places = np.full(logits.shape[1], IGNORED)
+    places[taught] = np.arange(len(taught))
+    return fit_temperature(logits[:, taught], np.where(labels >= 0, places[labels], IGNORED))
 
 
 def _accuracy(logits: Any, labels: Any) -> float:

@@ -8,6 +8,7 @@ Weights are random, for time and memory do not depend on them; a writer writes a
 """
 
 import argparse
+import importlib
 import json
 import os
 import resource
@@ -25,6 +26,14 @@ from sap_llm.modeling.comparison.candidates import Candidate
 from sap_llm.modeling.comparison.plan import Measured, MeasurePlan
 from sap_llm.schema.page import Page
 
+_LIBRARIES = (
+    "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl",
+    "sap_llm.modeling.backbones.layoutlmv3",
+    "sap_llm.modeling.backbones.donut",
+    "sap_llm.modeling.backbones.qwen_reader",
+    "sap_llm.modeling.qwen_processor",
+    "sap_llm.modeling.torch_runtime",
+)
 PROMPT = "Extract the document as JSON."
 
 
@@ -160,8 +169,8 @@ def main() -> None:
     parser.add_argument("--out", required=True, type=Path)
     arguments = parser.parse_args()
     plan = MeasurePlan.model_validate_json(arguments.plan.read_text())
-    import transformers  # noqa: F401  # once, before the forks
-
+    for name in _LIBRARIES:  # once, before the forks
+        importlib.import_module(name)
     figures = {candidate.key: _in_fork(plan, candidate) for candidate in plan.candidates}
     told = {key: value.model_dump() if value else None for key, value in figures.items()}
     arguments.out.write_text(json.dumps(told))

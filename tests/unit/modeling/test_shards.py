@@ -1,5 +1,6 @@
 """Corpus tables to shards and back: labels on the right words, nothing invented."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,8 +8,19 @@ import pyarrow as pa
 import pytest
 
 from sap_llm.modeling.features import WINDOW_WORDS
-from sap_llm.modeling.labels import HEADER_FIELDS, IGNORED, LINE_FIELDS, default_labels
-from sap_llm.modeling.shards import SHARD_SCHEMA, encode_shard, read_shard
+from sap_llm.modeling.labels import (
+    BLOCK_KINDS,
+    BLOCK_START,
+    CELL_START,
+    CORE_HEADER_FIELDS,
+    HEADER_FIELDS,
+    IGNORED,
+    LINE_FIELDS,
+    TABLE_ROW_START,
+    VALUE_START,
+    default_labels,
+)
+from sap_llm.modeling.shards import SHARD_SCHEMA, FieldTruth, encode_shard, for_training, read_shard, untaught
 from sap_llm.schema.tables import ANNOTATIONS, PAGES, conform
 
 
@@ -61,6 +73,10 @@ def annotation(
         "tables": [],
         "layout_blocks": [],
     }
+
+
+def cell(row: int, column: int, words: Any) -> Any:
+    return {"row": row, "column": column, "row_span": 1, "column_span": 1, "text": "", "word_ids": words}
 
 
 def shard_of(pages: Any, annotations: Any, *, source: Any = "synthetic", split: Any = "train") -> Any:
@@ -163,3 +179,56 @@ def test_reading_a_split_gives_only_its_rows(split: Any) -> None:
     shard = read_shard(pa.concat_tables(tables), split=split)
     assert shard.document_ids == ["d1" if split == "train" else "d2"]
     assert len(shard.characters) == (1 if split == "train" else 2)
+
+
+def test_tables_and_blocks_are_labelled_with_their_beginnings() -> None:
+    words = ["Acme", "Ring", "7", "Pos", "Text", "1", "Steel", "bolt"]
+    row = annotation("d1", [field("seller_name", "Acme", [0])])
+    cells = [(0, 0, [3]), (0, 1, [4]), (1, 0, [5]), (1, 1, [6, 7])]
+    row["tables"] = [{"page": 1, "box": None, "rows": 2, "columns": 2, "cells": [cell(*entry) for entry in cells]}]
+    row["layout_blocks"] = [
+        {"page": 1, "kind": "address", "box": None, "word_ids": [0, 1, 2]},
+        {"page": 1, "kind": "table", "box": None, "word_ids": [3, 4, 5, 6, 7]},
+    ]
+    shard = read_shard(shard_of([page_row("d1", words)], [row]))
+    assert shard.table_labels.tolist() == [0, 0, 0, 1, 1, 1, 1, 1]
+    address, table = (BLOCK_KINDS.index(kind) + 1 for kind in ("address", "table"))
+    assert shard.block_labels.tolist() == [address] * 3 + [table] * 5
+
+    def begins(which: int) -> list[int]:
+        return np.flatnonzero((shard.starts >> which) & 1).tolist()
+
+    assert begins(VALUE_START) == [0]
+    assert begins(CELL_START) == [3, 4, 5, 6]
+    assert begins(TABLE_ROW_START) == [3, 5]
+    assert begins(BLOCK_START) == [0, 3]
+
+
+def test_a_person_says_nothing_about_pages_on_which_they_drew_no_words_of_a_table() -> None:
+    row = annotation("d1", [field("iban", "a", [0])], source="human")
+    wordless = {**cell(0, 0, []), "word_ids": None, "text": "b"}
+    row["tables"] = [{"page": 1, "box": None, "rows": 1, "columns": 1, "cells": [wordless]}]
+    shard = read_shard(shard_of([page_row("d1", ["abcd", "b"])], [row]))
+    assert shard.table_labels.tolist() == [IGNORED, IGNORED]
+    assert shard.block_labels.tolist() == [IGNORED, IGNORED]
+    assert shard.known_fields[0, : len(CORE_HEADER_FIELDS)].all()
+    assert not shard.known_fields[0, len(CORE_HEADER_FIELDS) :].any()  # what people are not asked for is not absent
+
+
+def test_training_computes_the_shown_fields_alone_and_counts_them() -> None:
+    fields = [field("iban", "a", [0]), field("plant", "b", [1])]
+    table = shard_of([page_row("d1", ["abcd", "b"])], [annotation("d1", fields)])
+    shard = read_shard(table)
+    labels = replace(default_labels(), untaught=untaught(shard))
+    trained = for_training(shard, labels)
+    names = [HEADER_FIELDS[index] for index in labels.trained_header_fields]
+    assert names == [*CORE_HEADER_FIELDS, "plant"]
+    assert [names[tag - 1] for tag in trained.header_labels] == ["iban", "plant"]
+    assert [name for name, known in zip(names, trained.known_fields[0], strict=True) if known] == ["iban", "plant"]
+    counts = FieldTruth()
+    counts.add(table)
+    counts.add(table)
+    rows = {row["field"]: row for row in counts.rows()}
+    assert len(rows) == len(HEADER_FIELDS) + len(LINE_FIELDS) > 200
+    assert (rows["plant"]["train_documents"], rows["plant"]["train_words"]) == (2, 2)
+    assert rows["cost_center"]["train_documents"] == 0

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sap_llm.modeling.labels import HEADER_FIELDS, IGNORED
+from sap_llm.modeling.labels import HEADER_FIELDS, IGNORED, LINE_FIELDS
 from sap_llm.modeling.shards import Shard
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
@@ -41,6 +41,7 @@ def random_shard(lengths: list[int], seed: int = 0) -> Shard:
         class_ids=np.arange(len(lengths), dtype=np.int16),
         subtype_ids=np.full(len(lengths), IGNORED, dtype=np.int16),
         known_fields=np.ones((len(lengths), len(HEADER_FIELDS)), dtype=np.bool_),
+        known_line_fields=np.ones((len(lengths), len(LINE_FIELDS)), dtype=np.bool_),
         is_first=np.ones(len(lengths), dtype=np.bool_),
         document_ids=[f"d{row}" for row in range(len(lengths))],
         characters=generator.integers(1, 95, (count, 16), dtype=np.uint8),
@@ -49,9 +50,12 @@ def random_shard(lengths: list[int], seed: int = 0) -> Shard:
         boxes=generator.integers(0, 1000, (count, 4)).astype(np.int16),
         lines=generator.integers(0, 60, count).astype(np.int16),
         above=np.zeros(count, dtype=np.int16),
-        header_labels=generator.integers(0, 20, count).astype(np.int8),
+        header_labels=generator.integers(0, 20, count).astype(np.int16),
         line_labels=generator.integers(0, 8, count).astype(np.int8),
         row_starts=generator.integers(0, 2, count).astype(np.int8),
+        table_labels=generator.integers(0, 2, count).astype(np.int8),
+        block_labels=generator.integers(0, 7, count).astype(np.int8),
+        starts=generator.integers(0, 16, count).astype(np.uint8),
     )
 
 
@@ -119,56 +123,121 @@ def test_unknown_fields_are_as_right_as_outside_on_untagged_words() -> None:
     logits = torch.zeros(1, 2, 4)
     logits[0, :, 3] = 8.0  # the model is sure of field 2
     labels = torch.tensor([[0, 0]])
-    silent = header_loss(logits, labels, torch.tensor([[True, True, False]]))
-    speaking = header_loss(logits, labels, torch.tensor([[True, True, True]]))
+    silent, _ = header_loss(logits, labels, torch.tensor([[True, True, False]]))
+    speaking, _ = header_loss(logits, labels, torch.tensor([[True, True, True]]))
     assert silent < 0.05 < speaking
-    assert header_loss(logits, labels, torch.zeros(1, 3, dtype=torch.bool)) == 0.0
+    total, counted = header_loss(logits, labels, torch.zeros(1, 3, dtype=torch.bool))
+    assert float(total) == float(counted) == 0.0
+
+
+SHAPES = {
+    "document_class": (2, 4),
+    "subtype": (2, 5),
+    "header": (2, 3, 20),
+    "line": (2, 3, 8),
+    "row_start": (2, 3),
+    "starts": (2, 3, 4),
+    "table": (2, 3),
+    "block": (2, 3, 7),
+}
+LABELS = {"header_labels": 20, "line_labels": 8, "row_starts": 2, "table_labels": 2, "block_labels": 7}
+LOSS = {"subtype_ranges": {0: (0, 2), 1: (2, 5)}, "subtypes": 5}
 
 
 def scores_and_targets(**labels: Any) -> tuple[Any, Targets]:
     from sap_llm.modeling.heads import Scores
 
     torch.manual_seed(0)
-    tensors = {
-        "document_class": (2, 4),
-        "subtype": (2, 5),
-        "header": (2, 3, 20),
-        "line": (2, 3, 8),
-        "row_start": (2, 3),
-    }
     scores = Scores(
-        **{name: torch.randn(shape, requires_grad=True) for name, shape in tensors.items()}, vector=torch.zeros(2, 4)
+        **{name: torch.randn(shape, requires_grad=True) for name, shape in SHAPES.items()}, vector=torch.zeros(2, 4)
     )
     ignored = torch.full((2, 3), IGNORED)
-    known = torch.ones(2, 19, dtype=torch.bool)
-    defaults = {"class_ids": ignored[:, 0], "subtype_ids": ignored[:, 0], "header_labels": ignored}
-    defaults |= {"line_labels": ignored, "row_starts": ignored, "known_fields": known}
+    defaults: dict[str, Any] = dict.fromkeys(LABELS, ignored)
+    defaults |= {"class_ids": ignored[:, 0], "subtype_ids": ignored[:, 0]}
+    defaults |= {"known_fields": torch.ones(2, 19, dtype=torch.bool), "starts": torch.zeros(2, 3, dtype=torch.uint8)}
+    defaults |= {"known_line_fields": torch.ones(2, 7, dtype=torch.bool)}
     return scores, Targets(**(defaults | labels))
 
 
-def test_labels_that_say_nothing_cost_nothing() -> None:
-    loss = DocumentLoss(LossWeights(), subtype_ranges={0: (0, 2), 1: (2, 5)}, subtypes=5)
+def gradients(scores: Any) -> dict[str, torch.Tensor]:
+    return {name: getattr(scores, name).grad for name in SHAPES}
+
+
+def test_labels_that_say_nothing_cost_nothing_and_have_no_part() -> None:
+    loss = DocumentLoss(LossWeights(), **LOSS)
     scores, targets = scores_and_targets()
     total, parts = loss(scores, targets)
     assert float(total.detach()) == 0.0
-    assert set(map(float, parts.values())) == {0.0}
+    assert all(bool(part.isnan()) for part in parts.values())
+    assert loss.drain() == {}
+    total.backward()
+    assert all(float(gradient.abs().sum()) == 0.0 for gradient in gradients(scores).values())
 
 
 def test_the_loss_is_the_weighted_sum_of_its_parts() -> None:
-    loss = DocumentLoss(LossWeights(), subtype_ranges={0: (0, 2), 1: (2, 5)}, subtypes=5)
+    loss = DocumentLoss(LossWeights(), **LOSS)
     scores, targets = scores_and_targets(
         class_ids=torch.tensor([1, 0]),
         subtype_ids=torch.tensor([3, 0]),
         header_labels=torch.ones(2, 3, dtype=torch.int64),
         line_labels=torch.zeros(2, 3, dtype=torch.int64),
+        table_labels=torch.ones(2, 3, dtype=torch.int64),
+        block_labels=torch.ones(2, 3, dtype=torch.int64),
     )
     total, parts = loss(scores, targets)
-    weighted = 0.3 * parts["classification"] + 0.4 * parts["extraction"] + 0.2 * parts["table"] + 0.1 * parts["subtype"]
-    assert float(total.detach()) == pytest.approx(float(weighted))
+    shares = {"classification": 0.3, "extraction": 0.4, "line_items": 0.2, "table": 0.2, "subtype": 0.1, "layout": 0.05}
+    assert float(total.detach()) == pytest.approx(sum(share * float(parts[name]) for name, share in shares.items()))
+    assert loss.drain() == pytest.approx({name: float(parts[name]) for name in shares})
+
+
+def test_the_log_averages_a_task_over_the_batches_that_have_labels_of_it() -> None:
+    loss = DocumentLoss(LossWeights(), **LOSS)
+    _, parts = loss(*scores_and_targets(class_ids=torch.tensor([1, 0])))
+    loss(*scores_and_targets(subtype_ids=torch.tensor([3, 0])))
+    assert loss.drain()["classification"] == pytest.approx(float(parts["classification"]))
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_two_ranks_share_a_batch_as_one_rank_has_it(data: st.DataObject) -> None:
+    """Whatever of the labels is missing on which rank: nothing is averaged with a zero, nothing is no number."""
+
+    def drawn(most: int, *shape: int) -> torch.Tensor:
+        count = int(np.prod(shape))
+        values = st.one_of(
+            st.just([IGNORED] * count), st.lists(st.integers(-1, most - 1), min_size=count, max_size=count)
+        )
+        return torch.tensor(data.draw(values)).view(shape)
+
+    labels = {name: drawn(most, 2, 3) for name, most in LABELS.items()}
+    labels |= {"class_ids": drawn(4, 2), "subtype_ids": drawn(5, 2), "starts": drawn(16, 2, 3).clamp(min=0).byte()}
+    whole_scores, whole = scores_and_targets(**labels)
+    total, _ = DocumentLoss(LossWeights(), **LOSS)(whole_scores, whole)
+    total.backward()
+
+    def rank(number: int, over_ranks: Any) -> tuple[Any, torch.Tensor]:
+        scores, _ = scores_and_targets()
+        own = slice(number, number + 1)
+        targets = Targets(**{name: value[own] for name, value in vars(whole).items()})
+        part = type(scores)(*(value[own] for value in scores))
+        loss, _ = DocumentLoss(LossWeights(), over_ranks=over_ranks, **LOSS)(part, targets)
+        return scores, loss
+
+    sent: list[torch.Tensor] = []
+    for number in (0, 1):
+        rank(number, lambda values: sent.append(values) or values)
+    summed = {name: torch.zeros(shape) for name, shape in SHAPES.items()}
+    for number in (0, 1):
+        scores, loss = rank(number, lambda _: (sent[0] + sent[1]) / 2)
+        loss.backward()
+        for name, gradient in gradients(scores).items():
+            summed[name] += gradient / 2  # as the engines average
+    for name, gradient in gradients(whole_scores).items():
+        torch.testing.assert_close(summed[name], gradient, atol=1e-6, rtol=1e-4)
 
 
 def test_only_subtypes_of_the_same_class_compete() -> None:
-    loss = DocumentLoss(LossWeights(), subtype_ranges={0: (0, 2), 1: (2, 5)}, subtypes=5)
+    loss = DocumentLoss(LossWeights(), **LOSS)
     scores, targets = scores_and_targets(subtype_ids=torch.tensor([3, IGNORED]))
     total, _ = loss(scores, targets)
     total.backward()
