@@ -115,7 +115,10 @@ def build_doc_router(
         seconds = (time.process_time() - began) / len(known)
         rows = [_route(router, entry) for entry in known]
         writer.write_table("routes", conform(rows, ROUTES), ROUTES)
-        return _measured(rows) | {"cpu_milliseconds_per_document": round(seconds * 1000.0, 4), "size_bytes": _size(writer)}
+        return _measured(rows) | {
+            "cpu_milliseconds_per_document": round(seconds * 1000.0, 4),
+            "size_bytes": _size(writer),
+        }
 
     return build(
         context,

@@ -110,7 +110,8 @@ def _commands(
     family, _, size = name.partition("/")
     if candidate.use == "reads":
         yield (
-            f"quality: `{build} model --release {release} --set 'backbone={{family: {family}, size: {size}}}'`, "
+            f"quality: `{build} model --release {release} "
+            f"--set 'backbone={{family: {family}, size: {size}}}' --set initial=null`, "
             f"then `{build} evaluation` and `{build} base-comparison` of that release"
         )
     elif candidate.use == "triages":

@@ -31,7 +31,14 @@ pytestmark = pytest.mark.slow
 )
 def test_a_backbone_is_trained_by_naming_it(backbone: dict[str, Any], ranks: int, tmp_path: Path) -> None:
     context = StageContext(store=DatasetStore(tmp_path / "datasets"))
-    overrides = {"backbone": backbone, "steps": 6, "batch_words": 512, "launch.ranks": ranks, "launch.launcher": "auto"}
+    overrides = {
+        "backbone": backbone,
+        "initial": None,
+        "steps": 6,
+        "batch_words": 512,
+        "launch.ranks": ranks,
+        "launch.launcher": "auto",
+    }
     config = Deployment.load("seconds").config(MultitaskModelConfig, "multitask_model", overrides)
     assert choose_backend(config.launch)[0] in ("deepspeed", "gloo")
     built = build_multitask_model(context, config=config, training_set=toy_training_set(context, 40), release="r1")

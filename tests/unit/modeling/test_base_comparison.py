@@ -167,7 +167,7 @@ def test_every_empty_cell_has_its_command() -> None:
     assert [said.partition(":")[0] for said in empty["filled_by"]] == [
         "latency, memory, cost", "languages", "quality"
     ]  # fmt: skip
-    assert "--set 'backbone={family: layoutlmv3, size: rival}'" in empty["filled_by"][2]
+    assert "--set 'backbone={family: layoutlmv3, size: rival}' --set initial=null`" in empty["filled_by"][2]
     trained = Candidate(
         name="layoutlmv3/rival", use="reads", shape=shape, evaluation=EVALUATION, quality={"field_f1": 0.5}
     )

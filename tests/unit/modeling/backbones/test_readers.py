@@ -34,7 +34,6 @@ SHAPES = {
     "qwen2_5_vl": QwenReaderShape(size="debug"),
 }
 LABELS = default_labels()
-TARGETS = ("class_ids", "subtype_ids", "header_labels", "line_labels", "row_starts", "known_fields")
 
 
 @pytest.fixture
@@ -44,9 +43,7 @@ def batch(generated: Any) -> Batch:
 
 def _loss(model: MultitaskModel, batch: Batch) -> torch.Tensor:
     loss = DocumentLoss(LossWeights(), subtype_ranges=LABELS.subtype_ranges(), subtypes=len(LABELS.subtypes))
-    total, _ = loss(
-        model(*tensors(batch)), Targets(**{name: torch.from_numpy(getattr(batch, name)) for name in TARGETS})
-    )
+    total, _ = loss(model(*tensors(batch)), Targets.of(batch))
     return total
 
 
