@@ -23,8 +23,7 @@ from sap_llm.evaluation.corpus import documents_with_pages
 from sap_llm.evaluation.test_set import load_test_set
 from sap_llm.modeling.comparison.candidates import Candidate, all_candidates, evaluated
 from sap_llm.modeling.comparison.plan import Measured, MeasurePlan
-from sap_llm.modeling.features import word_texts
-from sap_llm.modeling.shards import read_shard
+from sap_llm.modeling.features import CHARACTERS, word_texts
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.page import Page
@@ -192,8 +191,11 @@ class _Comparison:
         return pictures
 
     def _texts(self) -> list[str]:
-        shard = read_shard(self.context.store.open(self.training_set).table("shards"), split="train")
-        words = word_texts(shard.characters[:_TEXT_WORDS])
+        """Running text of words of training documents, as the features hold them."""
+        shards = self.context.store.open(self.training_set).table("shards", ["split", "characters"])
+        column = shards.filter(pc.equal(shards.column("split"), "train")).column("characters")
+        flat = pc.list_flatten(column).slice(0, _TEXT_WORDS * CHARACTERS).to_numpy()
+        words = word_texts(flat.reshape(-1, CHARACTERS))
         return [" ".join(words[start : start + 100]) for start in range(0, len(words), 100)]
 
     def _measure(
