@@ -3,7 +3,7 @@
 Belongs here: measuring on words of real pages. A candidate whose tokenizer is not here has no figures.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Any
@@ -36,6 +36,27 @@ def coverage(words: Sequence[str], round_trip: RoundTrip) -> Coverage:
         surviving_characters=kept / sum(map(len, different)),
         tokens_per_word=tokens,
     )
+
+
+def coverages(
+    candidates: Iterable[Candidate],
+    *,
+    words: Mapping[str, Sequence[str]],
+    texts: Sequence[str],
+    tokenizers: Mapping[str, str],
+) -> dict[str, dict[str, Coverage]]:
+    """Figures by candidate's name and language; arguments as in `round_trip_of`."""
+    found: dict[str, dict[str, Coverage]] = {}
+    of_features = {language: coverage(own, features_round_trip) for language, own in words.items()}
+    for candidate in candidates:
+        round_trip = round_trip_of(candidate, texts=texts, tokenizers=tokenizers)
+        if round_trip is features_round_trip:
+            found[candidate.name] = of_features
+        elif round_trip is not None:
+            found[candidate.name] = {language: coverage(own, round_trip) for language, own in words.items()}
+        else:
+            found[candidate.name] = {}
+    return found
 
 
 def features_round_trip(words: Sequence[str]) -> tuple[list[str], float]:

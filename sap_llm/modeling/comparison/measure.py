@@ -1,6 +1,7 @@
 """The launched program that measures candidates: `python -m sap_llm.modeling.comparison.measure --plan F --out F`.
 
-Belongs here: making a candidate's network, timing it document by document, and its memory. It is a process of its own,
+Belongs here: making a candidate's network, timing it document by document, and its memory; parameters and languages are
+asked for beside, since the libraries are here. It is a process of its own,
 because each candidate is measured in a fork of it: what one candidate took does not hide in what another left behind,
 and the libraries are imported once. What is measured and where it goes is the plan's.
 
@@ -22,8 +23,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from sap_llm.modeling.backbones.registry import parameters_of
 from sap_llm.modeling.comparison.candidates import Candidate
-from sap_llm.modeling.comparison.plan import Measured, MeasurePlan
+from sap_llm.modeling.comparison.languages import coverages
+from sap_llm.modeling.comparison.plan import Answer, Measured, MeasurePlan
 from sap_llm.schema.page import Page
 
 _LIBRARIES = (
@@ -163,7 +166,7 @@ def _in_fork(plan: MeasurePlan, candidate: Candidate) -> Measured | None:
 
 
 def main() -> None:
-    """Measure all candidates of a plan and write their figures by key."""
+    """Measure what the plan names, count and look at all of its candidates, and write the answer."""
     parser = argparse.ArgumentParser(description="Measure candidates for the base model.")
     parser.add_argument("--plan", required=True, type=Path)
     parser.add_argument("--out", required=True, type=Path)
@@ -171,9 +174,14 @@ def main() -> None:
     plan = MeasurePlan.model_validate_json(arguments.plan.read_text())
     for name in _LIBRARIES:  # once, before the forks
         importlib.import_module(name)
-    figures = {candidate.key: _in_fork(plan, candidate) for candidate in plan.candidates}
-    told = {key: value.model_dump() if value else None for key, value in figures.items()}
-    arguments.out.write_text(json.dumps(told))
+    figures = {one.key: _in_fork(plan, one) for one in plan.candidates if one.key in plan.run}
+    by_name = {one.name: one for one in plan.candidates}
+    answer = Answer(
+        figures=figures,
+        parameters={name: parameters_of(one.shape) for name, one in by_name.items()},
+        coverages=coverages(by_name.values(), words=plan.words, texts=plan.texts, tokenizers=plan.tokenizers),
+    )
+    arguments.out.write_text(answer.model_dump_json())
 
 
 if __name__ == "__main__":

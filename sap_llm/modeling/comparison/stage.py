@@ -22,7 +22,7 @@ from pydantic import Field
 from sap_llm.evaluation.corpus import documents_with_pages
 from sap_llm.evaluation.test_set import load_test_set
 from sap_llm.modeling.comparison.candidates import Candidate, all_candidates, evaluated
-from sap_llm.modeling.comparison.plan import Measured, MeasurePlan
+from sap_llm.modeling.comparison.plan import Answer, MeasurePlan
 from sap_llm.modeling.features import CHARACTERS, word_texts
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
@@ -115,18 +115,10 @@ class _Comparison:
         documents, pages = self._documents()
         sample = _alike(documents, self.config.documents)
         pictures = self._pictures([documents[place] for place in sample], render)
-        texts = self._texts()
-        figures = self._measure(run, [pages[place] for place in sample], pictures, texts)
-        by_language = {
-            language: [
-                word
-                for place in [at for at, row in enumerate(documents) if row["language"] == language]
-                for page in pages[place]
-                for word in page.words
-            ]
-            for language in self.config.languages
-        }
-        rows = self._rows(candidates, figures, {name: words for name, words in by_language.items() if words}, texts)
+        answer = self._measure(
+            candidates, run, [pages[place] for place in sample], pictures, self._words(documents, pages)
+        )
+        rows = self._rows(candidates, answer)
         told = report(
             rows,
             hardware=f"{self.config.hardware} ({self.config.threads} thread)",
@@ -198,16 +190,22 @@ class _Comparison:
         words = word_texts(flat.reshape(-1, CHARACTERS))
         return [" ".join(words[start : start + 100]) for start in range(0, len(words), 100)]
 
+    def _words(self, documents: Sequence[Mapping[str, Any]], pages: Sequence[Sequence[Page]]) -> dict[str, list[str]]:
+        """Words by language, of those languages that have any."""
+        words: dict[str, list[str]] = {}
+        for row, own in zip(documents, pages, strict=True):
+            words.setdefault(row["language"], []).extend(word for page in own for word in page.words)
+        return {language: words[language] for language in self.config.languages if words.get(language)}
+
     def _measure(
         self,
         candidates: Sequence[Candidate],
+        run: Sequence[Candidate],
         pages: Sequence[Sequence[Page]],
         pictures: list[npt.NDArray[np.uint8]] | None,
-        texts: Sequence[str],
-    ) -> dict[str, Measured | None]:
-        if not candidates:
-            return {}
-        self.context.progress(f"measuring {len(candidates)} candidates on {len(pages)} documents")
+        words: Mapping[str, Sequence[str]],
+    ) -> Answer:
+        self.context.progress(f"measuring {len(run)} of {len(candidates)} candidates on {len(pages)} documents")
         with tempfile.TemporaryDirectory(prefix="sap_llm_comparison_") as name:
             folder = Path(name)
             rows = [[page.to_row("") for page in own] for own in pages]
@@ -216,9 +214,12 @@ class _Comparison:
                 np.savez(folder / "pictures.npz", *pictures)
             plan = MeasurePlan(
                 candidates=tuple(candidates),
+                run=tuple(one.key for one in run),
                 pages=str(folder / "pages.json"),
                 pictures=str(folder / "pictures.npz") if pictures is not None else None,
-                texts=tuple(texts),
+                texts=tuple(self._texts()),
+                words={language: tuple(own) for language, own in words.items()},
+                tokenizers=self.config.tokenizers,
                 rounds=self.config.rounds,
                 most_tokens=self.config.most_tokens,
                 threads=self.config.threads,
@@ -228,38 +229,27 @@ class _Comparison:
             (folder / "plan.json").write_text(plan.model_dump_json())
             return _launched(folder, deadline_seconds=self.config.deadline_seconds)
 
-    def _rows(
-        self,
-        candidates: Sequence[Candidate],
-        figures: Mapping[str, Measured | None],
-        words: Mapping[str, Sequence[str]],
-        texts: Sequence[str],
-    ) -> list[dict[str, Any]]:
-        from sap_llm.modeling.comparison.languages import coverage, round_trip_of
+    def _rows(self, candidates: Sequence[Candidate], answer: Answer) -> list[dict[str, Any]]:
         from sap_llm.modeling.comparison.matrix import row
 
-        rows = []
-        for candidate in candidates:
-            round_trip = round_trip_of(candidate, texts=texts, tokenizers=self.config.tokenizers)
-            measured = figures.get(candidate.key)
-            rows.append(
-                row(
-                    candidate,
-                    parameters=_parameters(candidate),
-                    measured=measured,
-                    coverages={name: coverage(own, round_trip) for name, own in words.items()} if round_trip else {},
-                    price_per_hour=self.config.price_per_hour,
-                    release=self.release,
-                    can_be_measured=candidate.key not in figures or measured is not None,
-                )
+        return [
+            row(
+                one,
+                parameters=answer.parameters[one.name],
+                measured=answer.figures.get(one.key),
+                coverages=answer.coverages[one.name],
+                price_per_hour=self.config.price_per_hour,
+                release=self.release,
+                can_be_measured=one.key not in answer.figures or answer.figures[one.key] is not None,
             )
-        return rows
+            for one in candidates
+        ]
 
 
-def _launched(folder: Path, *, deadline_seconds: float) -> dict[str, Measured | None]:
-    """Run the measuring program over `plan.json` and return its figures by candidate."""
+def _launched(folder: Path, *, deadline_seconds: float) -> Answer:
+    """Run the measuring program over `plan.json` and return its answer."""
     command = [sys.executable, "-m", "sap_llm.modeling.comparison.measure"]
-    command += ["--plan", str(folder / "plan.json"), "--out", str(folder / "figures.json")]
+    command += ["--plan", str(folder / "plan.json"), "--out", str(folder / "answer.json")]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=deadline_seconds)
     except subprocess.TimeoutExpired as error:
@@ -269,14 +259,7 @@ def _launched(folder: Path, *, deadline_seconds: float) -> dict[str, Measured | 
     if done.returncode:
         last = done.stderr.strip().splitlines()[-1:] or ["no message"]
         raise ConfigurationError(f"measuring failed: {last[0]}", where="measured", remedy="Leave out what cannot run.")
-    found = json.loads((folder / "figures.json").read_text())
-    return {key: Measured.model_validate(value) if value else None for key, value in found.items()}
-
-
-def _parameters(candidate: Candidate) -> int:
-    from sap_llm.modeling.backbones.registry import parameters_of
-
-    return parameters_of(candidate.shape)
+    return Answer.model_validate_json((folder / "answer.json").read_text())
 
 
 def _alike(documents: Sequence[Mapping[str, Any]], most: int) -> list[int]:
