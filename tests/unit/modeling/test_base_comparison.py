@@ -135,6 +135,7 @@ def test_candidates_are_measured_on_the_same_pages_and_told(house: House) -> Non
     assert build_base_comparison(house.context, **arguments).is_reused
 
 
+@pytest.mark.slow
 def test_without_pictures_writers_are_not_run_and_it_is_said(house: House) -> None:
     config = BaseComparisonConfig(
         measured=("donut/debug",), measures_trained=False, documents=1, rounds=1, hardware="a test", price_per_hour=1.0
