@@ -1,4 +1,4 @@
-"""Stage 05, training: models by release, each trained by a program of its own.
+"""Stage 05, training: models by release, each trained by a program of its own, and the router that triages before them.
 
 Belongs here: the assets, and those of tokens and instruction pairs, which only training reads. Planning, launching and
 collecting are the ops of `assets.launch`; the stages and training itself are `sap_llm.training`.
@@ -15,6 +15,7 @@ from resources.results import materialized
 from resources.stage_run import StageRun, StageRunConfig
 from sap_llm.reading.sandbox import Sandbox
 from sap_llm.training.adapters.stage import STAGE_ADAPTERS, partition_of
+from sap_llm.training.doc_router import DocRouterConfig, build_doc_router
 from sap_llm.training.domain import DOMAIN_MODEL
 from sap_llm.training.domain_tokens import DomainTokensConfig, build_domain_tokens
 from sap_llm.training.instructed import INSTRUCTED_MODEL
@@ -33,7 +34,7 @@ _PAIRS_HEADLINE = ("pairs", "pairs_train", "pairs_unanswerable", "documents", "d
 
 multitask_model = training_asset(
     MULTITASK_MODEL,
-    description="Classes, fields and line items of a page by a compact layout encoder, trained from random weights.",
+    description="Classes, fields and line items of a page by the profile's backbone, trained from random weights.",
     kinds=frozenset({"pytorch", "deepspeed"}),
 )
 
@@ -98,3 +99,22 @@ stage_adapters = training_asset(
     partitions_of=_adapters_of,
     backfill_policy=dg.BackfillPolicy.single_run(),
 )
+
+
+@dg.asset(partitions_def=release, deps=["multitask_model", "training_set"], kinds={"sklearn"})
+def doc_router(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Class and difficulty of a document from cheap features, in less than a millisecond, before a model reads it."""
+    with deployment.open(context, config) as stage:
+        training_set = stage.ref("training_set", stage.release)
+        stage.pass_door(training_set)
+        built = build_doc_router(
+            stage.context,
+            config=stage.config(DocRouterConfig),
+            model=stage.ref("multitask_model", stage.release),
+            training_set=training_set,
+            release=stage.release,
+        )
+        headline = ("class_accuracy", "difficulty_auc", "difficulty_ece", "cpu_milliseconds_per_document")
+        return materialized(stage, built, headline=headline, rows_of="routes")

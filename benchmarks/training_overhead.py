@@ -117,7 +117,7 @@ def _sides(folder: Path) -> tuple[Callable[[], None], _Watched]:
     shard = for_training(read_shard(encode_shard(*toy_tables(200)), split="train"), labels)
     ranks = config.launch.ranks
     batches = BatchPlan(shard.lengths, words=config.batch_words, ranks=ranks, seed=0)
-    engine = open_engine(MultitaskModel(config.encoder, labels), config, backend="gloo")
+    engine = open_engine(MultitaskModel(config.backbone, labels), config, backend="gloo")
     loss = DocumentLoss(
         config.losses, subtype_ranges=labels.subtype_ranges(), subtypes=len(labels.subtypes), smoothing=0.0
     )

@@ -26,7 +26,7 @@ BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_MODEL = (
 RETRAIN = "retrain"
 
 _CORPUS = ("annotated_docs", "annotation_tasks", "corpus_release", "training_set")
-_MODEL = ("multitask_model", "model_evaluation")
+_MODEL = ("multitask_model", "doc_router", "model_evaluation", "base_comparison")
 
 
 def _job(name: str, description: str, *assets: str) -> Any:  # Dagster does not export the type

@@ -113,7 +113,7 @@ class Deployment:
         return cls(name, home=home_folder(), configs=configs, is_preview=is_preview)
 
     def config(self, model: type[Config], stage: str, overrides: Mapping[str, Any] | None = None) -> Config:
-        """The configuration of a stage: the profile's values plus dotted overrides (`encoder.width: 64`).
+        """The configuration of a stage: the profile's values plus dotted overrides (`backbone.width: 64`).
 
         Raises:
             ConfigurationError: A key is unknown or a value does not fit; names file and key.

@@ -11,6 +11,7 @@ from sap_llm.annotation import stage as annotation
 from sap_llm.compression import stage as compression
 from sap_llm.evaluation import stage as evaluation
 from sap_llm.learning import promotion
+from sap_llm.modeling.comparison import stage as comparison
 from sap_llm.pmg import snapshot
 from sap_llm.preparation import release
 from sap_llm.preparation import stage as preparation
@@ -18,7 +19,7 @@ from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
-from sap_llm.training import domain_tokens, instructions
+from sap_llm.training import doc_router, domain_tokens, instructions
 from sap_llm.training.stages import TRAINING_STAGES
 
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
@@ -35,7 +36,9 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
         "domain_tokens": (domain_tokens.STAGE_VERSION, domain_tokens.DomainTokensConfig),
         "instruction_pairs": (instructions.STAGE_VERSION, instructions.InstructionPairsConfig),
+        "doc_router": (doc_router.STAGE_VERSION, doc_router.DocRouterConfig),
         "model_evaluation": (evaluation.STAGE_VERSION, evaluation.ModelEvaluationConfig),
+        "base_comparison": (comparison.STAGE_VERSION, comparison.BaseComparisonConfig),
         "quantized_models": (compression.STAGE_VERSION, compression.QuantizedModelsConfig),
         "registered_model": (promotion.STAGE_VERSION, promotion.RegisteredModelConfig),
         "pmg_snapshot": (snapshot.STAGE_VERSION, snapshot.PmgSnapshotConfig),

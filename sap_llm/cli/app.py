@@ -19,9 +19,9 @@ app = typer.Typer(
     "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]synthetic[/bold] "
     "writes, shows and measures documents of the simulator, [bold]augment[/bold] damages them. [bold]data[/bold] "
     "compares, restores, shares and cleans up dataset versions. [bold]annotate[/bold] asks people and takes over their "
-    "answers. [bold]training[/bold] says what a training needs and would start. [bold]gate[/bold] and "
-    "[bold]feedback[/bold] are the reviewer's and the ML lead's tools. `make dev` opens the Dagster UI over the same "
-    "data.",
+    "answers. [bold]models[/bold] lists the networks that a model can be trained from, [bold]training[/bold] says what "
+    "a training needs and would start. [bold]gate[/bold] and [bold]feedback[/bold] are the reviewer's and the ML "
+    "lead's tools. `make dev` opens the Dagster UI over the same data.",
 )
 errors = Console(stderr=True)
 
@@ -52,9 +52,24 @@ def show_error(error: SapLlmError) -> None:
 
 def main() -> None:
     """Entry point of the `sap-llm` script."""
-    from sap_llm.cli import annotate, augment, build, data, extract, feedback, gate, seed, status, synthetic, training
+    from sap_llm.cli import (
+        annotate,
+        augment,
+        build,
+        data,
+        extract,
+        feedback,
+        gate,
+        models,
+        seed,
+        status,
+        synthetic,
+        training,
+    )
 
-    for module in (extract, build, seed, status, data, synthetic, augment, annotate, gate, feedback, training):
+    for module in (
+        extract, build, seed, status, data, synthetic, augment, annotate, models, training, gate, feedback
+    ):  # fmt: skip
         module.register(app)
     try:
         app()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+import yaml
 from rich.console import Console
 
 from sap_llm.cli.launching import launcher
@@ -28,11 +29,10 @@ DEFAULT_RELEASE = "dvc"
 
 def register(app: typer.Typer) -> None:
     """Add the command group to `app`."""
-    from sap_llm.cli import build_adapters, build_domain, build_instructions
+    from sap_llm.cli import build_adapters, build_domain, build_instructions, build_models
 
-    build_domain.register(commands)
-    build_instructions.register(commands)
-    build_adapters.register(commands)
+    for module in (build_models, build_domain, build_instructions, build_adapters):
+        module.register(commands)
     app.add_typer(commands, name="build")
 
 
@@ -42,6 +42,10 @@ commands = typer.Typer(
     "the same inputs, code and configuration is reused. raw-exports and public-docs are parts of corpus, "
     "annotation-tasks needs a corpus, sap-knowledge stands alone.",
 )
+Values = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="key=value in place of the profile's, e.g. backbone.layers=2; may be repeated"),
+]
 Release = Annotated[str, typer.Option(help="name of the frozen corpus and of all that is made from it")]
 
 
@@ -130,11 +134,11 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
 
 
 @commands.command()
-def model(release: Release = DEFAULT_RELEASE) -> None:
+def model(release: Release = DEFAULT_RELEASE, values: Values = None) -> None:
     """Train the document model; a killed run resumes from its last checkpoint."""
     from sap_llm.training.multitask import MULTITASK_MODEL
 
-    train(MULTITASK_MODEL, release)
+    train(MULTITASK_MODEL, release, values)
 
 
 @commands.command()
@@ -247,7 +251,7 @@ def raw_exports(
         console.print(f"{state.month}  {state.documents:,} headers, changed until {state.latest}{note}")
 
 
-def train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
+def train(stage: "TrainingStage[Any]", release: str, values: Sequence[str] | None = None) -> DatasetRef:
     """Plan, launch and collect a training stage from the current versions of its inputs, if their gates are open."""
     from sap_llm.training.stage import build_trained
 
@@ -256,7 +260,7 @@ def train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
         build_trained(
             deployment.context(progress),
             stage,
-            config=deployment.config(stage.config, stage.name),
+            config=deployment.config(stage.config, stage.name, overrides_of(values)),
             inputs=inputs_behind_doors(deployment, stage, release),
             partition=release,
             work=deployment.work_folder,
@@ -335,6 +339,24 @@ def _exports(deployment: Deployment, months: Sequence[str] = ()) -> dict[str, Da
             f"raw_exports/{month}": say(build_raw_exports(context, config=config, source=source, month=month))
             for month in months or filled
         }
+
+
+def overrides_of(values: Sequence[str] | None) -> dict[str, Any]:
+    """Dotted overrides of `key=value` texts; values are YAML.
+
+    Raises:
+        ConfigurationError: A text is none.
+    """
+    overrides: dict[str, Any] = {}
+    for text in values or ():
+        key, separator, value = text.partition("=")
+        try:
+            overrides[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigurationError(f"{value!r} is no YAML", where=f"--set {key}") from error
+        if not separator:
+            raise ConfigurationError(f"{text!r} has no value", where="--set", remedy="Write it as key=value.")
+    return overrides
 
 
 def current(deployment: Deployment, name: str) -> DatasetRef:

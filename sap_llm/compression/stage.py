@@ -60,7 +60,8 @@ def build_quantized_models(
         variant: Only `int8` so far.
 
     Raises:
-        ConfigurationError: The variant is unknown, the export differs from torch, or no document validates.
+        ConfigurationError: The variant is unknown, the model's backbone is not the compact encoder, the export differs
+            from torch, or no document validates.
     """
     if variant != "int8":
         raise ConfigurationError(f"no variant {variant!r}", where="quantized_models", remedy="Known: int8.")
@@ -97,6 +98,12 @@ def _int8(
 
     folder = writer.path(f"model/{GRAPH}").parent
     parent_config = read_config(source)
+    if parent_config.backbone.family != "compact":
+        raise ConfigurationError(
+            f"no INT8 variant of the backbone {parent_config.backbone.family}",
+            where=str(source),
+            remedy="Serve it by its own runtime, or train the compact encoder.",
+        )
     context.progress("exporting to ONNX")
     plain = folder / "plain.onnx"
     difference = export_onnx(source, parent_config, plain)

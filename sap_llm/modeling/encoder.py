@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sap_llm.modeling.architecture import EncoderConfig
+from sap_llm.modeling.backbones.protocol import Reader
 from sap_llm.modeling.features import AFFIX_BUCKETS, CHARACTER_IDS, CHARACTERS, SCALE, SHAPE_BITS, WORD_BUCKETS
 
 _CHARACTER_WIDTH = 16
@@ -34,16 +35,17 @@ _AXES = {
 _SHARES = {"x0": 0.22, "x1": 0.16, "y": 0.22, "line": 0.22, "order": 0.18}
 
 
-class LayoutEncoder(nn.Module):
+class LayoutEncoder(Reader):
     """Words [batch, words] -> local and contextual vectors, each [batch, words, width]."""
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         if config.width % config.heads or config.head_width % 2:
             raise ValueError(f"width {config.width} does not split into {config.heads} heads of even width")
-        self.config = config
-        self.embedding = WordEmbedding(config)
-        self.neighbours = Neighbours(config)
+        self.shape: EncoderConfig = config
+        self.width = config.width
+        self.embedding = WordEmbedding(config.width, dropout=config.dropout)
+        self.neighbours = Neighbours(config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = nn.LayerNorm(config.width)
         self.checkpoints_activations = False
@@ -62,17 +64,7 @@ class LayoutEncoder(nn.Module):
         above: Tensor,
         mask: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Encode a padded batch to each word with its neighbours, and each word in its document.
-
-        Args:
-            characters: int64 [batch, words, 16].
-            hashes: int64 [batch, words, 3].
-            shapes: float32 [batch, words, SHAPE_BITS].
-            boxes: float32 [batch, words, 4], thousandths of the page width.
-            lines: float32 [batch, words].
-            above: int64 [batch, words], index of the word above.
-            mask: float32 [batch, words], 1 where there is a word.
-        """
+        """Encode a padded batch, see `protocol.Reader`."""
         vectors = local = self.neighbours(self.embedding(characters, hashes, shapes, boxes), lines, above)
         order = torch.cumsum(mask, dim=1)
         middle = (boxes[..., 1] + boxes[..., 3]) / 2
@@ -91,7 +83,7 @@ class LayoutEncoder(nn.Module):
 class WordEmbedding(nn.Module):
     """Characters, hashes, shape bits and the box's own geometry of each word -> [batch, words, width]."""
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, width: int, *, dropout: float) -> None:
         super().__init__()
         self.characters = nn.Embedding(CHARACTER_IDS, _CHARACTER_WIDTH)
         sizes = (WORD_BUCKETS, AFFIX_BUCKETS, AFFIX_BUCKETS)
@@ -99,13 +91,13 @@ class WordEmbedding(nn.Module):
         for table in (self.characters, *self.hashes):
             nn.init.normal_(table.weight, std=0.1)
         inner = CHARACTERS * _CHARACTER_WIDTH + sum(_HASH_WIDTHS) + SHAPE_BITS + _GEOMETRY
-        self.inner = nn.Linear(inner, 2 * config.width)
-        self.outer = nn.Linear(2 * config.width, config.width)
-        self.norm = nn.LayerNorm(config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.inner = nn.Linear(inner, 2 * width)
+        self.outer = nn.Linear(2 * width, width)
+        self.norm = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, characters: Tensor, hashes: Tensor, shapes: Tensor, boxes: Tensor) -> Tensor:
-        """Embed; shapes as in `LayoutEncoder.forward`."""
+        """Embed; shapes as in `protocol.Reader`."""
         unit = boxes / SCALE
         size = unit[..., 2:] - unit[..., :2]
         geometry = torch.cat([unit[..., 0::2], unit[..., 1:2].clamp(max=3.0), size, size[..., 1:2] * 10], dim=-1)
@@ -121,11 +113,11 @@ class Neighbours(nn.Module):
     Labels stand there. Attention can learn it, but takes many more documents to do so.
     """
 
-    def __init__(self, config: EncoderConfig) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.summary = nn.Linear(config.width, _NEIGHBOUR_WIDTH)
-        self.joined = nn.Linear((len(_ALONG_LINE) + 1) * _NEIGHBOUR_WIDTH, config.width)
-        self.norm = nn.LayerNorm(config.width)
+        self.summary = nn.Linear(width, _NEIGHBOUR_WIDTH)
+        self.joined = nn.Linear((len(_ALONG_LINE) + 1) * _NEIGHBOUR_WIDTH, width)
+        self.norm = nn.LayerNorm(width)
 
     def forward(self, vectors: Tensor, lines: Tensor, above: Tensor) -> Tensor:
         """Vectors [batch, words, width], lines [batch, words], above int64 [batch, words] -> [batch, words, width]."""

@@ -27,6 +27,8 @@ CHARACTER_IDS = 256
 WORD_BUCKETS = 8192
 AFFIX_BUCKETS = 4096
 SHAPE_BITS = 24
+HAS_DIGITS, IS_AMOUNT = 1, 16
+"""Places of two of the shape bits."""
 WINDOW_WORDS = 512
 WINDOW_OVERLAP = 96
 SCALE = 1000.0
@@ -258,6 +260,27 @@ def _character_id(char: str) -> int:
     if 0xA1 <= code <= 0xFF:
         return code - 0xA1 + 96  # 96..190
     return 191 if char == "€" else 192 + code % 60
+
+
+def word_texts(characters: npt.NDArray[np.integer[Any]]) -> list[str]:
+    """Words of character ids [n, 16]: exact up to 16 characters of Latin-1 and the euro sign.
+
+    A longer word lacks its middle; another character is the replacement character; a masked word is empty.
+    """
+    return ["".join(map(_CHARACTERS.__getitem__, row)) for row in characters.tolist()]
+
+
+def _character_of(number: int) -> str:
+    if number == 0:
+        return ""
+    if number <= 95:
+        return chr(number + 31)
+    if number <= 190:
+        return chr(number - 96 + 0xA1)
+    return "€" if number == 191 else "\ufffd"
+
+
+_CHARACTERS = tuple(map(_character_of, range(CHARACTER_IDS)))
 
 
 def _bucket(text: str, size: int) -> int:

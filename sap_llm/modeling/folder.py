@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from sap_llm.modeling.architecture import EncoderConfig
+from sap_llm.modeling.backbones.shapes import BackboneShape
 from sap_llm.modeling.confidence import Calibration
 from sap_llm.modeling.labels import LabelSet
 from sap_llm.schema.errors import ConfigurationError
@@ -24,13 +24,21 @@ class ModelConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    architecture: Literal["compact-layout-encoder"] = "compact-layout-encoder"
-    format_version: Literal[2] = 2
+    format_version: Literal[3] = 3
     taxonomy_version: str
-    encoder: EncoderConfig
+    backbone: BackboneShape
     labels: dict[str, list[Any]]
     calibration: Calibration = Calibration()
     precision: str = "fp32"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_second_format(cls, values: Any) -> Any:
+        """Format 2 knew the compact encoder only."""
+        if not isinstance(values, dict) or values.get("format_version") != 2:
+            return values
+        kept = {key: value for key, value in values.items() if key not in ("architecture", "encoder")}
+        return kept | {"format_version": 3, "backbone": {"family": "compact", **values.get("encoder", {})}}
 
     @property
     def label_set(self) -> LabelSet:

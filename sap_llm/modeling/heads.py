@@ -1,7 +1,7 @@
 """The heads on top of a backbone, and the whole network.
 
 Belongs here: document class, subtype, the scores of words (header and line fields, tables, blocks, and where each of
-them starts) and the document vector. Which backbone is below them is the backbone's file (`encoder`); what their scores
+them starts) and the document vector. Which backbone is below them is configuration (`backbones`); what their scores
 mean for a document is `decoding`, `line_items`, `table_decoding` and `layout_decoding`.
 
 All scores of words are one product: at these widths every further layer costs more than its columns. Fields that
@@ -14,13 +14,14 @@ never said anything but STANDARD. The class stays without the title: with it, do
 misleading went to the wrong class more often.
 """
 
-from typing import NamedTuple, Protocol
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sap_llm.modeling.architecture import EncoderConfig
-from sap_llm.modeling.encoder import LayoutEncoder
+from sap_llm.modeling.backbones.build import build_reader
+from sap_llm.modeling.backbones.shapes import BackboneShape
 from sap_llm.modeling.labels import BLOCK_KINDS, BLOCK_START, LabelSet
 
 _POOL_HEADS = 4
@@ -41,30 +42,13 @@ class Scores(NamedTuple):
     vector: Tensor  # [batch, width], unit length
 
 
-class Backbone(Protocol):
-    """Anything that turns the feature arrays into two vectors of `width` for each word."""
-
-    def __call__(
-        self,
-        characters: Tensor,
-        hashes: Tensor,
-        shapes: Tensor,
-        boxes: Tensor,
-        lines: Tensor,
-        above: Tensor,
-        mask: Tensor,
-    ) -> tuple[Tensor, Tensor]:
-        """Encode a padded batch to two tensors [batch, words, width]: words as such, and words in their document."""
-        ...
-
-
 class MultitaskModel(nn.Module):
     """Backbone and heads."""
 
-    def __init__(self, config: EncoderConfig, labels: LabelSet) -> None:
+    def __init__(self, shape: BackboneShape, labels: LabelSet, *, folder: Path | None = None) -> None:
         super().__init__()
-        width = config.width
-        self.encoder = LayoutEncoder(config)
+        self.encoder = build_reader(shape, folder=folder)
+        width = self.encoder.width
         self.pool = nn.Linear(width, _POOL_HEADS)
         self.gather = nn.Linear(3 * width, 2 * width)
         self.spread = nn.Linear(2 * width, width)
@@ -94,7 +78,7 @@ class MultitaskModel(nn.Module):
         above: Tensor,
         mask: Tensor,
     ) -> Scores:
-        """Score a padded batch; arguments as in `LayoutEncoder.forward`.
+        """Score a padded batch; arguments as in `backbones.protocol.Reader`.
 
         In training mode the columns of header and line are those of `LabelSet.trained_header_fields` and
         `trained_line_fields` (see `shards.for_training`), else all.

@@ -24,7 +24,7 @@ def tensors(batch: PaddedWords, *, device: torch.device | str = "cpu") -> tuple[
 
 def load_network(folder: Path, config: ModelConfig) -> MultitaskModel:
     """The network of a model folder, in evaluation mode."""
-    model = MultitaskModel(config.encoder, config.label_set)
+    model = MultitaskModel(config.backbone, config.label_set, folder=folder)
     model.load_state_dict(load_file(folder / WEIGHTS))
     model.eval()
     return model

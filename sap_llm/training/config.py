@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from sap_llm.modeling.architecture import EncoderConfig
+from sap_llm.modeling.backbones.shapes import BackboneShape
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic.facts import BusinessFactsConfig
 from sap_llm.synthetic.stage import SyntheticDocsConfig
@@ -182,7 +183,7 @@ class TrainingStageConfig(StageConfig):
 class MultitaskModelConfig(TrainingStageConfig):
     """All of `configs/<profile>/multitask_model.yaml`."""
 
-    encoder: EncoderConfig = EncoderConfig()
+    backbone: BackboneShape = EncoderConfig()
     losses: LossWeights = LossWeights()
     augmentation: AugmentationConfig = AugmentationConfig()
     initial: str | None = Field(

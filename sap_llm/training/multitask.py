@@ -1,4 +1,4 @@
-"""The stage `multitask_model`: classes, fields and line items of a page by a compact layout encoder.
+"""The stage `multitask_model`: classes, fields and line items of a page, by the profile's backbone.
 
 Belongs here: what tells this training stage from the others. How a stage is planned, launched and collected is `stage`;
 its program is `program`, its configuration in `config`. Importing this module loads neither torch nor deepspeed.
@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.modeling.features import WINDOW_WORDS
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
@@ -46,10 +47,12 @@ def _calibrate(
     )
 
 
-def _workload(config: MultitaskModelConfig, halvings: int) -> tuple[Shares, Workload]:
+def _workload(config: MultitaskModelConfig, halvings: int) -> tuple[Shares, Workload] | None:
+    if not isinstance(config.backbone, EncoderConfig):
+        return None  # what blocks of other families keep is not counted
     launch = config.launch
     shares = share(config.batch_words, ranks=launch.ranks, micro_batch=launch.micro_batch, halvings=halvings)
-    network = encoder_network(config.encoder)
+    network = encoder_network(config.backbone)
     return shares, Workload(network=network, tokens=shares.micro_batch, longest=WINDOW_WORDS, unit="words")
 
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from sap_llm.training.config import TrainingStageConfig
 
+_BLOCKS = {"blocks", "layer", "layers"}  # lists of blocks: the compact encoder's, LayoutLMv3's, Qwen's
 _MOMENTUM = 0.95
 _BETAS = (0.9, 0.98)
 # Jordan's quintic: steepest at zero, so that five iterations do; singular values end between 0.7 and 1.2
@@ -44,10 +45,10 @@ def make_optimizer(model: nn.Module, config: TrainingStageConfig) -> torch.optim
     decayed: list[Tensor] = []
     others: list[Tensor] = []
     for name, value in model.named_parameters():
-        dims = len(
-            getattr(value, "ds_shape", value.shape)
-        )  # ZeRO stage 3 leaves a weight that it cut without its shape
-        is_hidden = settings.muon_learning_rate > 0 and dims == 2 and "blocks" in name.split(".")
+        if not value.requires_grad:
+            continue
+        dims = len(getattr(value, "ds_shape", value.shape))  # ZeRO-3 leaves a weight that it cut without its shape
+        is_hidden = settings.muon_learning_rate > 0 and dims == 2 and not _BLOCKS.isdisjoint(name.split("."))
         (matrices if is_hidden else decayed if dims > 1 else others).append(value)
     groups = [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     adamw = torch.optim.AdamW(

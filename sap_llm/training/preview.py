@@ -63,9 +63,10 @@ def planned_memory(
     stage: TrainingStage[Config], config: Config, *, is_sharded: bool, halvings: int = 0
 ) -> tuple[Shares, MemoryPlan] | None:
     """Shares of the batch and memory of one rank, as far as the stage says what it works on."""
-    if stage.workload is None:
+    worked_on = stage.workload(config, halvings) if stage.workload else None
+    if worked_on is None:
         return None
-    shares, workload = stage.workload(config, halvings)
+    shares, workload = worked_on
     return shares, plan_memory(workload, config.launch, is_sharded=is_sharded, accumulation=shares.accumulation)
 
 

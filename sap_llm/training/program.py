@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
+from sap_llm.modeling.backbones.protocol import Reader
 from sap_llm.modeling.confidence import Calibration
 from sap_llm.modeling.features import PaddedWords
 from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
@@ -69,10 +70,11 @@ class Trainer:
         )
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
-        model = MultitaskModel(self.config.encoder, self.labels)
+        model = MultitaskModel(self.config.backbone, self.labels)
         if self.config.initial:
             _start_from(self.config.initial, model)
         model.to(self.device)
+        self.backbone: Reader = model.encoder
         self.parameters = sum(value.numel() for value in model.parameters())
         self.engine: Engine = open_engine(
             model, self.config, backend=plan.backend, accumulation=self.shares.accumulation
@@ -217,7 +219,7 @@ class Trainer:
             return self._scored(weights, most=self.config.validation.documents)[0] if self.rank == 0 else {}
 
     def _scored(self, weights: dict[str, torch.Tensor], *, most: int) -> tuple[dict[str, float], Calibration]:
-        model = MultitaskModel(self.config.encoder, self.labels)
+        model = MultitaskModel(self.backbone.shape, self.labels)
         model.load_state_dict(weights)
         runtime = TorchRuntime(model.to(self.device).eval())
 
@@ -249,11 +251,12 @@ class Trainer:
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "model").mkdir(parents=True)
         save_file(weights, folder / "model" / WEIGHTS)
+        self.backbone.save_files(folder / "model")
         write_config(
             folder / "model",
             ModelConfig(
                 taxonomy_version=self.plan.taxonomy_version,
-                encoder=self.config.encoder,
+                backbone=self.backbone.shape,
                 labels=self.labels.to_json(),
                 calibration=calibration,
             ),

@@ -186,7 +186,7 @@ def pool_shard(stream: StreamConfig, number: int) -> Shard:
 
 
 def taught_labels(train: Shard, config: MultitaskModelConfig) -> LabelSet:
-    """Labels of a training: untaught is what neither its documents (of a stream: its first pool) nor its start show."""
+    """Labels of a training: untaught is what neither its documents (a stream: the first pool) nor its start show."""
     missing = untaught(pool_shard(config.stream, 0) if config.stream else train)
     if config.initial:
         missing &= read_config(released_folder(config.initial)).label_set.untaught

@@ -86,7 +86,7 @@ class TrainingStage(Generic[Config]):
     check: Callable[[Mapping[str, Dataset]], None] = _accept
     collect: Callable[[TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = copy_result
     finish: Callable[[StageContext, TrainingPlan[Any], DatasetWriter], Mapping[str, Any]] = _nothing_more
-    workload: Callable[[Config, int], tuple[Shares, Workload]] | None = None
+    workload: Callable[[Config, int], tuple[Shares, Workload] | None] | None = None
     describe: Callable[[StageContext, TrainingPlan[Any], DatasetWriter], Description] = _plainly
     headline: tuple[str, ...] = field(default=("loss", "seconds", "parameters"))
     use: str = ""

@@ -156,7 +156,9 @@ def test_training_refuses_a_training_set_behind_a_closed_gate(
     [
         ("corpus_release", "annotated_docs"),
         ("training_set", "corpus_release"),
+        ("doc_router", TRAINING_SET),
         ("model_evaluation", TRAINING_SET),
+        ("base_comparison", TRAINING_SET),
         ("quantized_models", TRAINING_SET),
     ],
 )

@@ -30,7 +30,7 @@ from tests.support.toy_training import planned, toy_tables, toy_training_set
 pytestmark = pytest.mark.slow
 
 SMALL: dict[str, Any] = {
-    "encoder": {"width": 64, "layers": 2, "heads": 2, "dropout": 0.1},
+    "backbone": {"family": "compact", "width": 64, "layers": 2, "heads": 2, "dropout": 0.1},
     "optimizer": {"learning_rate": 4e-3},
     "checkpoint": {"every_steps": 10, "every_seconds": 0.0},
     "launch": {"launcher": "gloo", "ranks": 1, "threads": 1, "stop_deadline_seconds": 5.0},
@@ -183,7 +183,7 @@ def test_the_effective_batch_and_so_the_loss_curve_is_the_same_on_one_rank_and_t
     curves = []
     for ranks in (1, 2):
         launch = {"launcher": "gloo", "ranks": ranks, "micro_batch": 375, "precision": "fp32"}
-        config = small_config(steps=20, launch=launch, encoder=SMALL["encoder"] | {"dropout": 0.1})
+        config = small_config(steps=20, launch=launch, backbone=SMALL["backbone"] | {"dropout": 0.1})
         plan = planned(context, config, training_set, work=tmp_path / str(ranks))
         launch_training(plan, is_quiet=True)
         curves.append([point["loss"] for point in json.loads((plan.result / "losses.json").read_text())])

@@ -31,7 +31,7 @@ from tests.support.toy_training import planned, toy_training_set
 pytestmark = pytest.mark.slow
 
 SMALL: dict[str, Any] = {
-    "encoder": {"width": 32, "layers": 1, "heads": 2, "dropout": 0.1},
+    "backbone": {"family": "compact", "width": 32, "layers": 1, "heads": 2, "dropout": 0.1},
     "optimizer": {"learning_rate": 4e-3},
     "checkpoint": {"every_steps": 10, "every_seconds": 0.0},
     "steps": 4000,
@@ -214,8 +214,8 @@ def test_a_learning_rate_that_jumps_a_thousandfold_is_a_spike_and_the_validation
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="limits of another process need Linux")
 def test_a_rank_without_memory_says_so_and_is_tried_again(context: StageContext, training_set: DatasetRef) -> None:
-    large = {"width": 768, "layers": 8, "heads": 4, "dropout": 0.0}
-    plan = planned(context, config(encoder=large, steps=2, optimizer={"muon_learning_rate": 0.0}), training_set)
+    large = {"family": "compact", "width": 768, "layers": 8, "heads": 4, "dropout": 0.0}
+    plan = planned(context, config(backbone=large, steps=2, optimizer={"muon_learning_rate": 0.0}), training_set)
     launched = Launched(plan)
     rank = until(lambda: pids(plan).get("rank-0"))
     now = int(Path(f"/proc/{rank}/statm").read_text().split()[0]) * resource.getpagesize()

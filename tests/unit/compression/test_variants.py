@@ -8,6 +8,7 @@ import pytest
 
 from sap_llm.compression.variant import Document, Measured, judge, measure
 from sap_llm.modeling.architecture import EncoderConfig
+from sap_llm.modeling.backbones.shapes import BackboneShape, LayoutLMv3Shape
 from sap_llm.modeling.folder import GRAPH, WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.labels import default_labels
 from sap_llm.modeling.released_model import released_weights
@@ -16,8 +17,10 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.page import Page
 from sap_llm.storage.build import StageConfig, StageContext, build
-from sap_llm.storage.store import DatasetStore
+from sap_llm.storage.store import DatasetStore, DatasetWriter
 from tests.support.toy_training import toy_tables, toy_training_set
+
+SHAPE = EncoderConfig(width=64, layers=2, heads=2)
 
 
 def measured(f1: float, latency: float) -> Measured:
@@ -40,7 +43,7 @@ def test_a_variant_must_be_faster_and_nearly_as_good(f1: float, latency: float, 
     assert reason in verdict.reason
 
 
-def random_model(folder: Path) -> ModelConfig:
+def random_model(folder: Path, shape: BackboneShape = SHAPE) -> ModelConfig:
     """A model folder with random weights."""
     import torch
     from safetensors.torch import save_file
@@ -48,8 +51,7 @@ def random_model(folder: Path) -> ModelConfig:
     from sap_llm.modeling.heads import MultitaskModel
 
     torch.manual_seed(3)
-    shape = EncoderConfig(width=64, layers=2, heads=2)
-    config = ModelConfig(taxonomy_version="1", encoder=shape, labels=default_labels().to_json())
+    config = ModelConfig(taxonomy_version="1", backbone=shape, labels=default_labels().to_json())
     folder.mkdir(parents=True)
     weights = MultitaskModel(shape, config.label_set).state_dict()
     # no two alike, as in a trained model: the exporter writes equal constants once
@@ -103,6 +105,28 @@ def test_an_unknown_variant_is_refused_before_anything_is_read(tmp_path: Path) -
             training_set=nothing,
             release="r1",
             variant="int2",  # type: ignore[arg-type]
+        )
+
+
+def test_only_the_compact_encoder_becomes_a_variant(tmp_path: Path) -> None:
+    from sap_llm.compression.stage import QuantizedModelsConfig, build_quantized_models
+
+    context = StageContext(store=DatasetStore(tmp_path))
+
+    def produce(writer: DatasetWriter) -> dict[str, Any]:
+        random_model(writer.scratch / "model", LayoutLMv3Shape(size="debug"))
+        return {}
+
+    model = build(
+        context, name="multitask_model/r1", stage_version="1", config=StageConfig(), inputs={}, produce=produce
+    ).ref
+    with pytest.raises(ConfigurationError, match="no INT8 variant of the backbone layoutlmv3"):
+        build_quantized_models(
+            context,
+            config=QuantizedModelsConfig(),
+            model=model,
+            training_set=toy_training_set(context, 10),
+            release="r1",
         )
 
 

@@ -282,7 +282,7 @@ def test_the_projects_own_model_fits_the_protocol(context: StageContext) -> None
 
     def produce(writer: Any) -> dict[str, Any]:
         folder = writer.path("model/config.json").parent
-        config = ModelConfig(taxonomy_version=taxonomy_version(), encoder=encoder, labels=default_labels().to_json())
+        config = ModelConfig(taxonomy_version=taxonomy_version(), backbone=encoder, labels=default_labels().to_json())
         write_config(folder, config)
         save_file(MultitaskModel(encoder, default_labels()).state_dict(), folder / WEIGHTS)
         return {}

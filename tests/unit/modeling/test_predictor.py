@@ -38,7 +38,7 @@ def page_of(words: list[str], number: int = 1) -> Page:
 def config_of(untaught: frozenset[str]) -> ModelConfig:
     labels = replace(default_labels(), untaught=untaught)
     return ModelConfig(
-        taxonomy_version="x", encoder=EncoderConfig(width=32, layers=1, heads=2), labels=labels.to_json()
+        taxonomy_version="x", backbone=EncoderConfig(width=32, layers=1, heads=2), labels=labels.to_json()
     )
 
 
@@ -46,7 +46,7 @@ def test_a_long_document_is_read_whole_and_its_finding_is_an_annotation() -> Non
     untaught = frozenset({*HEADER_FIELDS[30:], *LINE_FIELDS[9:]})
     config = config_of(untaught)
     torch.manual_seed(3)
-    network = MultitaskModel(config.encoder, config.label_set).eval()
+    network = MultitaskModel(config.backbone, config.label_set).eval()
     with torch.no_grad():
         network.word_scores.weight.mul_(8.0)  # bold, so that it finds something
     predictor = EncoderPredictor(config, TorchRuntime(network))
