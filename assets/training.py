@@ -1,24 +1,14 @@
-"""Stage 05, training: the document model, trained by a program of its own.
+"""Stage 05, training: models by release, each trained by a program of its own.
 
-Belongs here: the asset by release. Planning, launching and collecting are the ops of `assets.launch`; training itself
-is `sap_llm.training`.
+Belongs here: the assets. Planning, launching and collecting are the ops of `assets.launch`; the stages and training
+itself are `sap_llm.training`.
 """
 
-from typing import Any
+from assets.launch import training_asset
+from sap_llm.training.multitask import MULTITASK_MODEL
 
-import dagster as dg
-
-from assets.launch import collect_model, launch_training, plan_config, plan_training
-from resources.partitions import release
-
-
-@dg.graph_asset(
-    partitions_def=release,
-    ins={"training_set": dg.AssetIn("training_set", dagster_type=dg.Nothing)},
-    config=plan_config,
-    kinds={"pytorch", "deepspeed"},
+multitask_model = training_asset(
+    MULTITASK_MODEL,
+    description="Classes, fields and line items of a page by a compact layout encoder, trained from random weights.",
+    kinds=frozenset({"pytorch", "deepspeed"}),
 )
-def multitask_model(training_set: Any) -> Any:
-    """Classes, fields and line items of a page by a compact layout encoder, trained from random weights."""
-    plan = plan_training(training_set)
-    return collect_model(plan, launch_training(plan))

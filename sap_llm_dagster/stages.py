@@ -3,8 +3,9 @@
 Belongs here: the table asset -> (stage version, configuration model). Raising a version is an edit in the stage.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from sap_llm.annotation import human, tasks
 from sap_llm.annotation import stage as annotation
@@ -18,9 +19,10 @@ from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
 from sap_llm.synthetic import stage as synthetic
-from sap_llm.training import stage as training
-from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.multitask import MULTITASK_MODEL
+from sap_llm.training.stage import TrainingStage
 
+TRAINING_STAGES: Sequence[TrainingStage[Any]] = (MULTITASK_MODEL,)
 STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
     {
         "raw_exports": (qorsync.STAGE_VERSION, qorsync.RawExportsConfig),
@@ -33,10 +35,10 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "annotation_tasks": (tasks.STAGE_VERSION, tasks.AnnotationTasksConfig),
         "corpus_release": (release.RELEASE_VERSION, release.CorpusReleaseConfig),
         "training_set": (preparation.TRAINING_VERSION, preparation.TrainingSetConfig),
-        "multitask_model": (training.STAGE_VERSION, MultitaskModelConfig),
         "model_evaluation": (evaluation.STAGE_VERSION, evaluation.ModelEvaluationConfig),
         "quantized_models": (compression.STAGE_VERSION, compression.QuantizedModelsConfig),
         "registered_model": (promotion.STAGE_VERSION, promotion.RegisteredModelConfig),
         "pmg_snapshot": (snapshot.STAGE_VERSION, snapshot.PmgSnapshotConfig),
+        **{stage.name: (stage.version, stage.config) for stage in TRAINING_STAGES},
     }
 )

@@ -6,7 +6,7 @@ assets. Doors hold here as well: a closed gate refuses, whoever asks.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -17,6 +17,9 @@ from sap_llm.schema.errors import ConfigurationError, DatasetNotFoundError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import BuildResult
 from sap_llm.storage.partitions import MONTH, PARTITIONS, PartitionsConfig
+
+if TYPE_CHECKING:
+    from sap_llm.training.stage import TrainingStage
 
 console = Console()
 DEFAULT_RELEASE = "dvc"
@@ -123,21 +126,9 @@ def training_set(release: Release = DEFAULT_RELEASE) -> None:
 @commands.command()
 def model(release: Release = DEFAULT_RELEASE) -> None:
     """Train the document model; a killed run resumes from its last checkpoint."""
-    from sap_llm.training.config import MultitaskModelConfig
-    from sap_llm.training.stage import build_multitask_model
+    from sap_llm.training.multitask import MULTITASK_MODEL
 
-    deployment = Deployment.load()
-    consumed = _current(deployment, f"training_set/{release}")
-    require_gates(deployment.verdicts, deployment.store.open(consumed), consumer="multitask_model")
-    _say(
-        build_multitask_model(
-            deployment.context(_progress),
-            config=deployment.config(MultitaskModelConfig, "multitask_model"),
-            training_set=consumed,
-            release=release,
-            work=deployment.work_folder,
-        )
-    )
+    _train(MULTITASK_MODEL, release)
 
 
 @commands.command()
@@ -248,6 +239,26 @@ def raw_exports(
     for state in deployment.qorsync_months():
         note = "" if state.month >= first else f"; before {first}"
         console.print(f"{state.month}  {state.documents:,} headers, changed until {state.latest}{note}")
+
+
+def _train(stage: "TrainingStage[Any]", release: str) -> DatasetRef:
+    """Plan, launch and collect a training stage from the current versions of its inputs, if their gates are open."""
+    from sap_llm.training.stage import build_trained
+
+    deployment = Deployment.load()
+    inputs = {asset: _current(deployment, name) for asset, name in stage.input_names(release).items()}
+    for ref in inputs.values():
+        require_gates(deployment.verdicts, deployment.store.open(ref), consumer=stage.name)
+    return _say(
+        build_trained(
+            deployment.context(_progress),
+            stage,
+            config=deployment.config(stage.config, stage.name),
+            inputs=inputs,
+            partition=release,
+            work=deployment.work_folder,
+        )
+    )
 
 
 def _month(text: str) -> str:

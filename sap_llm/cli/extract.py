@@ -1,4 +1,4 @@
-"""`sap-llm extract`: one document in, class and fields out, by the champion model."""
+"""`sap-llm extract`: one document in, class and fields out, by the champion model or the released one."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sap_llm.schema.errors import DatasetNotFoundError, UnreadableDocumentError
+from sap_llm.schema.errors import UnreadableDocumentError
 
 
 def register(app: typer.Typer) -> None:
@@ -26,20 +26,20 @@ def extract(
     as_json: Annotated[bool, typer.Option("--json", help="print the annotation JSON instead of tables")] = False,
     max_pages: Annotated[int, typer.Option(help="read at most this many pages", min=1)] = 50,
 ) -> None:
-    """Read one document with the champion model and print its class and fields."""
+    """Read one document with the champion model (the released one before there is any); print class and fields."""
     from sap_llm.deployment import Deployment
     from sap_llm.learning.promotion import champion_to_serve
+    from sap_llm.modeling.released_model import released_folder, released_models
     from sap_llm.schema.document import DocumentForm
 
     content = _content(file)  # before anything heavy: a wrong file should fail at once
     deployment = Deployment.load()
     champion = champion_to_serve(deployment.store, deployment.registry, deployment.verdicts, consumer="extract")
     if champion is None:
-        raise DatasetNotFoundError(
-            "no champion model",
-            where=f"profile {deployment.profile}",
-            remedy="Run `make demo` to train one.",
-        )
+        version = released_models()[-1]
+        folder = released_folder(version)
+    else:
+        version, folder = champion.version, champion.folder
 
     from sap_llm.reading.sandbox import read_in_sandbox
 
@@ -47,25 +47,25 @@ def extract(
 
     from sap_llm.modeling.runtimes import load_predictor
 
-    prediction = load_predictor(champion.folder).predict(read.pages)
+    prediction = load_predictor(folder).predict(read.pages)
     digest = hashlib.sha256(content).hexdigest()
     row = prediction.to_row(
         document_id=f"doc-{uuid.uuid5(uuid.NAMESPACE_URL, digest)}",
-        annotator=f"model:{champion.version}",
+        annotator=f"model:{version}",
         created_at=deployment.clock.now(),
     )
     sizes = [(page.width, page.height) for page in read.pages]
     about = {
         "file": file.name,
         "sha256": digest,
-        "model_version": champion.version,
+        "model_version": version,
         "notes": list(read.notes),
     }
     form = DocumentForm.from_row(row, page_sizes=sizes, pages=read.pages, metadata=about)
     if as_json:
         typer.echo(json.dumps(form.model_dump(mode="json"), indent=2, ensure_ascii=False))
     else:
-        _print(file, row, read.notes, champion.version)
+        _print(file, row, read.notes, version)
 
 
 def _content(file: Path) -> bytes:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sap_llm.modeling.features import AFFIX_BUCKETS, CHARACTER_IDS, CHARACTERS, INPUT_NAMES, SHAPE_BITS, WINDOW_WORDS
 from sap_llm.modeling.heads import Scores
+from sap_llm.modeling.released_model import TURNED
 from sap_llm.modeling.torch_runtime import load_network
 
 _OPSET = 18
@@ -67,7 +68,34 @@ def export_onnx(folder: Path, config: Any, target: Path) -> float:
         )
     assert program is not None
     program.save(str(target))
+    _name_weights(target, network)
     return max_difference(network, target)
+
+
+def _name_weights(graph: Path, network: nn.Module) -> None:
+    """Give constants that are a parameter turned over its name, which the exporter's folding takes from them.
+
+    A graph whose weights have names can be the start of a training (`modeling.released_model`).
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load(str(graph))
+    turned = {
+        value.detach().numpy().T.tobytes(): f"network.{name}{TURNED}"
+        for name, value in network.named_parameters()
+        if value.ndim == 2
+    }
+    names = {
+        entry.name: turned[content]
+        for entry in model.graph.initializer
+        if (content := numpy_helper.to_array(entry).tobytes()) in turned
+    }
+    for entry in model.graph.initializer:
+        entry.name = names.get(entry.name, entry.name)
+    for node in model.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+    onnx.save(model, str(graph))
 
 
 def max_difference(network: nn.Module, graph: Path) -> float:

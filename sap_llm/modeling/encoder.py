@@ -159,9 +159,11 @@ class Block(nn.Module):
         joined = self.queries_keys_values(self.before_attention(vectors))
         joined = joined.view(batch, words, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
         queries, keys = rotate(joined[:2], cosine, sine)
-        # plain products: torch's fused CPU kernel is 4x slower backwards in bf16 at these lengths
-        scores = torch.matmul(queries * self.scale, keys.transpose(2, 3)) + bias.to(queries.dtype)
-        attended = torch.matmul(torch.softmax(scores, dim=-1).to(queries.dtype), joined[2])
+        if queries.is_cuda:
+            attended = F.scaled_dot_product_attention(queries, keys, joined[2], bias.to(queries.dtype))
+        else:  # torch's fused CPU kernel is 4x slower backwards in bf16 at these lengths
+            scores = torch.matmul(queries * self.scale, keys.transpose(2, 3)) + bias.to(queries.dtype)
+            attended = torch.matmul(torch.softmax(scores, dim=-1).to(queries.dtype), joined[2])
         attended = attended.transpose(1, 2).reshape(batch, words, width)
         vectors = vectors + self.dropout(self.attended(attended))
         return vectors + self.dropout(self.contract(F.gelu(self.expand(self.before_feedforward(vectors)))))

@@ -23,6 +23,12 @@ _FAMILIES = (
     "letter", "letter", "letter", "modern", "modern", "form", "form", "boxed", "boxed", "plain", "compact", "compact",
 )  # fmt: skip
 
+SAYABLE = frozenset(
+    "order_reference order_date due_date discount_date other_date total amount days discount_days percent iban bic "
+    "buyer_iban bank city person company noise_number".split()
+)
+"""Placeholders of sentences that every draft can fill in."""
+
 
 @dataclass
 class Draft:
@@ -218,8 +224,7 @@ class Draft:
     def sentence(self, template: str) -> str:
         """A sentence whose `{placeholders}` become marked values.
 
-        Known: order_reference, order_date, due_date, discount_date, other_date, total, amount, days, discount_days,
-        percent, iban, buyer_iban, bic, bank, city, person, company, noise_number.
+        Known: `SAYABLE`, and what `_placeholder` of the kind of draft adds.
         """
         parts: list[str] = []
         for piece in template.replace("}", "{").split("{"):

@@ -9,7 +9,7 @@ from typing import Any
 
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.classes import ClassSpec
-from sap_llm.synthetic.draft import Draft
+from sap_llm.synthetic.draft import SAYABLE, Draft
 from sap_llm.synthetic.markup import join, text
 from sap_llm.synthetic.papers_values import description, field_of, type_of
 
@@ -113,6 +113,11 @@ class PaperDraft(Draft):
             unit = self.facts["values"]["weight_unit"]
             return join(shown, text("\u00a0"), self.typed("weight_unit", "unit", unit))
         return shown
+
+    def can_say(self, template: str) -> bool:
+        """Whether the paper has every value that a sentence names: a payer in the United States has no IBAN."""
+        named = set(template.replace("}", "{").split("{")[1::2])
+        return super().can_say(template) and named <= self.facts["values"].keys() | SAYABLE
 
     def _placeholder(self, name: str) -> str:
         return self.header(name) if name in self.facts["values"] else super()._placeholder(name)

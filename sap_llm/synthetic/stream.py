@@ -1,17 +1,32 @@
 """The generator as an endless iterable for training: documents in a fixed order, disjoint by worker, resumable.
 
-Positions and their saving belong here; which documents a request means does not (`request`), nor making them
-(`stage`), nor handing them to PyTorch (`loader`). A worker makes the worlds whose number leaves its own as remainder,
-so what one worker gives does not depend on the speed of the others.
+Positions and their saving belong here, one document or some worlds at a time; which documents a request means does not
+(`request`), nor making them (`stage`), nor cutting them into batches (`training.source`). A worker makes the worlds
+whose number leaves its own as remainder, so what one worker gives does not depend on the speed of the others.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypedDict
 
+import pyarrow as pa
+
 from sap_llm.schema.errors import ConfigurationError
+from sap_llm.schema.tables import conform
+from sap_llm.synthetic.composition import composed
+from sap_llm.synthetic.facts import FACTS, BusinessFactsConfig, fact_rows
 from sap_llm.synthetic.request import Request, facts_of_world
 from sap_llm.synthetic.rows import Row
-from sap_llm.synthetic.stage import make_document
+from sap_llm.synthetic.stage import SyntheticDocsConfig, make_document, make_documents
+
+
+def documents_of_worlds(
+    worlds: Iterable[int], facts: BusinessFactsConfig, documents: SyntheticDocsConfig
+) -> dict[str, pa.Table]:
+    """Corpus tables of whole worlds, as the stages `business_facts` and `synthetic_docs` would make them together."""
+    rows = composed(
+        conform([row for number in worlds for row in fact_rows(number, facts)], FACTS), documents.documents_per_world
+    )
+    return make_documents(rows.to_pylist(), documents)[0]
 
 
 class StreamState(TypedDict):

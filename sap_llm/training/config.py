@@ -1,7 +1,7 @@
-"""The training stage's configuration, importable without torch.
+"""The configuration of training stages, importable without torch.
 
-Belongs here: one pydantic model per concern of training. What the values do is in the file of that concern; the values
-themselves are in `configs/<profile>/multitask_model.yaml`.
+Belongs here: one pydantic model per concern that every training stage has, and `multitask_model`'s own. What the values
+do is in the file of that concern; the values themselves are in `configs/<profile>/<stage>.yaml`.
 """
 
 from typing import Literal
@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.storage.build import StageConfig
+from sap_llm.synthetic.facts import BusinessFactsConfig
+from sap_llm.synthetic.stage import SyntheticDocsConfig
 
 
 class _Part(BaseModel):
@@ -82,19 +84,41 @@ class LaunchConfig(_Part):
     stop_deadline_seconds: float = Field(default=20.0, description="between TERM and KILL when cancelled")
 
 
-class MultitaskModelConfig(StageConfig):
+class StreamConfig(_Part):
+    """Documents that are made while they are learned from, beside the training set, which then only validates.
+
+    Its seeds must be others than those of the corpus: it would learn the documents that validate it.
+    """
+
+    workers: int = Field(default=8, ge=1, description="processes a rank that make documents")
+    pool_worlds: int = Field(default=16, ge=1, description="worlds whose documents are cut into batches together")
+    repeats: int = Field(default=2, ge=1, description="times that a document is learned from, each damaged anew")
+    facts: BusinessFactsConfig
+    documents: SyntheticDocsConfig
+
+
+class TrainingStageConfig(StageConfig):
+    """What every stage that trains has; a stage's own model adds its data and its network."""
+
+    optimizer: OptimizerConfig = OptimizerConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    launch: LaunchConfig = LaunchConfig()
+    steps: int = Field(default=700, description="optimizer steps")
+    report_every_steps: int = 20
+
+
+class MultitaskModelConfig(TrainingStageConfig):
     """All of `configs/<profile>/multitask_model.yaml`."""
 
     encoder: EncoderConfig = EncoderConfig()
     losses: LossWeights = LossWeights()
     augmentation: AugmentationConfig = AugmentationConfig()
-    optimizer: OptimizerConfig = OptimizerConfig()
-    checkpoint: CheckpointConfig = CheckpointConfig()
-    launch: LaunchConfig = LaunchConfig()
-    steps: int = 700
+    initial: str | None = Field(
+        default=None, description="released model to start from (sap_llm/modeling/released); none: random weights"
+    )
+    stream: StreamConfig | None = Field(default=None, description="none: the training set alone is learned from")
     batch_words: int = Field(default=8192, description="words of one optimizer step, all ranks together")
     max_seconds: float = Field(
         default=0.0, description="stop early after this long, 0 for never; a run that it stops is not reproducible"
     )
     validation_documents: int = Field(default=400, description="at most so many are scored after training")
-    report_every_steps: int = 20

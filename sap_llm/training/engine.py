@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.config import TrainingStageConfig
 from sap_llm.training.optimizer import make_optimizer
 
 _GLOO_STATE = "state.pt"
@@ -46,7 +46,7 @@ def learning_rate_factor(step: int, *, steps: int, warmup_share: float) -> float
     return 0.001 + 0.999 * 0.5 * (1.0 + math.cos(math.pi * progress))
 
 
-def open_engine(model: nn.Module, config: MultitaskModelConfig, *, backend: str) -> Engine:
+def open_engine(model: nn.Module, config: TrainingStageConfig, *, backend: str) -> Engine:
     """Put `model` under the engine named by the plan: "deepspeed" or "gloo"."""
     optimizer = make_optimizer(model, config)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -62,7 +62,7 @@ class DeepSpeedEngine:
     """ZeRO over the ranks; optimizer state is sharded."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, config: MultitaskModelConfig
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, config: TrainingStageConfig
     ) -> None:
         import deepspeed
 
@@ -106,7 +106,7 @@ class GlooEngine:
     """Every rank holds everything; gradients are averaged in one message."""
 
     def __init__(
-        self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, config: MultitaskModelConfig
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, schedule: Any, config: TrainingStageConfig
     ) -> None:
         self.module = model
         self._optimizer, self._schedule = optimizer, schedule
@@ -161,7 +161,7 @@ def join_ranks(*, backend: str) -> tuple[int, int]:
         on_gpu = deepspeed.get_accelerator().device_name() == "cuda"
         deepspeed.init_distributed(dist_backend="nccl" if on_gpu else "gloo", verbose=False)
     else:
-        dist.init_process_group("gloo")
+        dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     return dist.get_rank(), int(os.environ.get("WORLD_SIZE", "1"))
 
 

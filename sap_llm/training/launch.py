@@ -1,7 +1,7 @@
 """Starting the training program: DeepSpeed's launcher, or a plain spawn of gloo ranks, in a process group of its own.
 
 Belongs here: choosing the launcher, building command and environment, and ending everything (TERM, then KILL after a
-deadline). What the program does is `program`; Dagster's Pipes client passes its environment through `environment`.
+deadline). What the program does is the stage's own; Dagster's Pipes client adds its environment.
 """
 
 import base64
@@ -23,7 +23,6 @@ from sap_llm.schema.errors import MissingToolError, SapLlmError
 from sap_llm.training.config import LaunchConfig
 from sap_llm.training.plan import PLAN, TrainingPlan
 
-_PROGRAM = "sap_llm.training.program"
 _TAIL_BYTES = 4000
 
 
@@ -55,7 +54,7 @@ def choose_backend(config: LaunchConfig) -> tuple[Backend, str]:
     return "gloo", f"{what}, so torch.distributed on gloo instead of DeepSpeed"
 
 
-def commands(plan: TrainingPlan, plan_file: Path) -> list[tuple[list[str], dict[str, str]]]:
+def commands(plan: TrainingPlan[Any], plan_file: Path) -> list[tuple[list[str], dict[str, str]]]:
     """Command and additional environment of every process to start (one for DeepSpeed, one per rank for gloo)."""
     launch = plan.config.launch
     port = str(_free_port())
@@ -65,14 +64,14 @@ def commands(plan: TrainingPlan, plan_file: Path) -> list[tuple[list[str], dict[
         world = base64.urlsafe_b64encode(json.dumps({"localhost": list(range(launch.ranks))}).encode()).decode()
         # the node launcher itself: the `deepspeed` script would only look for a host file and start it (6 s of imports)
         launcher = [sys.executable, "-m", "deepspeed.launcher.launch", f"--world_info={world}"]
-        launcher += ["--master_addr=127.0.0.1", f"--master_port={port}", "--module", _PROGRAM]
+        launcher += ["--master_addr=127.0.0.1", f"--master_port={port}", "--module", plan.program]
         return [(launcher + program, shared | {"DS_ACCELERATOR": launch.accelerator})]
     master = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(launch.ranks)}
-    command = [sys.executable, "-m", _PROGRAM, *program]
+    command = [sys.executable, "-m", plan.program, *program]
     return [(command, shared | master | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(launch.ranks)]
 
 
-def run(plan: TrainingPlan, *, environment: Mapping[str, str] | None = None, is_quiet: bool = False) -> None:
+def run(plan: TrainingPlan[Any], *, environment: Mapping[str, str] | None = None, is_quiet: bool = False) -> None:
     """Run the program to its end; cancelling this process (TERM or INT) ends every rank.
 
     Args:

@@ -18,7 +18,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.config import TrainingStageConfig
 
 _MOMENTUM = 0.95
 _BETAS = (0.9, 0.98)
@@ -37,7 +37,7 @@ class _Piece(NamedTuple):
     target: Tensor  # the weights from element `start` on
 
 
-def make_optimizer(model: nn.Module, config: MultitaskModelConfig) -> torch.optim.Optimizer:
+def make_optimizer(model: nn.Module, config: TrainingStageConfig) -> torch.optim.Optimizer:
     """Muon for the matrices of the blocks, AdamW for the rest; AdamW alone where `muon_learning_rate` is 0."""
     settings = config.optimizer
     matrices: list[Tensor] = []

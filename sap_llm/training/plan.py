@@ -1,36 +1,44 @@
-"""The launch plan: everything that the training program needs to know, as one JSON file.
+"""The launch plan: everything that a training program needs to know, as one JSON file.
 
-Belongs here: the plan's form and where its folders lie. Making one from datasets is `stage`, starting the program is
-`launch`, running it is `program`.
+Belongs here: the plan's form, the same for every training stage, and where its folders lie. Making one from datasets is
+`stage`, starting the program is `launch`, running it is the stage's program.
 """
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.whole import write_whole
-from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.config import TrainingStageConfig
 
 PLAN = "plan.json"
+Config = TypeVar("Config", bound=TrainingStageConfig)
 
 
-class TrainingPlan(BaseModel):
-    """Read by every rank."""
+class TrainingPlan(BaseModel, Generic[Config]):
+    """Read by every rank; `Config` is the stage's own configuration model."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str  # dataset that the result becomes
+    stage: str  # asset; its configuration is configs/<profile>/<stage>.yaml
+    program: str = "sap_llm.training.program"  # module that every rank runs
+    name: str  # dataset that the result becomes: <stage>/<partition>
     version: str  # version id: also the identity of the checkpoints
-    training_set: DatasetRef  # the version that passed the door; a newer one may appear while the program runs
-    shards: str  # path of the training set's shards table
+    inputs: dict[str, DatasetRef]  # by asset: the versions that passed the door; newer ones may appear meanwhile
+    folders: dict[str, str]  # by asset: where each of these versions lies
     work: str  # checkpoints and result of exactly this version
     backend: Literal["deepspeed", "gloo"]
     backend_reason: str
     taxonomy_version: str
-    config: MultitaskModelConfig
+    config: Config
+
+    @property
+    def partition(self) -> str:
+        """Release, or `<release>/<further dimension>`."""
+        return self.name.partition("/")[2]
 
     @property
     def checkpoints(self) -> Path:
@@ -47,6 +55,10 @@ class TrainingPlan(BaseModel):
         """JSON lines appended while training runs."""
         return Path(self.work) / "progress.jsonl"
 
+    def input_path(self, asset: str, relative: str = "") -> Path:
+        """A file or folder of the consumed version of `asset`, e.g. `("training_set", "shards.parquet")`."""
+        return Path(self.folders[asset]) / relative
+
     def write(self) -> Path:
         """Write plan.json into the work folder and return its path."""
         path = Path(self.work) / PLAN
@@ -54,6 +66,7 @@ class TrainingPlan(BaseModel):
         return path
 
     @classmethod
-    def read(cls, path: Path) -> "TrainingPlan":
-        """Read plan.json back."""
-        return cls.model_validate(json.loads(path.read_text()))
+    def read(cls, path: Path, config: type[Config]) -> "TrainingPlan[Config]":
+        """Read plan.json back; `config` is the stage's configuration model."""
+        values = json.loads(path.read_text())
+        return cls.model_validate(values | {"config": config.model_validate(values["config"])})

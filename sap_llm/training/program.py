@@ -1,35 +1,36 @@
-"""The launched training program: `python -m sap_llm.training.program --plan FILE`, one process per rank.
+"""The training program of the document model: `python -m sap_llm.training.program --plan FILE`, one process per rank.
 
-Belongs here: the loop over optimizer steps, resuming, and the result folder. It is started by `launch` (or by a cluster
-job with the same arguments) and reads everything from the plan; only rank 0 reports.
+Belongs here: the loop over optimizer steps, resuming, and the result folder. Everything is read from the plan; what is
+around the loop in every training program is `rank`.
 """
 
-import argparse
 import os
 import shutil
 import time
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
-from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
+from sap_llm.modeling.folder import WEIGHTS, ModelConfig, read_config, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
 from sap_llm.modeling.labels import LabelSet, default_labels
+from sap_llm.modeling.released_model import released_folder, released_weights
 from sap_llm.modeling.shards import Shard, for_training, read_shard, untaught
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
-from sap_llm.training.augment import damage
-from sap_llm.training.batches import Batch, BatchPlan, collate
-from sap_llm.training.engine import Engine, join_ranks, open_engine
+from sap_llm.training.batches import Batch
+from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.engine import Engine, open_engine
 from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.renaming import Renamer
-from sap_llm.training.report import Reporter, open_reporter, write_json
+from sap_llm.training.rank import run_rank
+from sap_llm.training.report import Reporter, write_json
+from sap_llm.training.source import ShardSource, Source, StreamSource
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -38,18 +39,23 @@ _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 class Trainer:
     """One rank of a training run."""
 
-    def __init__(self, plan: TrainingPlan, *, rank: int, ranks: int, reporter: Reporter) -> None:
+    def __init__(self, plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
-        table = pq.read_table(plan.shards, memory_map=True)
-        train = read_shard(table, split="train")
-        self.labels: LabelSet = replace(default_labels(), untaught=untaught(train))
-        self.train: Shard = for_training(train, self.labels)
+        table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
+        self.labels = _labels(table, self.config)
+        self.train: Shard = for_training(read_shard(table, split="train"), self.labels)
         self.validation: Shard = read_shard(table, split="validation")
-        self.batches = BatchPlan(self.train.lengths, words=self.config.batch_words, ranks=ranks, seed=self.config.seed)
-        self.renamer = Renamer(self.train, common_share=self.config.augmentation.common_share)
+        self.source: Source = (
+            StreamSource(self.config, self.config.stream, labels=self.labels, rank=rank, ranks=ranks)
+            if self.config.stream
+            else ShardSource(self.train, self.config, rank=rank, ranks=ranks)
+        )
         torch.manual_seed(self.config.seed)
         self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if self._on_gpu else "cpu"
-        model = MultitaskModel(self.config.encoder, self.labels).to(self.device)
+        model = MultitaskModel(self.config.encoder, self.labels)
+        if self.config.initial:
+            _start_from(self.config.initial, model)
+        model.to(self.device)
         self.parameters = sum(value.numel() for value in model.parameters())
         self.engine: Engine = open_engine(model, self.config, backend=plan.backend)
         self.loss = DocumentLoss(
@@ -68,6 +74,7 @@ class Trainer:
         """Train from the newest checkpoint, or from the start, and write the result folder."""
         start = self._resume()
         self._steps(start)
+        self.source.close()
         if self.rank == 0:
             self._write_result()
         dist.barrier()
@@ -93,12 +100,9 @@ class Trainer:
         self.spent_seconds += time.monotonic() - began
 
     def _step(self, step: int) -> tuple[torch.Tensor, Batch]:
-        # every draw of a step follows from its number, so a resumed run repeats what the killed one would have done
-        generator = np.random.default_rng([self.config.seed, step, self.rank])
-        torch.manual_seed(int(generator.integers(2**62)))
-        batch = collate(self.train, self.batches.rows(step, self.rank))
-        self.renamer.rename(batch, self.config.augmentation.renaming, generator)
-        damage(batch, self.config.augmentation, generator)
+        # dropout too follows from the step's number: a resumed run repeats what the killed one would have done
+        torch.manual_seed(int(np.random.default_rng([self.config.seed, step, self.rank]).integers(2**62)))
+        batch = self.source.batch(step)
         self.engine.module.train()
         scores, targets = self._scores(batch)
         total, _ = self.loss(scores, targets)
@@ -118,7 +122,8 @@ class Trainer:
     def _resume(self) -> int:
         found = checkpoints.newest(self.plan.checkpoints)
         if found is None:
-            self.reporter.say(f"training from random weights: {self.parameters / 1e6:.2f} M parameters, "
+            start = self.config.initial or "random weights"
+            self.reporter.say(f"training from {start}: {self.parameters / 1e6:.2f} M parameters, "
                               f"{len(self.train)} windows, {self.plan.backend} x {self.ranks} "
                               f"({self.plan.backend_reason})")  # fmt: skip
             return 0
@@ -127,6 +132,7 @@ class Trainer:
         self.curve = progress["curve"]
         self.words_seen, self.documents_seen = progress["words_seen"], progress["documents_seen"]
         self.spent_seconds = progress["spent_seconds"]
+        self.source.resume(progress["sources"][self.rank])
         self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
         self.resumed_from = found.step
         return found.step
@@ -156,12 +162,14 @@ class Trainer:
             checkpoints.prepare(self.plan.checkpoints)
         dist.barrier()
         self.engine.save(checkpoints.scratch(self.plan.checkpoints))
-        dist.barrier()
+        sources: list[Any] = [None] * self.ranks
+        dist.all_gather_object(sources, self.source.state())
         if self.rank == 0:
             progress = {
                 "curve": self.curve,
                 "words_seen": self.words_seen,
                 "documents_seen": self.documents_seen,
+                "sources": sources,
                 "spent_seconds": self.spent_seconds + time.monotonic() - began,
             }
             checkpoints.commit(self.plan.checkpoints, step=done, progress=progress, keep=self.config.checkpoint.keep)
@@ -232,22 +240,26 @@ def _mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
     return values
 
 
-def main() -> None:
-    """Entry point of every rank."""
-    parser = argparse.ArgumentParser(description="Train the document model as a plan says.")
-    parser.add_argument("--plan", required=True, type=Path)
-    parser.add_argument("--local_rank", type=int, default=int(os.environ.get("LOCAL_RANK", "0")))  # given by deepspeed
-    arguments = parser.parse_args()
-    os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
-    plan = TrainingPlan.read(arguments.plan)
-    torch.set_num_threads(plan.config.launch.threads)
-    rank, ranks = join_ranks(backend=plan.backend)
-    try:
-        with open_reporter(plan, is_reporting=rank == 0) as reporter:
-            Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
-    finally:
-        dist.destroy_process_group()
+def _labels(table: pa.Table, config: MultitaskModelConfig) -> LabelSet:
+    """The taxonomy without the fields that neither these documents nor the released model's show.
+
+    A stream makes documents of the kinds that the training set validates on.
+    """
+    missing = untaught(read_shard(table, split=None if config.stream else "train"))
+    if config.initial:
+        missing &= read_config(released_folder(config.initial)).label_set.untaught
+    return replace(default_labels(), untaught=missing)
+
+
+def _train(plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
+    Trainer(plan, rank=rank, ranks=ranks, reporter=reporter).run()
+
+
+def _start_from(name: str, model: MultitaskModel) -> None:
+    shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    weights = released_weights(released_folder(name), shapes)
+    model.load_state_dict({key: torch.from_numpy(value) for key, value in weights.items()})
 
 
 if __name__ == "__main__":
-    main()
+    run_rank(MultitaskModelConfig, _train)

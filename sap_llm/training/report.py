@@ -64,7 +64,7 @@ class Reporter:
 
 
 @contextmanager
-def open_reporter(plan: TrainingPlan, *, is_reporting: bool) -> Iterator[Reporter]:
+def open_reporter(plan: TrainingPlan[Any], *, is_reporting: bool) -> Iterator[Reporter]:
     """The reporter of this rank, closed with the run."""
     import os
 

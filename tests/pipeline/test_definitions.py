@@ -153,7 +153,7 @@ def test_jobs_schedules_and_sensors(defs: dg.Definitions) -> None:
 def test_training_has_its_pool(defs: dg.Definitions) -> None:
     nodes = defs.resolve_job_def("train_model").all_node_defs
     pools = {node.name: node.pools for node in nodes if isinstance(node, dg.OpDefinition)}
-    assert pools["launch_training"] == {"gpu"}
+    assert pools["launch_multitask_model"] == {"gpu"}
     assert defs.resolve_job_def("commit_to_dvc").all_node_defs
 
 

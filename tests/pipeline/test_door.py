@@ -24,10 +24,11 @@ from sap_llm.schema.errors import GateClosedError
 from sap_llm.storage.build import BuildResult
 from sap_llm.storage.store import Dataset
 from sap_llm.training.config import MultitaskModelConfig
-from sap_llm.training.stage import make_plan
+from sap_llm.training.multitask import MULTITASK_MODEL
 from sap_llm_dagster.local_run import failure_of
 from tests.support.altered import altered
 from tests.support.dagster_records import record_materialisation, record_verdicts, small_dataset
+from tests.support.toy_training import planned
 
 TRAINING_SET, MODEL = "training_set", "multitask_model"
 REPOSITORY = Path(__file__).parents[2]
@@ -313,18 +314,13 @@ def test_a_training_set_that_appears_during_training_is_not_taken(
     house: Deployment, instance: dg.DagsterInstance
 ) -> None:
     """Nobody judged it: what was trained is collected, and nothing is trained anew."""
-    planned = small_dataset(house, "training_set/r1")
-    plan = make_plan(
-        house.context(),
-        config=house.config(MultitaskModelConfig, MODEL),
-        training_set=planned.ref,
-        release="r1",
-        work=house.work_folder,
-    )
+    dataset = small_dataset(house, "training_set/r1")
+    config = house.config(MultitaskModelConfig, MODEL)
+    plan = planned(house.context(), config, dataset.ref, work=house.work_folder)
     for relative, text in (("model/model.safetensors", "weights"), ("losses.json", "[]"), ("metrics.json", "{}")):
         (plan.result / relative).parent.mkdir(parents=True, exist_ok=True)
         (plan.result / relative).write_text(text)
-    newer = altered(house.context(), planned, "shards", lambda rows: rows[0].update(document_id="another"))
+    newer = altered(house.context(), dataset, "shards", lambda rows: rows[0].update(document_id="another"))
     record_materialisation(instance, newer)
 
     @dg.op
@@ -333,11 +329,11 @@ def test_a_training_set_that_appears_during_training_is_not_taken(
 
     @dg.job(partitions_def=release, resource_defs={"deployment": DeploymentResource(profile=house.profile)})
     def only_collect() -> None:
-        collect_model(written_plan())
+        collect_model(MULTITASK_MODEL)(written_plan())
 
     assert only_collect.execute_in_process(instance=instance, partition_key="r1").success
     model = house.store.open(house.store.current("multitask_model/r1"))
-    assert list(model.manifest.inputs.values()) == [planned.ref]
+    assert list(model.manifest.inputs.values()) == [dataset.ref]
 
 
 def test_a_run_over_several_partitions_is_refused(

@@ -6,6 +6,7 @@ generator is `sap_llm.synthetic`; these pages only need to be learnable.
 
 import random
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +15,10 @@ from sap_llm.modeling.shards import SHARD_SCHEMA, encode_shard
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import ANNOTATIONS, PAGES, conform
 from sap_llm.storage.build import StageConfig, StageContext, build
+from sap_llm.training.config import MultitaskModelConfig
+from sap_llm.training.multitask import MULTITASK_MODEL
+from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.stage import make_plan
 
 TITLES = {
     "PURCHASE_ORDER": "Purchase order",
@@ -93,6 +98,14 @@ def toy_training_set(context: StageContext, count: int, *, seed: int = 0) -> Dat
         "shards": (encode_shard(documents, pages, annotations), SHARD_SCHEMA),
     }
     return _dataset(context, TRAINING_SET, tables, {PAGES_INPUT: source, ANNOTATED: truth}, seed)
+
+
+def planned(
+    context: StageContext, config: MultitaskModelConfig, training_set: DatasetRef, *, work: Path | None = None
+) -> TrainingPlan[MultitaskModelConfig]:
+    """The plan of the document model from one training set."""
+    inputs = {TRAINING_SET.partition("/")[0]: training_set}
+    return make_plan(context, MULTITASK_MODEL, config=config, inputs=inputs, partition="r1", work=work)
 
 
 def _dataset(

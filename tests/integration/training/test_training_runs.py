@@ -20,10 +20,11 @@ from sap_llm.storage.store import DatasetStore
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import choose_backend, commands
+from sap_llm.training.multitask import build_multitask_model
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.stage import build_multitask_model, launch_training, make_plan
+from sap_llm.training.stage import launch_training
 from tests.support.engine_steps import run_ranks
-from tests.support.toy_training import toy_tables, toy_training_set
+from tests.support.toy_training import planned, toy_tables, toy_training_set
 
 pytestmark = pytest.mark.slow
 
@@ -48,12 +49,12 @@ def small_config(**changes: Any) -> MultitaskModelConfig:
     return MultitaskModelConfig.model_validate(SMALL | changes | {"launch": launch})
 
 
-def messages(plan: TrainingPlan) -> list[str]:
+def messages(plan: TrainingPlan[MultitaskModelConfig]) -> list[str]:
     entries = [json.loads(line) for line in plan.progress_file.read_text().splitlines()]
     return [entry["message"] for entry in entries if entry["event"] == "message"]
 
 
-def kill_in_the_middle(plan: TrainingPlan) -> int:
+def kill_in_the_middle(plan: TrainingPlan[MultitaskModelConfig]) -> int:
     """Start the program, kill -9 its session after the second checkpoint; returns the newest one's step."""
     ((command, environment),) = commands(plan, plan.write())
     with (Path(plan.work) / "killed.log").open("wb") as log:
@@ -76,10 +77,7 @@ def kill_in_the_middle(plan: TrainingPlan) -> int:
 
 def test_a_killed_run_resumes_and_ends_with_the_same_weights(context: StageContext, tmp_path: Path) -> None:
     training_set = toy_training_set(context, 120)
-    plans = [
-        make_plan(context, config=small_config(), training_set=training_set, release="r1", work=tmp_path / name)
-        for name in ("whole", "killed")
-    ]
+    plans = [planned(context, small_config(), training_set, work=tmp_path / name) for name in ("whole", "killed")]
     launch_training(plans[0], is_quiet=True)
     step = kill_in_the_middle(plans[1])
     assert 20 <= step < 60
@@ -123,7 +121,7 @@ def test_what_was_learned_reads_documents_never_seen(context: StageContext) -> N
 def test_two_deepspeed_ranks_shard_the_optimizer_and_resume(context: StageContext, tmp_path: Path) -> None:
     training_set = toy_training_set(context, 120)
     config = small_config(steps=60, launch={"launcher": "deepspeed", "ranks": 2, "zero_stage": 1})
-    plan = make_plan(context, config=config, training_set=training_set, release="r1", work=tmp_path / "work")
+    plan = planned(context, config, training_set, work=tmp_path / "work")
     step = kill_in_the_middle(plan)
     shards = list((plan.checkpoints / f"step-{step:08d}").rglob("*optim_states.pt"))
     assert len(shards) == 2  # one per rank
@@ -153,7 +151,7 @@ def test_rank_zero_alone_reports_through_pipes(context: StageContext, tmp_path: 
     assert PipesContext
     training_set = toy_training_set(context, 60)
     config = small_config(steps=10, launch={"launcher": "gloo", "ranks": 2})
-    plan = make_plan(context, config=config, training_set=training_set, release="r1", work=tmp_path / "work")
+    plan = planned(context, config, training_set, work=tmp_path / "work")
     given, reported = tmp_path / "context.json", tmp_path / "messages.jsonl"
     empty = dict.fromkeys(
         ("asset_keys", "code_version_by_asset_key", "provenance_by_asset_key", "partition_key", "partition_key_range",
@@ -176,11 +174,12 @@ def test_rank_zero_alone_reports_through_pipes(context: StageContext, tmp_path: 
 def test_terminating_the_stage_leaves_no_process(context: StageContext, tmp_path: Path) -> None:
     training_set = toy_training_set(context, 60)
     config = small_config(steps=5000)
-    plan = make_plan(context, config=config, training_set=training_set, release="r1", work=tmp_path / "work")
+    plan = planned(context, config, training_set, work=tmp_path / "work")
     script = (
         "from pathlib import Path; import sys; from sap_llm.training.plan import TrainingPlan; "
         "from sap_llm.training.stage import launch_training; "
-        "launch_training(TrainingPlan.read(Path(sys.argv[1])), is_quiet=True)"
+        "from sap_llm.training.config import MultitaskModelConfig; "
+        "launch_training(TrainingPlan.read(Path(sys.argv[1]), MultitaskModelConfig), is_quiet=True)"
     )
     launcher = subprocess.Popen([sys.executable, "-c", script, str(plan.write())])
     while checkpoints.newest(plan.checkpoints) is None:

@@ -10,6 +10,7 @@ from sap_llm.compression.variant import Document, Measured, judge, measure
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.modeling.folder import GRAPH, WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.labels import default_labels
+from sap_llm.modeling.released_model import released_weights
 from sap_llm.modeling.runtimes import load_predictor
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
@@ -50,9 +51,28 @@ def random_model(folder: Path) -> ModelConfig:
     shape = EncoderConfig(width=64, layers=2, heads=2)
     config = ModelConfig(taxonomy_version="1", encoder=shape, labels=default_labels().to_json())
     folder.mkdir(parents=True)
-    save_file(MultitaskModel(shape, config.label_set).state_dict(), folder / WEIGHTS)
+    weights = MultitaskModel(shape, config.label_set).state_dict()
+    # no two alike, as in a trained model: the exporter writes equal constants once
+    save_file({name: value + 0.01 * torch.randn_like(value) for name, value in weights.items()}, folder / WEIGHTS)
     write_config(folder, config)
     return config
+
+
+def test_a_training_can_start_from_the_int8_graph(tmp_path: Path) -> None:
+    from sap_llm.compression.export import export_onnx, quantize_int8
+    from sap_llm.modeling.torch_runtime import load_network
+
+    config = random_model(tmp_path / "parent")
+    export_onnx(tmp_path / "parent", config, tmp_path / "plain.onnx")
+    (tmp_path / "variant").mkdir()
+    quantize_int8(tmp_path / "plain.onnx", tmp_path / "variant" / GRAPH)
+    expected = {name: value.numpy() for name, value in load_network(tmp_path / "parent", config).state_dict().items()}
+    weights = released_weights(tmp_path / "variant", {name: value.shape for name, value in expected.items()})
+    for name, value in expected.items():
+        step = np.abs(value).max() / 127  # at most half a step of its column's scale is lost
+        assert np.abs(weights[name] - value).max() <= step / 2 + 1e-6, name
+    with pytest.raises(ConfigurationError, match="Set the encoder of the profile"):
+        released_weights(tmp_path / "variant", {"encoder.norm.weight": (65,)})
 
 
 def toy_documents(count: int) -> list[Document]:

@@ -384,3 +384,16 @@ def test_types_and_fields_come_from_the_taxonomy() -> None:
     assert field_of("line_hours", "TIMESHEET") == "line_hours"
     assert field_of("line_hours", "RECEIPT") == field_of("no_such_name", "RECEIPT") == ""
     assert (type_of("paid_amount"), type_of("sum_open"), type_of("purpose")) == ("amount", "amount", "string")
+
+
+def test_a_payer_without_an_iban_is_not_asked_for_it_in_a_sentence() -> None:
+    payment = next(
+        row for row in facts_of("PAYMENT_ORDER") if "debtor_iban" not in json.loads(row["payload"])["values"]
+    )
+    draft = make_draft(payment, DOCUMENTS)
+    intros = labels(draft.style.language)["intro"]["PAYMENT_ORDER"]
+    sayable = [one for one in intros if draft.can_say(one)]
+    assert sayable
+    assert len(sayable) < len(intros)
+    for one in sayable:
+        draft.sentence(one)

@@ -25,13 +25,14 @@ time.sleep(60)
 """
 
 
-def plan_in(folder: Path, **launch: object) -> TrainingPlan:
+def plan_in(folder: Path, **launch: object) -> TrainingPlan[MultitaskModelConfig]:
     config = MultitaskModelConfig.model_validate({"launch": launch})
     return TrainingPlan(
+        stage="multitask_model",
         name="multitask_model/r1",
         version="v1",
-        training_set=DatasetRef(name="training_set/r1", version="v1"),
-        shards=str(folder / "absent.parquet"),
+        inputs={"training_set": DatasetRef(name="training_set/r1", version="v1")},
+        folders={"training_set": str(folder / "absent")},
         work=str(folder / "work"),
         backend="gloo",
         backend_reason="as configured",
@@ -102,7 +103,7 @@ def test_one_failing_rank_ends_the_others(tmp_path: Path) -> None:
 
 
 def test_a_program_that_fails_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailedError, match=r"absent\.parquet"):
+    with pytest.raises(TrainingFailedError, match=r"absent/shards\.parquet"):
         run(plan_in(tmp_path, ranks=1, threads=1), is_quiet=True)
 
 
