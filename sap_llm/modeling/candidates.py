@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sap_llm.modeling.confidence import span_confidence
 from sap_llm.modeling.normalise import Manner
 from sap_llm.schema.page import Page
-from sap_llm.schema.values import LEGAL_FORM
+from sap_llm.schema.values import DEDUCTIONS, LEGAL_FORM
 
 Array = npt.NDArray[Any]
 WRAPPING = frozenset({"seller_name", "buyer_name", "payment_terms"})
@@ -289,6 +289,8 @@ def _value(text: str, *, field: str, kind: str, manner: Manner) -> str | None:
         text = rest if colon and any(char.isdigit() for char in rest) else text
         text = text.strip(" .,;:#*()[]") or text
     value = manner.canonical(text, kind)
+    if field in DEDUCTIONS and value is not None:
+        return value.removeprefix("-")
     if kind == "string":
         return value if value and _is_plausible_text(field, value) else None
     if value is not None and _is_valid(kind, value):

@@ -26,6 +26,11 @@ _STARTS = 0.5
 _PRODUCT_BONUS = 2.0
 _PRODUCT = ("line_quantity", "line_unit_price", "line_net_amount")
 _TOLERANCE = Decimal("0.02")
+_ONCE = ("line_number", "line_quantity", "line_unit_price", "line_net_amount")
+"""Columns of numbers that an item has once."""
+_AMOUNT = "line_net_amount"
+_PRICED = frozenset({"line_quantity", "line_unit_price"})
+_REPEATED = 2  # columns that say again what was said: one alone may be misread
 _NUMBERS = frozenset({"line_quantity", "line_unit_price", "line_net_amount"})
 
 
@@ -49,7 +54,7 @@ def decode_line_items(
         manner: How the document writes.
     """
     items: list[PredictedLineItem] = []
-    for first_line, stop_line in _rows(scroll, probabilities, row_starts):
+    for first_line, stop_line in _rows(scroll, probabilities, row_starts, labels):
         inside = (scroll.lines >= first_line) & (scroll.lines < stop_line)
         chosen = _cells(scroll, np.where(inside[:, None], probabilities, 0.0), labels, manner)
         if len(chosen) < 2 or not (_NUMBERS & chosen.keys()):
@@ -59,12 +64,15 @@ def decode_line_items(
     return tuple(items)
 
 
-def _rows(scroll: Scroll, probabilities: Array, row_starts: Array) -> list[tuple[int, int]]:
+def _rows(
+    scroll: Scroll, probabilities: Array, row_starts: Array, labels: LabelSet
+) -> list[tuple[int, int]]:  # fmt: skip
     """Half-open ranges of visual lines, one for each line item; ranges end at the page's last tagged line."""
     tagged = probabilities[:, 1:].sum(axis=1) >= _TAGGED
-    starts = sorted({int(line) for line in scroll.lines[(row_starts >= _STARTS) & tagged]})
-    if not starts:
-        starts = _lines_of_numbers(scroll, probabilities)
+    seen = {int(line) for line in scroll.lines[(row_starts >= _STARTS) & tagged]}
+    if not seen:
+        seen = set(_lines_of_numbers(scroll, probabilities)[:1])
+    starts = _completed(seen, _numbers_by_line(scroll, probabilities, labels), scroll)
     ends = [*starts[1:], math.inf][: len(starts)]
     ranges = []
     for start, end in zip(starts, ends, strict=True):
@@ -72,6 +80,37 @@ def _rows(scroll: Scroll, probabilities: Array, row_starts: Array) -> list[tuple
         own = scroll.lines[tagged & (scroll.pages == page) & (scroll.lines >= start) & (scroll.lines < end)]
         ranges.append((start, int(own.max()) + 1))
     return ranges
+
+
+def _numbers_by_line(scroll: Scroll, probabilities: Array, labels: LabelSet) -> dict[int, set[str]]:
+    """The columns of numbers that each visual line shows."""
+    found: dict[int, set[str]] = {}
+    for name in _ONCE:
+        own = probabilities[:, labels.line_fields.index(name) + 1]
+        for line in scroll.lines[own >= _TAGGED].tolist():
+            found.setdefault(line, set()).add(name)
+    return dict(sorted(found.items()))
+
+
+def _completed(starts: set[int], numbers: Mapping[int, set[str]], scroll: Scroll) -> list[int]:
+    """The first lines of items: those that the model saw, and those that say again what an item says once.
+
+    A start is none where what follows it only completes the item before: an amount that stands lower than the rest.
+    """
+    pages = dict(zip(scroll.lines.tolist(), scroll.pages.tolist(), strict=True))
+    found: list[int] = []
+    said: set[str] = set()
+    for line in sorted(starts | numbers.keys()):
+        own = numbers.get(line, set())
+        is_next_page = bool(found) and pages[line] != pages[found[-1]]
+        is_rest = own == {_AMOUNT} and said >= _PRICED and _AMOUNT not in said and not is_next_page
+        says_again = len(own & said) >= _REPEATED or (is_next_page and len(own) >= _REPEATED)
+        if says_again or (line in starts and not is_rest):
+            found.append(line)
+            said = set(own)
+        else:
+            said |= own
+    return found
 
 
 def _lines_of_numbers(scroll: Scroll, probabilities: Array) -> list[int]:

@@ -45,6 +45,8 @@ CURRENCY_SYMBOLS = {
 
 _CURRENCY_DECIMALS = {"JPY": 0, "KRW": 0, "CLP": 0, "HUF": 0, "KWD": 3, "BHD": 3, "TND": 3}  # HUF by habit, else ISO
 
+DEDUCTIONS = frozenset({"allowance_amount", "prepaid_amount", "discount_amount"})
+"""Fields that are stated without a sign (EN 16931), and often printed with a minus."""
 LEGAL_FORM = (
     r"(?:gmbh(?: ?& ?co\.? ?kg)?|ges\.m\.b\.h\.|ag|kg|ohg|ug|se|e\.\s?k\.|e\.\s?v\.|eg|a\.g\.|ltd\.?|limited|plc|llp"
     r"|llc|inc\.?|corp\.?|corporation|company|sarl|s[àa]rl|s\.à r\.l\.|sas|sasu|sa|s\.a\.|eurl|snc|sl|s\.l\.u?\.?"

@@ -10,7 +10,7 @@ from typing import Any
 
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import load_taxonomy
-from sap_llm.schema.values import canonical
+from sap_llm.schema.values import DEDUCTIONS, canonical
 from sap_llm.sources.einvoice_table import code_fields
 from sap_llm.sources.labels import LABELS
 from sap_llm.sources.printed import PrintedIndex, Span
@@ -28,7 +28,6 @@ _WEIGHTS = {
     "line_unit": 0.5,
     "line_number": 0.5,
 }  # in this order fields of one line choose their words; specific ones first, then all others by name
-_DEDUCTIONS = ("allowance_amount", "prepaid_amount", "discount_amount")
 _MIN_ROW_SCORE = 3.0  # a row shows a line item when it holds the description or two numbers
 _NEIGHBOUR_ROWS = 2  # an item often wraps: what stands on the next lines speaks for the row too
 _NEIGHBOUR_SHARE = 0.5
@@ -171,7 +170,7 @@ def _choose(index: PrintedIndex, name: str, value: str, used: set[tuple[int, int
     """The place that carries the field's label; without one the last for amounts, the first for all else."""
     kind = load_taxonomy().field(name).type
     spans = index.find(value, kind) if name not in code_fields() else []
-    if name in _DEDUCTIONS:  # stated without a sign, often printed with a minus
+    if name in DEDUCTIONS:
         spans = spans or index.find(f"-{value}", kind)
     if not spans:
         return None

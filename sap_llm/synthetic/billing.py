@@ -89,7 +89,7 @@ class Billing:
 
     def _plain(self, subtype: str, day: date, lines: Lines, extra: Payload) -> Iterator[Fact]:
         prepaid = Decimal(0)
-        if self.chain.rng.random() < 0.06 and subtype == "STANDARD":
+        if self.chain.rng.random() < 0.12 and subtype == "STANDARD":
             total = Decimal(self.chain.sums(lines)["total_amount"])
             prepaid = rounded(total * self.chain.rng.choice((10, 20, 30)) / 100, self.chain.currency)
         yield self._invoice(subtype, day, lines, extra, prepaid=max(prepaid, Decimal(0)))

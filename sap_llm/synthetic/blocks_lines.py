@@ -5,16 +5,20 @@ The line table belongs here; sums below it do not (`blocks_totals`).
 
 from collections.abc import Callable, Sequence
 from datetime import date, timedelta
-from functools import partial
+from decimal import Decimal
+from functools import cache, partial
+from itertools import chain
 from typing import Any
 
 from sap_llm.synthetic import formats
+from sap_llm.synthetic.amounts import canonical, rounded
 from sap_llm.synthetic.blocks_carried import carried_rows
-from sap_llm.synthetic.classes import class_table, column_place
+from sap_llm.synthetic.blocks_groups import rows_between
+from sap_llm.synthetic.blocks_remarks import Writer, remark_kinds, remarks
+from sap_llm.synthetic.classes import class_table, column_place, field_of
 from sap_llm.synthetic.draft import Draft
-from sap_llm.synthetic.identifiers import gtin_of
 from sap_llm.synthetic.markup import COUNTED, END, Mark, bold, call, join, lines, points, styled, text
-from sap_llm.synthetic.style import Style, labels
+from sap_llm.synthetic.style import Style
 
 _MOST_COLUMNS, _MOST_ADDED = 10, 3
 _ORDERS = (
@@ -35,8 +39,9 @@ _TEST_ORDERS = (
 )
 _NUMERIC = {
     "quantity", "unit_price", "discount", "tax_rate", "net_amount", "confirmed_quantity", "ordered_quantity",
-    "open_quantity", "gross_weight",
+    "open_quantity", "gross_weight", "price_unit", "tax_sum", "gross_amount",
 }  # fmt: skip
+_PRICE_UNIT, _GROSS = 0.07, 0.08  # shares of layouts
 
 
 def columns(draft: Draft) -> list[str]:
@@ -61,12 +66,23 @@ def _columns(draft: Draft) -> list[str]:
         "tax_rate": is_priced and style.chance("column_tax", 0.3) and spec.sums == "taxed",
         "net_amount": is_priced,
     }
-    found = [name for name in order if shown[name]]
+    found = _with_neighbours(draft, [name for name in order if shown[name]])
     if is_list:
         found += [name for name in ("unit", "unit_price") if name not in found]
     added = _added(draft)[: max(0, _MOST_COLUMNS - len(found))]
     place = len(found) if style.chance("added_last", 0.4) else found.index("description") + 1
     return found[:place] + added + found[place:]
+
+
+def _with_neighbours(draft: Draft, names: list[str]) -> list[str]:
+    """With columns that stand beside the price and the amount and are easily taken for them."""
+    style, found = draft.style, list(names)
+    if "unit_price" in names and draft.is_priced and style.chance("column_price_unit", _PRICE_UNIT):
+        found.insert(found.index("unit_price") + int(style.chance("price_unit_last", 0.6)), "price_unit")
+    if "net_amount" in names and draft.spec.sums == "taxed" and style.chance("column_gross", _GROSS):
+        place = found.index("net_amount") + 1
+        found[place:place] = ["tax_sum", "gross_amount"] if style.chance("column_tax_sum", 0.6) else ["gross_amount"]
+    return found
 
 
 def _added(draft: Draft) -> list[str]:
@@ -86,22 +102,43 @@ def line_table(draft: Draft, *, tail: Sequence[str] = ()) -> str:
     style = draft.style
     header = [_heading(draft, name, index) for index, name in enumerate(names)]
     carried_in, carried_over = carried_rows(draft, names, inset=_inset(style))
-    cells = [
-        _CELLS.get(name, partial(_from_facts, name))(draft, line, index, column)
+    rows = [
+        [_CELLS.get(name, partial(_from_facts, name))(draft, line, index, column) for column, name in enumerate(names)]
         for index, line in enumerate(draft.facts["lines"])
-        for column, name in enumerate(names)
     ]
     if style.chance("no_header", 0.02):
         header = []
     if carried_over:
         header.append(",".join(carried_in))
-        cells[:: len(names)] = [join(COUNTED, cell) for cell in cells[:: len(names)]]
+        rows = [[join(COUNTED, cells[0]), *cells[1:]] for cells in rows]
         tail = [*tail, call("table.footer", *carried_over)]
+    else:
+        rows = _grouped(draft, names, rows)
     return ruled_table(
-        draft, header, [*cells, *tail], repeats_header=bool(carried_over),
+        draft, header, [*chain.from_iterable(rows), *tail], repeats_header=bool(carried_over),
         widths=["1fr" if name == "description" else "auto" for name in names],
-        sides=[_side(draft, name) for name in names],
+        sides=[_side(draft, name) + _upright(draft, name) for name in names],
     )  # fmt: skip
+
+
+def _grouped(draft: Draft, names: Sequence[str], rows: list[list[str]]) -> list[list[str]]:
+    """The rows with those that head groups of lines and sum them up, in some layouts."""
+    place = names.index("net_amount") if "net_amount" in names else 0
+    between = rows_between(draft.style, draft.facts["lines"], _writer(draft), has_sums=place > 0)
+    found: list[list[str]] = []
+    for index in range(len(rows) + 1):
+        for number, one in enumerate(between.get(index, ()), start=1):
+            row, side = index + number / 4, draft.style.pick("group_sum_side", ("left", "right"))
+            words = bold(draft.sheet.mark(Mark(row=row, column=0), text(one.words)), is_bold=not one.amount)
+            if not one.amount:
+                found.append([call("table.cell", words, colspan=str(len(names)), align="left")])
+                continue
+            amount = draft.sheet.mark(Mark(row=row, column=place), text(draft.amount(one.amount)))
+            cells = [call("table.cell", words, colspan=str(place), align=side), call("table.cell", amount)]
+            rest = len(names) - place - 1
+            found.append([*cells, *([call("table.cell", "[]", colspan=str(rest))] if rest else [])])
+        found += rows[index : index + 1]
+    return found
 
 
 def ruled_table(
@@ -146,6 +183,12 @@ def _side(draft: Draft, name: str) -> str:
     if name not in _NUMERIC:
         return draft.style.pick(f"side/{name}", ("left", "left", "left", "center")) if name != "description" else "left"
     return draft.style.pick(f"side/{name}", ("right", "right", "right", "right", "center", "left"))
+
+
+def _upright(draft: Draft, name: str) -> str:
+    """Where a cell stands in a row of several lines: at the top in most layouts."""
+    place = draft.style.pick("cell_upright", ("",) * 14 + ("+horizon", "+horizon", "+bottom"))
+    return "" if name == "description" else place
 
 
 def _heading(draft: Draft, name: str, column: int) -> str:
@@ -213,38 +256,61 @@ def _description(draft: Draft, line: Line, index: int, column: int) -> str:
     style = draft.style
     shown = _field(draft, "line_description", index, column, line["description"], line["description"])
     if line["material"] and "material" not in columns(draft) and style.chance("material_in_description", 0.35):
-        bracket = style.pick("material_bracket", ("[{}]", "{}", "({})", "Art. {}"))
-        before, _, after = bracket.partition("{}")
-        number = draft.sheet.value(
-            "line_material_number", line["material"], before.replace("Art. ", "") + line["material"] + after,
-            line=index, row=index + 1, column=column,
-        )  # fmt: skip
-        shown = join(number, text(" "), shown) if style.chance("material_first", 0.6) else lines([shown, number])
+        shown = _with_material(draft, line, index, column, shown)
     own = [
         styled(draft.sheet.mark(Mark(row=index + 1, column=column), text(note)), size="0.9em")
         for note in line.get("notes", ())
     ]
-    extra = _extra(draft, line, index, column)
-    return lines([shown, *own, extra]) if extra or own else shown
+    extra = _remarks(draft, line, index, column)
+    return lines([shown, *own, *extra]) if extra or own else shown
 
 
-def _extra(draft: Draft, line: Line, index: int, column: int) -> str:
-    """A note below the description, in some styles and on some lines."""
-    style, rng = draft.style, draft.rng
-    if not style.chance("line_notes", 0.25) or rng.random() > 0.5 or draft.spec.prices == "list":
-        return ""
-    kind = style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
-    day = date.fromisoformat(draft.facts["document_date"]) + timedelta(days=rng.randint(1, 40))
-    others = labels(style.language)["other_pairs"]
-    words = {
-        "order": f"{style.word('order_reference')} {draft.noise_number()} / {line['number']}",
-        "noise": f"{rng.choice(others['reference'])}: {draft.noise_number()}",
-        "date": f"{style.word('delivery_date')}: {style.date(day)}",
-        "gtin": f"GTIN {line.get('gtin') or gtin_of(line['material'] + line['description'])}",
-        "origin": f"* {rng.choice(others['type'])} {rng.choice('ABCDE')}{rng.randint(1, 99)}",
+def _with_material(draft: Draft, line: Line, index: int, column: int, description: str) -> str:
+    """The material number before the description, or below it, perhaps under a label."""
+    style = draft.style
+    bracket = style.pick("material_bracket", ("[{}]", "{}", "({})", "label"))
+    printed = line["material"] if bracket == "label" else bracket.format(line["material"])
+    number = draft.sheet.value(
+        "line_material_number", line["material"], printed, line=index, row=index + 1, column=column
+    )
+    if bracket == "label":
+        word = text(style.word("columns", "material") + style.pick("material_colon", (": ", " ", ": ")))
+        number = join(draft.sheet.mark(Mark(row=index + 1, column=column), word), number)
+    return join(number, text(" "), description) if style.chance("material_first", 0.6) else lines([description, number])
+
+
+def _remarks(draft: Draft, line: Line, index: int, column: int) -> list[str]:
+    """What stands below the description, in some styles and on some lines."""
+    if draft.spec.prices == "list" or not (kinds := remark_kinds(draft.style)):
+        return []
+    found = []
+    for one in remarks(kinds, line, _writer(draft)):
+        pieces = [_field(draft, name, index, column, value, printed) for printed, name, value in one]
+        found.append(join(*[part for piece in pieces for part in (text(" "), piece)][1:]))
+    return [styled(one, size="0.85em") for one in found] if draft.style.chance("small_notes", 0.6) else found
+
+
+def _writer(draft: Draft) -> Writer:
+    style, issued = draft.style, date.fromisoformat(draft.facts["document_date"])
+
+    def some_day(first: int, last: int) -> tuple[str, str]:
+        day = issued + timedelta(days=draft.rng.randint(first, last))
+        return style.date(day), day.isoformat()
+
+    return Writer(
+        style, draft.kind, fields_of(tuple(columns(draft)), draft.kind), draft.rng, draft.noise_number, some_day,
+        draft.amount,
+    )  # fmt: skip
+
+
+@cache
+def fields_of(names: tuple[str, ...], kind: str) -> frozenset[str]:
+    """Fields that columns of these names show, beside the usual ones."""
+    places = (column_place(name, kind) for name in names)
+    own = {"discount": "line_discount_percent"}
+    return frozenset(place.field for place in places if place and place.field) | {
+        own[name] for name in own if name in names
     }
-    note = draft.sheet.mark(Mark(row=index + 1, column=column), text(words[kind]))
-    return styled(note, size="0.85em") if style.chance("small_notes", 0.6) else note
 
 
 def _quantity(draft: Draft, line: Line, index: int, column: int) -> str:
@@ -278,18 +344,40 @@ def _discount(draft: Draft, line: Line, index: int, column: int) -> str:
         if percent == "0" and draft.style.chance("blank_discount", 0.6)
         else draft.style.amount(percent, places=0) + " %"
     )
-    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed)) if printed else '""'
+    return _field(draft, "line_discount_percent", index, column, percent, printed) if printed else '""'
 
 
 def _tax_rate(draft: Draft, line: Line, index: int, column: int) -> str:
     printed = draft.style.amount(line["tax_rate"], places=draft.style.pick("rate_places", (0, 0, 1, 2)))
     sign = draft.style.pick("rate_sign", ("%", " %", ""))
-    return draft.sheet.mark(Mark(row=index + 1, column=column), text(printed + sign))
+    return _field(draft, "line_tax_rate", index, column, line["tax_rate"], printed + sign)
 
 
 def _net_amount(draft: Draft, line: Line, index: int, column: int) -> str:
     bare = not draft.style.chance("line_currency", 0.3)
     return draft.money("line_net_amount", line["net_amount"], line=index, row=index + 1, column=column, bare=bare)
+
+
+def _price_unit(draft: Draft, _line: Line, index: int, column: int) -> str:
+    printed = draft.style.amount("1", places=draft.style.pick("price_unit_places", (0, 0, 0, 2)))
+    return _field(draft, "line_price_unit", index, column, "1", printed)
+
+
+def tax_and_gross(line: Line, currency: str) -> tuple[str, str]:
+    """Tax of a line alone, and its amount with the tax."""
+    net = Decimal(line["net_amount"])
+    tax = rounded(net * Decimal(line["tax_rate"]) / 100, currency)
+    return canonical(tax), canonical(net + tax)
+
+
+def _tax_sum(draft: Draft, line: Line, index: int, column: int) -> str:
+    tax, _ = tax_and_gross(line, draft.currency)
+    return _field(draft, field_of("line_tax_amount", draft.kind), index, column, tax, draft.amount(tax))
+
+
+def _gross_amount(draft: Draft, line: Line, index: int, column: int) -> str:
+    _, gross = tax_and_gross(line, draft.currency)
+    return _field(draft, field_of("line_total_with_tax", draft.kind), index, column, gross, draft.amount(gross))
 
 
 _CELLS: dict[str, Callable[[Draft, Line, int, int], str]] = {
@@ -302,4 +390,7 @@ _CELLS: dict[str, Callable[[Draft, Line, int, int], str]] = {
     "discount": _discount,
     "tax_rate": _tax_rate,
     "net_amount": _net_amount,
+    "price_unit": _price_unit,
+    "tax_sum": _tax_sum,
+    "gross_amount": _gross_amount,
 }

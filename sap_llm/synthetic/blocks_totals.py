@@ -3,18 +3,20 @@
 Totals in all their arrangements, payment sentences and lists belong here; the line table does not (`blocks_lines`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date, timedelta
 from decimal import Decimal
 
 from sap_llm.synthetic.amounts import FOR_A_EURO, canonical, rounded
 from sap_llm.synthetic.blocks_noise import Pair
 from sap_llm.synthetic.blocks_pairs import arrange, label, terms
-from sap_llm.synthetic.blocks_taxes import due_table, tax_table
+from sap_llm.synthetic.blocks_taxes import by_rate_table, due_table, tax_table
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.markup import aligned, bold, call, grid, join, points, stack, styled, text
-from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.style import Style, labels
 
 _NOTHING = "0.00"
+_BY_RATE, _CONTAINED, _ALWAYS_PAID = 0.06, 0.07, 0.08  # shares of layouts
 
 
 def has_totals(draft: Draft) -> bool:
@@ -34,28 +36,65 @@ def total_rows(draft: Draft) -> list[Pair]:
         rows.append(Pair(draft.word("currency"), draft.currency_word()))
     has_extras = facts["discount_amount"] != _NOTHING or facts["freight_amount"] != _NOTHING
     if has_extras or style.chance("lines_amount", 0.15):
-        rows.append(Pair(style.word("lines_amount"), draft.money("", facts["lines_amount"])))
+        rows.append(Pair(style.word("lines_amount"), draft.further("sum_of_line_amounts", facts["lines_amount"])))
     if facts["discount_amount"] != _NOTHING:
         percent = f" {facts['discount_percent']} %" if style.chance("discount_percent", 0.5) else ""
-        rows.append(Pair(style.word("discount") + percent, draft.money("", str(-Decimal(facts["discount_amount"])))))
+        taken = draft.further("allowance_amount", facts["discount_amount"], is_deducted=True)
+        rows.append(Pair(style.word("discount") + percent, taken))
     if facts["freight_amount"] != _NOTHING:
-        rows.append(Pair(style.word("freight"), draft.money("", facts["freight_amount"])))
+        rows.append(Pair(style.word("freight"), draft.further("freight_amount", facts["freight_amount"])))
     by_choice = draft.spec.sums == "order" and not draft.is_by_seller and style.chance("net_only", 0.4)
     if by_choice or draft.spec.sums == "net":
         return [*rows, Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"]))]
     if has_extras or style.chance("net_row", 0.9):
         rows.append(Pair(draft.sum_word("net_amount"), draft.money("net_amount", facts["net_amount"])))
-    rows += _tax_rows(draft)
-    rows.append(Pair(draft.sum_word("total_amount"), draft.money("total_amount", facts["total_amount"])))
-    if facts["prepaid_amount"] != _NOTHING:
-        rows.append(Pair(style.word("prepaid"), draft.money("", str(-Decimal(facts["prepaid_amount"])))))
-        rest = Decimal(facts["total_amount"]) - Decimal(facts["prepaid_amount"])
-        rows.append(Pair(style.word("payable"), draft.money("", canonical(rest))))
+    total = Pair(draft.sum_word("total_amount"), draft.money("total_amount", facts["total_amount"]))
+    taxes = _tax_rows(draft)
+    rows += [total, *map(_as_contained(style), taxes)] if is_contained(style, taxes) else [*taxes, total]
+    rows += _paid_rows(draft)
     if style.chance("second_currency", 0.07):
         rows += _second_currency(draft)
     if style.chance("totals_reversed", 0.03):
         rows.reverse()
     return rows
+
+
+def is_contained(style: Style, tax_rows: Sequence[object]) -> bool:
+    """Whether the tax stands below the total, as a part of it."""
+    return len(tax_rows) == 1 and style.chance("tax_contained", _CONTAINED)
+
+
+def _as_contained(style: Style) -> Callable[[Pair], Pair]:
+    word = style.word("contained")
+    return lambda row: Pair(
+        "=" + join(text(word + " "), row.label[1:] if row.label.startswith("=") else text(row.label)), row.value
+    )
+
+
+def says_paid(draft: Draft) -> bool:
+    """Whether the layout has rows for what was paid even where nothing was."""
+    return draft.spec.sums == "taxed" and draft.style.chance("prepaid_always", _ALWAYS_PAID)
+
+
+def is_deducted(style: Style) -> bool:
+    """Whether the layout prints what was paid with a minus."""
+    return style.chance("prepaid_minus", 0.6)
+
+
+def _paid_rows(draft: Draft) -> list[Pair]:
+    """What was paid before and what is left to pay; some layouts say so where nothing was paid."""
+    style, facts = draft.style, draft.facts
+    prepaid = Decimal(facts["prepaid_amount"])
+    if not prepaid and not says_paid(draft):
+        return []
+    rest = canonical(Decimal(facts["total_amount"]) - prepaid)
+    paid = style.word("prepaid")
+    if prepaid and style.chance("prepaid_dated", 0.35):
+        paid += f" {style.date(date.fromisoformat(facts['document_date']) - timedelta(draft.rng.randint(1, 40)))}"
+    return [
+        Pair(paid, draft.further("prepaid_amount", facts["prepaid_amount"], is_deducted=is_deducted(style))),
+        Pair(style.word("payable"), draft.further("payable_amount", rest)),
+    ]
 
 
 def _second_currency(draft: Draft) -> list[Pair]:
@@ -127,7 +166,13 @@ def _label(draft: Draft, word: str) -> str:
 
 
 def totals_shape(draft: Draft) -> str:
-    """The arrangement of the totals; `tail` means rows of the line table."""
+    """The arrangement of the totals: `tail` means rows of the line table, `by_rate` a table with a row for each rate.
+
+    The latter has no row for what was paid before.
+    """
+    is_plain = draft.spec.sums == "taxed" and draft.facts["prepaid_amount"] == _NOTHING
+    if is_plain and draft.style.chance("totals_by_rate", _BY_RATE):
+        return "by_rate"
     shapes = ("right", "right", "right", "right", "right", "boxed", "left", "across", "form", "form", "center", "tail")
     shape = draft.style.pick("totals", shapes, test_only=("grid2",))
     digits = len(draft.facts["total_amount"])
@@ -163,8 +208,9 @@ def tail_cells(draft: Draft, width: int) -> list[str]:
 def totals(draft: Draft) -> str:
     """The totals block in the style's arrangement, with a tax table beside or above it."""
     style = draft.style
-    rows = [] if totals_shape(draft) == "tail" else total_rows(draft)
-    block = _ARRANGERS[totals_shape(draft)](draft, rows)
+    shape = totals_shape(draft)
+    rows = [] if shape in ("tail", "by_rate") else total_rows(draft)
+    block = _ARRANGERS[shape](draft, rows)
     block = headed(draft, "totals", block)
     if style.chance("currency_line", 0.35) or (draft.must_name_currency and style.chance("currency_needed", 0.75)):
         note = join(label(draft, draft.word("currency"), name="currency_note"), text(" "), draft.currency_word())
@@ -174,7 +220,8 @@ def totals(draft: Draft) -> str:
             if style.chance("currency_above", 0.5)
             else stack([block, aligned(side, note)], spacing=5)
         )
-    if draft.spec.sums == "net" or not style.chance("tax_table", 0.3) or draft.kind == "GOODS_RECEIPT":
+    has_taxes = draft.spec.sums != "net" and shape != "by_rate" and style.chance("tax_table", 0.3)
+    if not has_taxes or draft.kind == "GOODS_RECEIPT":
         return block
     table = headed(draft, "taxes", tax_table(draft))
     where = style.pick("tax_table_place", ("beside", "above", "below"))
@@ -275,6 +322,7 @@ _ARRANGERS: dict[str, Callable[[Draft, list[Pair]], str]] = {
     "center": _center,
     "grid2": _grid2,
     "tail": lambda _draft, _rows: "",
+    "by_rate": lambda draft, _rows: by_rate_table(draft),
 }
 
 

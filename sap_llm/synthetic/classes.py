@@ -80,9 +80,15 @@ def column_place(name: str, document_type: str) -> Place | None:
     return _allowed(class_table().columns.get(name), document_type)
 
 
+@cache
+def field_of(name: str, document_type: str) -> str:
+    """The field, or "" where documents of the class cannot have it."""
+    classes = load_taxonomy().field(name).classes
+    return name if not classes or document_type in classes else ""
+
+
 def _allowed(place: Place | None, document_type: str) -> Place | None:
     """The place, without its field where documents of the class cannot have that field."""
     if place is None or not place.field:
         return place
-    classes = load_taxonomy().field(place.field).classes
-    return place if not classes or document_type in classes else place.model_copy(update={"field": ""})
+    return place.model_copy(update={"field": field_of(place.field, document_type)})

@@ -12,7 +12,7 @@ from typing import Any, cast
 from sap_llm.schema.values import currency_decimals
 from sap_llm.synthetic import formats
 from sap_llm.synthetic.amounts import canonical, rounded
-from sap_llm.synthetic.classes import ClassSpec, Place, Role, class_spec
+from sap_llm.synthetic.classes import ClassSpec, Place, Role, class_spec, field_of
 from sap_llm.synthetic.markup import Sheet, join, text
 from sap_llm.synthetic.pools import company_name, countries
 from sap_llm.synthetic.style import Style, labels
@@ -151,10 +151,11 @@ class Draft:
         return self.style.amount(value, places=places, by_language=not self.has_cents)
 
     def money(
-        self, name: str, value: str, *, line: int = -1, row: int = -1, column: int = -1, bare: bool = False
-    ) -> str:
-        """A marked amount with its currency as the style places it."""
-        printed = self.amount(value)
+        self, name: str, value: str, *, line: int = -1, row: int = -1, column: int = -1, bare: bool = False,
+        printed: str = "",
+    ) -> str:  # fmt: skip
+        """A marked amount with its currency as the style places it; `printed` where it is not shown as it is."""
+        printed = self.amount(printed or value)
         where = "none" if bare else self.currency_place
         symbol = formats.SYMBOLS.get(self.currency, self.currency)
         if where == "glued":
@@ -167,6 +168,16 @@ class Draft:
         unit = symbol if "symbol" in where else self.currency
         unit = self.sheet.value("currency", self.currency, unit, row=row, column=column)
         return join(unit, text("\u00a0"), shown) if "before" in where else join(shown, text("\u00a0"), unit)
+
+    def further(self, name: str, value: str, *, is_deducted: bool = False) -> str:
+        """An amount beside the usual sums, marked where the class has that field.
+
+        What is deducted is stated without a sign (EN 16931) and printed with a minus.
+        """
+        found = field_of(name, self.kind)
+        if not is_deducted or not Decimal(value):
+            return self.money(found, value)
+        return self.money(found, value, printed=canonical(-Decimal(value)))
 
     @property
     def currency_place(self) -> str:

@@ -26,7 +26,7 @@ from sap_llm.synthetic.records import Fact
 from sap_llm.synthetic.subtypes import subtype_spec, subtype_weights
 from sap_llm.synthetic.worlds import make_world
 
-STAGE_VERSION = "4"
+STAGE_VERSION = "5"
 _WORLDS_A_BATCH = 20
 _MILL = Decimal("0.001")
 

@@ -37,7 +37,7 @@ from sap_llm.synthetic.typeset import overprinted, typeset
 from sap_llm.synthetic.volume.document import Job, draw_facts
 from sap_llm.synthetic.workers import in_order, rare_collections
 
-STAGE_VERSION = "10"
+STAGE_VERSION = "11"
 _DOCUMENTS_A_PART = 64
 _TIERS = "tiers.json"  # of a part: its documents by tier
 _SCALES = (1.0, 0.86, 0.74)  # a page that is overprinted is set smaller before it is given up

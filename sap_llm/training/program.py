@@ -7,20 +7,18 @@ around the loop in every training program is `rank`.
 import os
 import shutil
 import time
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 import torch.distributed as dist
 
-from sap_llm.modeling.folder import WEIGHTS, ModelConfig, read_config, write_config
+from sap_llm.modeling.folder import WEIGHTS, ModelConfig, write_config
 from sap_llm.modeling.heads import MultitaskModel, Scores
-from sap_llm.modeling.labels import LabelSet, default_labels
+from sap_llm.modeling.labels import LabelSet
 from sap_llm.modeling.released_model import released_folder, released_weights
-from sap_llm.modeling.shards import Shard, for_training, read_shard, untaught
+from sap_llm.modeling.shards import Shard, for_training, read_shard
 from sap_llm.modeling.torch_runtime import TorchRuntime, tensors
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.batches import Batch
@@ -30,7 +28,7 @@ from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.report import Reporter, write_json
-from sap_llm.training.source import ShardSource, Source, StreamSource
+from sap_llm.training.source import ShardSource, Source, StreamSource, taught_labels
 from sap_llm.training.validate import validate
 
 _COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
@@ -42,11 +40,12 @@ class Trainer:
     def __init__(self, plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:
         self.plan, self.config, self.rank, self.ranks, self.reporter = plan, plan.config, rank, ranks, reporter
         table = pq.read_table(plan.input_path("training_set", "shards.parquet"), memory_map=True)
-        self.labels = _labels(table, self.config)
-        self.train: Shard = for_training(read_shard(table, split="train"), self.labels)
+        train = read_shard(table, split="train")
+        self.labels: LabelSet = taught_labels(train, self.config)
+        self.train: Shard = for_training(train, self.labels)
         self.validation: Shard = read_shard(table, split="validation")
         self.source: Source = (
-            StreamSource(self.config, self.config.stream, labels=self.labels, rank=rank, ranks=ranks)
+            StreamSource(self.config, self.config.stream, self.labels, rank=rank, ranks=ranks)
             if self.config.stream
             else ShardSource(self.train, self.config, rank=rank, ranks=ranks)
         )
@@ -238,17 +237,6 @@ def _mean_over_ranks(values: torch.Tensor) -> torch.Tensor:
         dist.all_reduce(values)
         values /= dist.get_world_size()
     return values
-
-
-def _labels(table: pa.Table, config: MultitaskModelConfig) -> LabelSet:
-    """The taxonomy without the fields that neither these documents nor the released model's show.
-
-    A stream makes documents of the kinds that the training set validates on.
-    """
-    missing = untaught(read_shard(table, split=None if config.stream else "train"))
-    if config.initial:
-        missing &= read_config(released_folder(config.initial)).label_set.untaught
-    return replace(default_labels(), untaught=missing)
 
 
 def _train(plan: TrainingPlan[MultitaskModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:

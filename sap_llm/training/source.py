@@ -8,6 +8,7 @@ ranks take from their workers in turn, so the sequence of batches is the same ho
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import count
 from typing import Any, Protocol, TypedDict
 
@@ -15,8 +16,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 
-from sap_llm.modeling.labels import LabelSet
-from sap_llm.modeling.shards import Shard, encode_shard, for_training, read_shard
+from sap_llm.modeling.folder import read_config
+from sap_llm.modeling.labels import LabelSet, default_labels
+from sap_llm.modeling.released_model import released_folder
+from sap_llm.modeling.shards import Shard, encode_shard, for_training, read_shard, untaught
 from sap_llm.synthetic.stream import documents_of_worlds
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import Batch, BatchPlan, collate
@@ -81,10 +84,9 @@ class StreamSource:
     """Documents of new worlds without end."""
 
     def __init__(
-        self, config: MultitaskModelConfig, stream: StreamConfig, *, labels: LabelSet, rank: int, ranks: int
+        self, config: MultitaskModelConfig, stream: StreamConfig, labels: LabelSet, *, rank: int, ranks: int
     ) -> None:
-        self._config, self._stream, self._rank, self._ranks = config, stream, rank, ranks
-        self._labels = labels
+        self._config, self._stream, self._labels, self._rank, self._ranks = config, stream, labels, rank, ranks
         self._given = 0
         self._places = [Place(pool=0, index=0) for _ in range(stream.workers)]
         self._batches: Iterator[tuple[int, Batch, Place]] | None = None
@@ -117,7 +119,7 @@ class StreamSource:
         # the loader begins with its worker 0: that one plays the part of whose turn it is
         turns = [(self._given + number) % workers for number in range(workers)]
         pools = _Pools(
-            self._config, self._stream, turns, self._places, labels=self._labels, rank=self._rank, ranks=self._ranks
+            self._config, self._stream, self._labels, turns, self._places, rank=self._rank, ranks=self._ranks
         )
         return iter(
             DataLoader(
@@ -138,15 +140,15 @@ class _Pools(IterableDataset[tuple[int, Batch, Place]]):
         self,
         config: MultitaskModelConfig,
         stream: StreamConfig,
+        labels: LabelSet,
         turns: list[int],
         places: list[Place],
         *,
-        labels: LabelSet,
         rank: int,
         ranks: int,
     ) -> None:
-        self.config, self.stream, self.turns, self.places, self.ranks = config, stream, turns, places, ranks
-        self.labels = labels
+        self.config, self.stream, self.labels, self.ranks = config, stream, labels, ranks
+        self.turns, self.places = turns, places
         self.first, self.step = rank * stream.workers, ranks * stream.workers
 
     def __iter__(self) -> Iterator[tuple[int, Batch, Place]]:
@@ -162,7 +164,7 @@ class _Pools(IterableDataset[tuple[int, Batch, Place]]):
             start = 0
 
     def _batches(self, number: int, *, start: int) -> Iterator[tuple[int, Batch]]:
-        shard = self._shard(number)
+        shard = for_training(pool_shard(self.stream, number), self.labels)
         plan = BatchPlan(shard.lengths, words=self.config.batch_words // self.ranks, ranks=1, seed=number)
         renamer = Renamer(shard, common_share=self.config.augmentation.common_share)
         for index in count(start):
@@ -171,11 +173,20 @@ class _Pools(IterableDataset[tuple[int, Batch, Place]]):
             generator = np.random.default_rng([self.config.seed, number, index])
             yield index, _damaged(shard, plan.rows(index, 0), renamer, self.config, generator)
 
-    def _shard(self, number: int) -> Shard:
-        worlds = range(number * self.stream.pool_worlds, (number + 1) * self.stream.pool_worlds)
-        tables = documents_of_worlds(worlds, self.stream.facts, self.stream.documents)
-        shard = read_shard(encode_shard(tables["documents"], tables["pages"], tables["annotations"]))
-        return for_training(shard, self.labels)
+
+def pool_shard(stream: StreamConfig, number: int) -> Shard:
+    """The documents of a pool, by its number among all workers of all ranks."""
+    worlds = range(number * stream.pool_worlds, (number + 1) * stream.pool_worlds)
+    tables = documents_of_worlds(worlds, stream.facts, stream.documents)
+    return read_shard(encode_shard(tables["documents"], tables["pages"], tables["annotations"]))
+
+
+def taught_labels(train: Shard, config: MultitaskModelConfig) -> LabelSet:
+    """The labels of a training: untaught is what neither its documents (of a stream: its first pool) nor its start show."""
+    missing = untaught(pool_shard(config.stream, 0) if config.stream else train)
+    if config.initial:
+        missing &= read_config(released_folder(config.initial)).label_set.untaught
+    return replace(default_labels(), untaught=missing)
 
 
 def _damaged(

@@ -5,7 +5,7 @@ Placing text, rules and fills, and keeping what never changes as fragments, belo
 edge.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, chain, repeat
 from typing import Any, NamedTuple
@@ -40,6 +40,9 @@ class Ink:
 Fitted = tuple[float, tuple[tuple[Shaped, str, str], ...]]
 """A value set on one line: width in points; each piece shaped, with its field and value. All but the last end in a
 space."""
+ROW_STEP = 4
+Anchors = Sequence[tuple[float, float]] | Mapping[int, tuple[float, float]]
+"""By column: where its cells are aligned, and which share of their width lies before that."""
 RUN, MENTION, BLOCK = 4, 7, 3
 """How many entries of a canvas's lists belong together."""
 
@@ -69,7 +72,10 @@ class Canvas:
     runs: list[Any] = field(default_factory=list)
     """x, baseline, `Shaped` and `Ink` of each text; no ink for a fragment, whose measures are points."""
     mentions: list[Any] = field(default_factory=list)
-    """Words from, to, field, value, index of the line item, row and column of the line table (-1 for none)."""
+    """Words from, to, field, value, index of the line item, row and column of the line table (-1 for none).
+
+    Rows of line items are `ROW_STEP` apart: what stands between them has numbers of its own.
+    """
     blocks: list[Any] = field(default_factory=list)
     """Words from, to, kind of layout block."""
     art: list[str] = field(default_factory=list)
@@ -81,8 +87,7 @@ class Canvas:
         self.count += shaped.number
 
     def put_row(
-        self, baseline: float, cells: Iterable[tuple[int, Fitted]], anchors: Sequence[tuple[float, float]], ink: Ink,
-        line: int, row: int,
+        self, baseline: float, cells: Iterable[tuple[int, Fitted]], anchors: Anchors, ink: Ink, line: int, row: int,
     ) -> None:  # fmt: skip
         """Draw cells of a table's row on one baseline, with their meanings: `put` for many texts.
 
@@ -114,7 +119,7 @@ class Canvas:
             baselines: Of the rows.
             columns: Their cells; empty ones are harmless.
             ink: Of all cells.
-            first: Index of the first row's line item; a row of the table has the number after that.
+            first: Index of the first row's line item; the header of the table has the number before that.
         """
         count = len(baselines)
         if not count:
@@ -139,7 +144,7 @@ class Canvas:
                 [column.name for column in columns] * count,
                 by_row([column.values[rows] for column in columns]),
                 by_row([nothing if column.name == "currency" else lines for column in columns]),
-                by_row([range(first + 1, first + count + 1)] * len(columns)),
+                by_row([range(ROW_STEP * (first + 1), ROW_STEP * (first + count + 1), ROW_STEP)] * len(columns)),
                 [column.number for column in columns] * count,
                 strict=False,
             )

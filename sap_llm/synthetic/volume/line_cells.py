@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.classes import column_place
-from sap_llm.synthetic.identifiers import gtin_of
-from sap_llm.synthetic.style import labels
+from sap_llm.synthetic.blocks_lines import fields_of, tax_and_gross
+from sap_llm.synthetic.blocks_remarks import Writer
+from sap_llm.synthetic.classes import column_place, field_of
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.printing import Pieces, Printer, apart
 
@@ -67,7 +67,7 @@ def _discount(look: Look, _name: str, _names: Names) -> ColumnMaker:
     def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
         percents = [line["discount_percent"] for line in lines]
         texts = ["" if is_blank and percent == "0" else printer.amount(percent, 0) + " %" for percent in percents]
-        return [(texts, "", texts)]
+        return [(texts, "line_discount_percent", percents)]
 
     return make
 
@@ -84,8 +84,7 @@ def _tax_rate(look: Look, _name: str, _names: Names) -> ColumnMaker:
     def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
         values = [line["tax_rate"] for line in lines]
         printed = {value: rate(printer, value, sign) for value in set(values)}
-        texts = [printed[value] for value in values]
-        return [(texts, "", texts)]
+        return [([printed[value] for value in values], "line_tax_rate", values)]
 
     return make
 
@@ -95,6 +94,25 @@ def _net_amount(look: Look, _name: str, _names: Names) -> ColumnMaker:
     return lambda printer, lines: printer.amounts(
         "line_net_amount", [line["net_amount"] for line in lines], bare=is_bare
     )
+
+
+def _price_unit(look: Look, _name: str, _names: Names) -> ColumnMaker:
+    places = look.style.pick("price_unit_places", (0, 0, 0, 2))
+
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        return [([printer.amount("1", places)] * len(lines), "line_price_unit", ["1"] * len(lines))]
+
+    return make
+
+
+def _taxed(place: int, field: str) -> Callable[[Look, str, Names], ColumnMaker]:
+    """The tax of lines (0), or their amounts with it (1)."""
+
+    def make(printer: Printer, lines: Sequence[Line]) -> list[Pieces]:
+        values = [tax_and_gross(line, printer.currency)[place] for line in lines]
+        return [([printer.price(value, printer.places) for value in values], field_of(field, printer.kind), values)]
+
+    return lambda _look, _name, _names: make
 
 
 def _description(look: Look, _name: str, names: Names) -> ColumnMaker:
@@ -133,7 +151,8 @@ def _as_it_is(key: str, field: str) -> Callable[[Look, str, Names], ColumnMaker]
 _COLUMNS: dict[str, Callable[[Look, str, Names], ColumnMaker]] = {
     "position": _position, "material": _as_it_is("material", "line_material_number"), "description": _description,
     "quantity": _quantity, "unit": _as_it_is("unit", "line_unit"), "unit_price": _unit_price, "discount": _discount,
-    "tax_rate": _tax_rate, "net_amount": _net_amount,
+    "tax_rate": _tax_rate, "net_amount": _net_amount, "price_unit": _price_unit,
+    "tax_sum": _taxed(0, "line_tax_amount"), "gross_amount": _taxed(1, "line_total_with_tax"),
 }  # fmt: skip
 
 
@@ -154,17 +173,14 @@ def _additional(look: Look, name: str, _names: Names) -> ColumnMaker:
     return make
 
 
-def note(printer: Printer, kind: str, line: Line) -> str:
-    """A note below the description, on half of the lines."""
-    style, rng = printer.look.style, printer.rng
-    if rng.random() > 0.5:
-        return ""
-    if kind == "order":
-        return f"{style.word('order_reference')} {printer.noise_number()} / {line['number']}"
-    if kind == "date":
-        return f"{style.word('delivery_date')}: {printer.day(printer.other_day(-60, 90))}"
-    if kind == "gtin":
-        return f"GTIN {line.get('gtin') or gtin_of(line['material'] + line['description'])}"
-    others = labels(style.language)["other_pairs"]["reference"]
-    word = others[int(rng.random() * len(others))]
-    return f"{word}: {printer.noise_number()}" if kind == "noise" else f"* {word} {'ABCDE'[int(rng.random() * 5)]}"
+def writer_of(printer: Printer, names: Names) -> Writer:
+    """How a document prints remarks and heads of groups; `names` are all columns of the table."""
+
+    def some_day(first: int, last: int) -> tuple[str, str]:
+        day = printer.other_day(first, last)
+        return printer.day(day), day
+
+    return Writer(
+        printer.look.style, printer.kind, fields_of(names, printer.kind), printer.rng, printer.noise_number, some_day,
+        lambda value: printer.price(value, printer.places),
+    )  # fmt: skip

@@ -10,18 +10,19 @@ from itertools import accumulate
 from operator import add
 from typing import NamedTuple
 
+from sap_llm.synthetic.blocks_groups import Between, rows_between
 from sap_llm.synthetic.blocks_lines import columns
-from sap_llm.synthetic.style import labels
-from sap_llm.synthetic.volume.canvas import CellColumn, Fitted, Ink, wrapped
+from sap_llm.synthetic.blocks_remarks import remark_kinds, remarks
+from sap_llm.synthetic.volume.canvas import ROW_STEP, CellColumn, Fitted, Ink, wrapped
 from sap_llm.synthetic.volume.flowing import fitted, no_room
 from sap_llm.synthetic.volume.fonts import Shaped
-from sap_llm.synthetic.volume.line_cells import ColumnMaker, Line, Names, column_maker, note
+from sap_llm.synthetic.volume.line_cells import ColumnMaker, Line, Names, column_maker, writer_of
 from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.printing import Printer, Value
 from sap_llm.synthetic.volume.sheet import Sheet
 
-_NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount"}
+_NUMERIC = {"quantity", "unit_price", "discount", "tax_rate", "net_amount", "price_unit", "tax_sum", "gross_amount"}
 _LEAST_DESCRIPTION = 62.0  # points
 _CARRIED = 14.0  # points that a carried sum takes
 _RULES = ("none", "0.4pt", "(x:none,y:0.4pt)", "(x:none,y:0.3pt+gray)", "(bottom:0.3pt+luma(180))", "(x:0.4pt,y:none)")
@@ -52,9 +53,12 @@ class TableLook:
     fill: str
     has_header: bool
     repeats_header: bool
-    note: str
-    carried: str
-    """Words before a sum that goes on on the next page; empty for none."""
+    remarks: tuple[str, ...]
+    """Kinds of what stands below descriptions."""
+    upright: float
+    """Which share of a row's other lines lies above its cells beside the description."""
+    carried: tuple[str, str] | None
+    """Words before the sum over the next page: at the foot of a page, and at the head of the next."""
 
 
 def table_look(printer: Printer) -> TableLook:
@@ -85,10 +89,9 @@ def _table_look(printer: Printer, names: Names) -> TableLook:
         has_rows=rules not in ("none", "(x:0.4pt,y:none)"), has_columns=rules in ("0.4pt", "(x:0.4pt,y:none)"),
         gray=0.5 if "gray" in rules else 0.7 if "luma" in rules else 0.0, fill=style.pick("row_fill", _FILLS),
         has_header=not style.chance("no_header", 0.02), repeats_header=style.chance("repeats_header", 0.8),
-        note=style.pick("line_note_kind", ("order", "noise", "date", "gtin", "origin"))
-        if style.chance("line_notes", 0.25) else "",
-        carried=style.rng("carried").choice(labels(look.language)["carried"])
-        if style.chance("volume/carried", 0.5) and "net_amount" in names else "",
+        remarks=remark_kinds(style), upright=style.pick("cell_upright", (0.0,) * 14 + (0.5, 0.5, 1.0)),
+        carried=(style.word("carried_over"), style.word("carried_in"))
+        if style.chance("volume/carried", 0.5) and "net_amount" in names[1:] else None,
     )  # fmt: skip
 
 
@@ -155,6 +158,10 @@ class LineTable:
         self.anchors = [self._anchor(column) for column in range(len(self.widths))]
         self.high = CAP_HEIGHT * look.ink.size
         self.step = self.high + printer.look.leading * look.ink.size
+        self.writer = writer_of(printer, look.names)
+        has_sums = "net_amount" in look.names[1:]
+        style = printer.look.style
+        self.between = {} if look.carried else rows_between(style, self.lines, self.writer, has_sums=has_sums)
 
     def _anchor(self, column: int) -> tuple[float, float]:
         """Where a column's cells are aligned, and which share of their width lies before that."""
@@ -196,11 +203,13 @@ class LineTable:
         for index, line in enumerate(self.lines):
             more = self._more_lines(index, line)
             height = single + self.step * (len(more[0]) + len(more[1]) - 1) if more else single
-            if y + height + (_CARRIED if look.carried else 0.0) > sheet.bottom:
+            needed = height + single * len(self.between.get(index, ()))
+            if y + needed + (_CARRIED if look.carried else 0.0) > sheet.bottom:
                 sheet.canvas.put_rows(baselines, columns, look.ink, first)
                 first, baselines = index, []
                 self._columns(top, y)
-                top, y = self._turn(y, height, total)
+                top, y = self._turn(y, needed, total, index)
+            y = self._put_between(index, y)
             if look.fill == _FILLS[4] and index % 2:
                 sheet.canvas.fill(self.x, y, self.right - self.x, height, _HEAD_FILL[look.fill])
             if more:
@@ -215,7 +224,22 @@ class LineTable:
             if look.carried:
                 total += Decimal(line["net_amount"])
         sheet.canvas.put_rows(baselines, columns, look.ink, first)
+        if self.between.get(len(self.lines)) and y + single > sheet.bottom:
+            self._columns(top, y)
+            top, y = self._turn(y, single, total, len(self.lines))
+        y = self._put_between(len(self.lines), y)
         self._columns(top, y)
+        return y
+
+    def _put_between(self, index: int, y: float) -> float:
+        """The rows above a line that are no line items; returns their lower edge."""
+        for number, one in enumerate(self.between.get(index, ()), start=1):
+            baseline = y + self.look.cell_y + self.high
+            ink = self.look.ink if one.amount else self.look.heading_ink
+            self._outside(baseline, one, ROW_STEP * index + number, ink=ink)
+            y += 2 * self.look.cell_y + self.high
+            if self.look.has_rows:
+                self.sheet.canvas.rule(self.x, y, self.right, y, gray=self.look.gray)
         return y
 
     def _columns_of_cells(self) -> list[CellColumn]:
@@ -238,9 +262,9 @@ class LineTable:
         """The lines of a row's description and of the note below it; None if the row is a single line."""
         look = self.look
         room = self.widths[self.flexible] - 2 * look.cell_x
-        remark = note(self.printer, look.note, line) if look.note else ""
+        below = remarks(look.remarks, line, self.writer)
         is_broken = self.cells.advances[self.flexible][index] * look.ink.scale > room
-        if not remark and not is_broken:
+        if not below and not is_broken:
             return None
         width, pieces = self._fitted(index, self.flexible)
         parts = [(width, pieces)]
@@ -248,7 +272,7 @@ class LineTable:
             texts = zip(look.makers[self.flexible](self.printer, [line]), strict=True)
             value = tuple((text, name, values[0]) for (((text,), name, values),) in texts)
             parts = self._broken(value, look.ink, room)
-        return parts, self._broken(((remark, "", ""),), look.small, room) if remark else []
+        return parts, [part for one in below for part in self._broken(one, look.small, room)]
 
     def _fitted(self, index: int, column: int) -> Fitted:
         """One cell."""
@@ -259,17 +283,21 @@ class LineTable:
         )
         return self.cells.advances[column][index] * self.look.ink.scale, pieces
 
-    def _turn(self, y: float, height: float, total: Decimal) -> tuple[float, float]:
-        """Go on on the next page, with the sum carried over and the header; upper edge of the table and of the row."""
+    def _turn(self, y: float, height: float, total: Decimal, index: int) -> tuple[float, float]:
+        """Go on on the next page with the line `index`, the sum carried over and the header.
+
+        Returns:
+            Upper edge of the table and of the row.
+        """
         look = self.look
-        is_carried = bool(look.carried and total)  # nothing before the first line
-        if is_carried:
-            self._carry(y, total)
+        carried = look.carried if total else None  # nothing before the first line
+        if carried:
+            self._carry(y, carried[0], total, row=ROW_STEP * (index + 1))
         y = top = self.sheet.turn()
         if look.repeats_header and look.has_header:
             y = self._header(y)
-        if is_carried:
-            y = self._carry(y, total)
+        if carried:
+            y = self._carry(y, carried[1], total, row=ROW_STEP * index)
         if y + height > self.sheet.bottom:
             raise no_room("a row of the line table", self.printer)
         return top, y
@@ -303,12 +331,17 @@ class LineTable:
         """A row whose description has the lines `parts`, with lines of a note below."""
         look, canvas, flexible = self.look, self.sheet.canvas, self.flexible
         cells = [self._fitted(index, column) for column in range(len(self.widths))]
-        cells[flexible] = parts[0]
-        canvas.put_row(baseline, enumerate(cells), self.anchors, look.ink, index, index + 1)
+        cells[flexible] = (0.0, ())
+        beside = baseline + look.upright * self.step * (len(parts) + len(notes) - 1)
+        row = [*enumerate(cells)]
+        before, behind = row[:flexible], row[flexible + 1 :]
+        canvas.put_row(beside, before, self.anchors, look.ink, index, ROW_STEP * (index + 1))
+        canvas.put_row(baseline, ((flexible, parts[0]),), self.anchors, look.ink, index, ROW_STEP * (index + 1))
+        canvas.put_row(beside, behind, self.anchors, look.ink, index, ROW_STEP * (index + 1))
         for number, part in enumerate((*parts[1:], *notes), start=1):
             ink = look.ink if number < len(parts) else look.small
             baseline += self.step
-            canvas.put_row(baseline, ((flexible, part),), self.anchors, ink, index, index + 1)
+            canvas.put_row(baseline, ((flexible, part),), self.anchors, ink, index, ROW_STEP * (index + 1))
 
     def _broken(self, value: Value, ink: Ink, room: float) -> list[Fitted]:
         """The pieces of a cell in lines that fit its column."""
@@ -320,14 +353,25 @@ class LineTable:
         ends = [*starts[1:], len(words)]
         return [fitted(_merged(words[first:stop]), ink) for first, stop in zip(starts, ends, strict=True)]
 
-    def _carry(self, y: float, total: Decimal) -> float:
-        look, canvas = self.look, self.sheet.canvas
-        baseline = y + 2 + self.high
-        canvas.write(self.edges[0] + look.cell_x, baseline, look.carried, look.ink)
-        column = look.names.index("net_amount")
-        amount = self.printer.price(str(total), self.printer.places)
-        canvas.write(self.edges[column + 1] - look.cell_x - look.ink.width(amount), baseline, amount, look.ink)
+    def _carry(self, y: float, word: str, total: Decimal, *, row: int) -> float:
+        """The sum so far, in a row under a number that no line of its page has."""
+        self._outside(y + 2 + self.high, Between(word, str(total)), row, ink=self.look.ink)
         return y + _CARRIED
+
+    def _outside(self, baseline: float, between: Between, row: int, *, ink: Ink) -> None:
+        """Words, and perhaps an amount in its column, in a row of the table that is no line item."""
+        pad, column = self.look.cell_x, 0
+        anchors = {0: (self.edges[0] + pad, 0.0)}
+        cells = [(0, fitted(((between.words, "", ""),), ink))]
+        if between.amount:
+            column = self.look.names.index("net_amount")
+            anchors[column] = (self.edges[column + 1] - pad, 1.0)
+            amount = self.printer.price(between.amount, self.printer.places)
+            cells.append((column, fitted(((amount, "", ""),), ink)))
+        room = (self.edges[column] if column else self.right) - self.edges[0] - pad
+        if cells[0][1][0] > room:
+            raise no_room("the head of a group of lines", self.printer)
+        self.sheet.canvas.put_row(baseline, cells, anchors, ink, -1, row)
 
     def _columns(self, top: float, bottom: float) -> None:
         if self.look.has_columns:

@@ -7,11 +7,13 @@ habits are those of `draft.Draft`; expressions are left out, for they cost more 
 import random
 from collections.abc import Mapping
 from datetime import date, timedelta
+from decimal import Decimal
 from typing import Any
 
 from sap_llm.schema.values import currency_decimals
 from sap_llm.synthetic import formats
-from sap_llm.synthetic.classes import Role, class_spec
+from sap_llm.synthetic.amounts import canonical
+from sap_llm.synthetic.classes import Role, class_spec, field_of
 from sap_llm.synthetic.draft import Draft
 from sap_llm.synthetic.pools import company_name
 from sap_llm.synthetic.style import labels
@@ -112,9 +114,14 @@ class Printer:
         """A date; `name` is empty where it is no field."""
         return ((self.day(iso), name, iso),) if iso else NOTHING
 
-    def money(self, name: str, value: str, *, bare: bool = False) -> Value:
-        """An amount with its currency where the issuer puts it."""
-        printed = self.price(value, self.places)
+    def further(self, name: str, value: str, *, is_deducted: bool = False) -> Value:
+        """An amount beside the usual sums (`draft.Draft.further`)."""
+        printed = canonical(-Decimal(value)) if is_deducted and Decimal(value) else value
+        return self.money(field_of(name, self.kind), value, printed=printed)
+
+    def money(self, name: str, value: str, *, bare: bool = False, printed: str = "") -> Value:
+        """An amount with its currency where the issuer puts it; `printed` where it is not shown as it is."""
+        printed = self.price(printed or value, self.places)
         where, symbol, is_before = self.currency_habit
         if bare or where == "none":
             return ((printed, name, value),)

@@ -1,14 +1,14 @@
-"""Sums, tax table and payment in the volume tier: what follows the line items.
+"""Sums and payment in the volume tier: what follows the line items.
 
-Rows of totals and their arrangements belong here; the line table does not (`line_table`). Choices have the names that
-they have in `blocks_totals` and `blocks_taxes`.
+Rows of totals and their arrangements belong here; tables of taxes do not (`taxes`), nor the line table (`line_table`).
+Choices have the names that they have in `blocks_totals`.
 """
 
 from collections.abc import Callable
 from decimal import Decimal
 
 from sap_llm.synthetic.amounts import canonical
-from sap_llm.synthetic.blocks_totals import has_totals, totals_shape
+from sap_llm.synthetic.blocks_totals import has_totals, is_contained, is_deducted, says_paid, totals_shape
 from sap_llm.synthetic.style import labels
 from sap_llm.synthetic.volume.canvas import Canvas, Fitted, Ink
 from sap_llm.synthetic.volume.flowing import (
@@ -26,6 +26,7 @@ from sap_llm.synthetic.volume.look import Look
 from sap_llm.synthetic.volume.markup_art import CAP_HEIGHT
 from sap_llm.synthetic.volume.pairs import Pair, arrange
 from sap_llm.synthetic.volume.printing import NOTHING, Printer, Value
+from sap_llm.synthetic.volume.taxes import by_rate_table, tax_table
 
 Row = tuple[Value, Value]
 """Label, which may hold a field, and amount."""
@@ -52,29 +53,50 @@ def total_rows(printer: Printer) -> list[Row]:
     if style.chance("currency_row", 0.1):
         rows.append((_label(look, printer.word("currency")), printer.currency_word()))
     if has_extras or style.chance("lines_amount", 0.15):
-        rows.append((_label(look, style.word("lines_amount")), printer.money("", facts["lines_amount"])))
+        amount = printer.further("sum_of_line_amounts", facts["lines_amount"])
+        rows.append((_label(look, style.word("lines_amount")), amount))
     if facts["discount_amount"] not in ("0.00", "0"):
         percent = f" {facts['discount_percent']} %" if style.chance("discount_percent", 0.5) else ""
-        amount = printer.money("", str(-Decimal(facts["discount_amount"])))
+        amount = printer.further("allowance_amount", facts["discount_amount"], is_deducted=True)
         rows.append((_label(look, style.word("discount") + percent), amount))
     if facts["freight_amount"] not in ("0", "0.00"):
-        rows.append((_label(look, style.word("freight")), printer.money("", facts["freight_amount"])))
+        rows.append((_label(look, style.word("freight")), printer.further("freight_amount", facts["freight_amount"])))
     sums = printer.spec.sums
     net = (_label(look, printer.sum_word("net_amount")), printer.money("net_amount", facts["net_amount"]))
     if sums == "net" or (sums == "order" and printer.issuer == "buyer" and style.chance("net_only", 0.4)):
         return [*rows, net]
     if has_extras or style.chance("net_row", 0.9):
         rows.append(net)
-    rows += _tax_rows(printer)
-    rows.append((_label(look, printer.sum_word("total_amount")), printer.money("total_amount", facts["total_amount"])))
-    if facts["prepaid_amount"] not in ("0", "0.00"):
-        prepaid = Decimal(facts["prepaid_amount"])
-        rows.append((_label(look, style.word("prepaid")), printer.money("", str(-prepaid))))
-        rest = Decimal(facts["total_amount"]) - prepaid
-        rows.append((_label(look, style.word("payable")), printer.money("", canonical(rest))))
+    total = (_label(look, printer.sum_word("total_amount")), printer.money("total_amount", facts["total_amount"]))
+    taxes = _tax_rows(printer)
+    if is_contained(style, taxes):
+        ((label, amount),) = taxes
+        rows += [total, (((style.word("contained"), "", ""), *label), amount)]
+    else:
+        rows += [*taxes, total]
+    rows += _paid_rows(printer)
     if style.chance("totals_reversed", 0.03):
         rows.reverse()
     return rows
+
+
+def _paid_rows(printer: Printer) -> list[Row]:
+    """What was paid before and what is left to pay; some layouts say so where nothing was paid."""
+    style, facts, look = printer.look.style, printer.facts, printer.look
+    prepaid = Decimal(facts["prepaid_amount"])
+    if not prepaid and not says_paid(printer.probe):
+        return []
+    rest = canonical(Decimal(facts["total_amount"]) - prepaid)
+    paid = style.word("prepaid")
+    if prepaid and style.chance("prepaid_dated", 0.35):
+        paid += f" {printer.day(printer.other_day(-40, -1))}"
+    return [
+        (
+            _label(look, paid),
+            printer.further("prepaid_amount", facts["prepaid_amount"], is_deducted=is_deducted(style)),
+        ),
+        (_label(look, style.word("payable")), printer.further("payable_amount", rest)),
+    ]
 
 
 def _label(look: Look, word: str) -> Value:
@@ -124,14 +146,17 @@ def totals(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -
         printer.must_name_currency and style.chance("currency_needed", 0.75)
     )
     is_above = style.chance("currency_above", 0.5)
-    has_taxes = style.chance("tax_table", 0.3) and printer.spec.sums in ("taxed", "order")
+    shape = shape_of(printer)
+    has_taxes = shape != "by_rate" and style.chance("tax_table", 0.3) and printer.spec.sums in ("taxed", "order")
     where = style.pick("tax_table_place", ("beside", "above", "below"))
     if needs_currency and is_above:
         y += currency_note(printer, canvas, x, y, width) + 5
     if has_taxes and where == "above":
         y += tax_table(printer, canvas, x, y, width) + 10
-    rows = [] if shape_of(printer) == "tail" else total_rows(printer)
-    if has_taxes and where == "beside":
+    rows = [] if shape in ("tail", "by_rate") else total_rows(printer)
+    if shape == "by_rate":
+        y += by_rate_table(printer, canvas, x, y, width)
+    elif has_taxes and where == "beside":
         half = (width - 16) / 2
         left = tax_table(printer, canvas, x, y, half)
         y += max(left, _arranged(printer, canvas, rows, x + half + 16, y, half))
@@ -278,50 +303,6 @@ def tail(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> 
     left = max(x, x + width - labels_width - values_width - 12) if is_right else x
     edge = left + labels_width if is_right else 0.0
     return _columns(printer, canvas, rows, y, left=left, right=x + width, gap=4.0, labels_right=edge, inset=1.0)
-
-
-def tax_table(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> float:
-    """Rates, bases and tax amounts; returns the height."""
-    look, facts = printer.look, printer.facts
-    style = look.style
-    heads = look.once("tax_heads", lambda: style.rng("tax_table_heads").choice(labels(style.language)["tax_table"]))
-    size = look.size * 0.9
-    ink, bold = look.ink(size), look.ink(size, is_bold=True)
-    is_single = len(facts["taxes"]) == 1
-    sign = style.pick("rate_sign", ("%", " %", ""))
-    rows: list[tuple[Value, ...]] = [tuple(((head, "", ""),) for head in heads)]
-    rows += [
-        (
-            ((rate(printer, tax["rate"], sign), "tax_rate" if is_single else "", tax["rate"]),),
-            printer.money("net_amount" if is_single else "", tax["base"], bare=True),
-            printer.money("tax_amount" if is_single else "", tax["amount"], bare=True),
-        )
-        for tax in facts["taxes"]
-    ]
-    if not is_single and style.chance("tax_table_sum", 0.5):
-        rows.append((
-            ((style.word("lines_amount"), "", ""),), printer.money("net_amount", facts["net_amount"], bare=True),
-            printer.money("tax_amount", facts["tax_amount"], bare=True),
-        ))  # fmt: skip
-    inset = style.number("tax_inset", 1.5, 4)
-    rules = style.pick("tax_rules", ("none", "0.3pt", "(bottom:0.3pt)"))
-    widths = [max(width_of(row[index], bold) for row in rows) + 2 * inset + 6 for index in range(3)]
-    if sum(widths) > width:
-        raise no_room("a sum", printer)
-    height = CAP_HEIGHT * size + 2 * inset
-    for number, row in enumerate(rows):
-        row_ink = ink if number else bold
-        at = x
-        for index, value in enumerate(row):
-            start = at + inset if index == 0 else at + widths[index] - inset - width_of(value, row_ink)
-            write_value(canvas, start, y + height - inset, value, row_ink)
-            if rules == "0.3pt":
-                canvas.frame(at, y, widths[index], height, line=0.3)
-            at += widths[index]
-        y += height
-        if rules == "(bottom:0.3pt)":
-            canvas.rule(x, y, at, y, width=0.3)
-    return height * len(rows)
 
 
 def payment(printer: Printer, canvas: Canvas, x: float, y: float, width: float) -> float:

@@ -34,7 +34,7 @@ CONFIG = MultitaskModelConfig.model_validate(
 
 def pools(place: Place, *, rank: int = 0, ranks: int = 1) -> _Pools:
     assert CONFIG.stream is not None
-    return _Pools(CONFIG, CONFIG.stream, [0, 1], [place, place], labels=default_labels(), rank=rank, ranks=ranks)
+    return _Pools(CONFIG, CONFIG.stream, default_labels(), [0, 1], [place, place], rank=rank, ranks=ranks)
 
 
 _COMPARED = ("characters", "boxes", "class_ids")
@@ -69,14 +69,14 @@ def test_ranks_make_other_worlds() -> None:
 @pytest.mark.parametrize("taken", [1, 4])
 def test_a_resumed_stream_goes_on_with_the_very_next_batch(taken: int) -> None:
     assert CONFIG.stream is not None
-    whole = StreamSource(CONFIG, CONFIG.stream, labels=default_labels(), rank=0, ranks=1)
+    whole = StreamSource(CONFIG, CONFIG.stream, default_labels(), rank=0, ranks=1)
     expected = given(whole, 0, 9)
     whole.close()
-    begun = StreamSource(CONFIG, CONFIG.stream, labels=default_labels(), rank=0, ranks=1)
+    begun = StreamSource(CONFIG, CONFIG.stream, default_labels(), rank=0, ranks=1)
     start = given(begun, 0, taken)
     state: dict[str, Any] = begun.state()
     begun.close()
-    resumed = StreamSource(CONFIG, CONFIG.stream, labels=default_labels(), rank=0, ranks=1)
+    resumed = StreamSource(CONFIG, CONFIG.stream, default_labels(), rank=0, ranks=1)
     resumed.resume(state)
     rest = given(resumed, taken, 9)
     resumed.close()
