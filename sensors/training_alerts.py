@@ -38,13 +38,14 @@ def training_alerts(context: dg.SensorEvaluationContext, deployment: DeploymentR
     webhook = deployment.load().alert_webhook
     if webhook is None:
         cursor["sent"] = cursor["told"]
-    try:
-        for record in _newer_than(context, cursor["sent"]) if webhook is not None else ():
-            webhook.post(_message(_values(record), record))
-            cursor["sent"] = record.storage_id
-    except WebhookError as error:
-        context.log.warning("%s", error)
-        said += f"; the webhook is tried again: {error}"
+    else:
+        try:
+            for record in _newer_than(context, cursor["sent"]):
+                webhook.post(_message(_values(record), record))
+                cursor["sent"] = record.storage_id
+        except WebhookError as error:
+            context.log.warning("%s", error)
+            said += f"; the webhook is tried again: {error}"
     return dg.SensorResult(asset_events=evaluations, skip_reason=f"{said}.", cursor=json.dumps(cursor, sort_keys=True))
 
 
