@@ -1,45 +1,42 @@
 """Training programs as TrainJobs of Kubeflow Trainer v2: some nodes, all their GPUs, one program.
 
-Belongs here: the TrainJob's object, submitting and watching it, and ending it. What is common to all places is
-`trainer`; the runtime that the job refers to is deploy/training-runtime.yaml. No cluster was at hand: the objects are
-checked against their schema and the calls against a server that speaks the same paths (deploy/README.md).
-
-In every pod DeepSpeed's node launcher starts the ranks, as it does on one machine: unlike torchrun it ends with the
-exit code of the rank that failed, and so does the pod.
+Belongs here: submitting a job, watching it and ending it. The object itself is `train_job`, what is common to all
+places is `trainer`. No cluster was at hand: the calls were tried against a server that speaks the same paths, see
+deploy/README.md.
 """
 
-import base64
 import json
 import time
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sap_llm.schema.errors import ConfigurationError, SapLlmError
+from sap_llm.schema.errors import SapLlmError, SourceError
 from sap_llm.training.exits import worst
-from sap_llm.training.launch import environment_of, program_arguments
 from sap_llm.training.memory import GIB
 from sap_llm.training.plan import TrainingPlan
+from sap_llm.training.train_job import GROUP, NODE, VERSION, VERSION_LABEL, train_job
 from sap_llm.training.trainer import LOG, Run
 from sap_llm.training.trainer_config import KubernetesTrainerConfig
 
 if TYPE_CHECKING:
     from kubernetes.client import CoreV1Api, CustomObjectsApi
 
-GROUP, VERSION, PLURAL = "trainer.kubeflow.org", "v1alpha1", "trainjobs"
-MANAGER = "sap-llm"  # of our patch of the runtime
-VERSION_LABEL = "sap-llm/version"
-_CONTAINER = _REPLICATED_JOB = "node"  # as Kubeflow Trainer names them for torch
+PLURAL = "trainjobs"
 _TAIL_LINES = 60
 _NOT_FOUND = 404
 _UNREACHABLE_SECONDS = 600.0  # so long the API server may be away before the run counts as lost
+_LAST_WORDS_SECONDS = 15.0  # of a failed job, for all its pods to end
 _GONE_SECONDS = 60.0  # beyond the pods' own grace, for the controllers
 
 
 class ClusterError(SapLlmError):
-    """The cluster refused a job, or could not be reached."""
+    """The cluster refused a job, or lost it."""
+
+
+class ClusterAwayError(SourceError):
+    """The API server does not answer; it may in a moment, so the step is tried again."""
 
 
 class KubernetesTrainer:
@@ -80,8 +77,9 @@ class KubernetesTrainer:
         objects, pods = self._clients()
         selector = f"{VERSION_LABEL}={plan.version}"
         job = train_job(plan, self._config, environment={**environment, **self._endpoint()})
-        run = TrainJobRun(objects, pods, self._config, selector=selector, log_file=Path(plan.work) / LOG)
+        run = TrainJobRun(objects, pods, self._config, selector=selector, plan=plan)
         run.delete()
+        plan.exit_code_file.unlink(missing_ok=True)
         try:
             run.submit(job)
             yield run
@@ -117,10 +115,10 @@ class TrainJobRun:
         config: KubernetesTrainerConfig,
         *,
         selector: str,
-        log_file: Path,
+        plan: TrainingPlan[Any],
     ) -> None:
         self._objects, self._pods, self._config, self._selector = objects, pods, config, selector
-        self._log_file = log_file
+        self._log_file, self._exit_code_file = Path(plan.work) / LOG, plan.exit_code_file
         self._name = ""
         self._submitted_at = self._seen_at = time.monotonic()
         self._has_started = False
@@ -148,7 +146,8 @@ class TrainJobRun:
         """0 when the job is complete, the worst exit code of its pods when it failed, None while it runs.
 
         Raises:
-            ClusterError: The API server was away for ten minutes, the job is gone, or its nodes did not come.
+            ClusterError: The job is gone, or its nodes did not come.
+            ClusterAwayError: The API server was away for ten minutes.
         """
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
@@ -180,7 +179,7 @@ class TrainJobRun:
             for pod in failed or pods[:1]:
                 name = pod.metadata.name
                 answer = self._pods.read_namespaced_pod_log(
-                    name, self._config.namespace, container=_CONTAINER, tail_lines=_TAIL_LINES, _preload_content=False
+                    name, self._config.namespace, container=NODE, tail_lines=_TAIL_LINES, _preload_content=False
                 )  # decoded by the client, bytes would come as the text of their repr
                 reasons = "".join(f" ({reason})" for reason in _reasons(pod))
                 parts.append(f"{name}{reasons}:\n{answer.data.decode(errors='replace').strip()}")
@@ -190,7 +189,20 @@ class TrainJobRun:
         return text
 
     def delete(self) -> None:
-        """Delete every job of the plan and wait until no pod is left; each gets TERM and its grace for a checkpoint."""
+        """Delete every job of the plan and wait until no pod is left; each gets TERM and its grace for a checkpoint.
+
+        Raises:
+            ClusterAwayError: The API server did not answer, so something may still run.
+        """
+        from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            self._delete_all()
+        except (ApiException, HTTPError) as error:
+            raise self._away(error) from error
+
+    def _delete_all(self) -> None:
         from kubernetes.client import ApiException
 
         jobs = self._objects.list_namespaced_custom_object(
@@ -221,11 +233,14 @@ class TrainJobRun:
         if status == _NOT_FOUND:
             raise self._deleted() from error
         if time.monotonic() - self._seen_at > _UNREACHABLE_SECONDS:
-            raise ClusterError(
-                f"the API server did not answer for {_UNREACHABLE_SECONDS / 60:.0f} minutes: {error}",
-                where=self._config.namespace,
-                remedy="Materialise again when it is back; a job that still runs is ended first.",
-            ) from error
+            raise self._away(error) from error
+
+    def _away(self, error: Exception) -> ClusterAwayError:
+        return ClusterAwayError(
+            f"the API server did not answer for {time.monotonic() - self._seen_at:.0f} s: {error}",
+            where=self._config.namespace,
+            remedy="Materialise again when it is back; a job that still runs is ended first.",
+        )
 
     def _deleted(self) -> ClusterError:
         return ClusterError(
@@ -241,8 +256,7 @@ class TrainJobRun:
         statuses = job.get("status", {}).get("jobsStatus", [])
         nodes = job["spec"]["trainer"]["numNodes"]
         self._has_started = any(
-            entry["name"] == _REPLICATED_JOB and (entry.get("ready", 0) or entry.get("succeeded", 0))
-            for entry in statuses
+            entry["name"] == NODE and (entry.get("ready", 0) or entry.get("succeeded", 0)) for entry in statuses
         )
         if not self._has_started and time.monotonic() - self._submitted_at > self._config.start_seconds:
             raise ClusterError(
@@ -252,119 +266,17 @@ class TrainJobRun:
             )
 
     def _exit_codes(self) -> list[int]:
-        return [code for pod in self._list() for code in _codes(pod)]
+        """Of the pods, and what a rank said of itself; its peers fail first, and its pod is ended while it ends."""
+        end = time.monotonic() + _LAST_WORDS_SECONDS
+        while time.monotonic() < end and not (
+            self._exit_code_file.exists() or all(_codes(pod) for pod in self._list())
+        ):
+            time.sleep(min(1.0, self._config.poll_seconds))
+        codes = [code for pod in self._list() for code in _codes(pod)]
+        return [*codes, int(self._exit_code_file.read_text())] if self._exit_code_file.exists() else codes
 
     def _list(self) -> list[Any]:
         return list(self._pods.list_namespaced_pod(self._config.namespace, label_selector=self._selector).items)
-
-
-def train_job(
-    plan: TrainingPlan[Any], config: KubernetesTrainerConfig, *, environment: Mapping[str, str]
-) -> dict[str, Any]:
-    """The TrainJob of a plan, as the API takes it.
-
-    Raises:
-        ConfigurationError: The ranks do not fill whole nodes, no volume holds the work folder, or the configuration
-            has something that is no part of a TrainJob.
-    """
-    from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
-
-    nodes = _nodes(plan, config)
-    limits = {"nvidia.com/gpu": str(config.gpus_per_node), "memory": config.memory_per_node, **config.further_resources}
-    labels = {VERSION_LABEL: plan.version, "sap-llm/stage": plan.stage}
-    wanted = {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": "TrainJob",
-        "metadata": {
-            "name": f"train-{plan.version[:12]}-{uuid.uuid4().hex[:6]}",  # pods add to it, within 63 characters
-            "namespace": config.namespace,
-            "labels": labels,
-            "annotations": {"sap-llm/dataset": plan.name},
-        },
-        "spec": {
-            "runtimeRef": {"apiGroup": GROUP, "kind": "TrainingRuntime", "name": config.runtime},
-            "trainer": {
-                "image": config.image,
-                "command": _node_launcher(plan, config, nodes),
-                "env": _variables(plan, config, environment),
-                "numNodes": nodes,
-                "numProcPerNode": config.gpus_per_node,
-                "resourcesPerNode": {"requests": {**limits, "cpu": config.cpus_per_node}, "limits": limits},
-            },
-            "runtimePatches": [_patch(config, labels)],
-        },
-    }
-    # The models take what they know and drop the rest without a word.
-    made = TrainerV1alpha1TrainJob.from_dict(wanted)
-    result = dict(made.to_dict()) if made is not None else {}
-    if lost := sorted(_leaves(wanted) - _leaves(result)):
-        raise ConfigurationError(
-            f"a TrainJob has no {lost[0]}", where="trainer", remedy="Write it as in a pod of the Kubernetes API."
-        )
-    return result
-
-
-def _nodes(plan: TrainingPlan[Any], config: KubernetesTrainerConfig) -> int:
-    ranks = int(plan.config.launch.ranks)
-    nodes, rest = divmod(ranks, config.gpus_per_node)
-    if rest or not nodes:
-        raise ConfigurationError(
-            f"launch.ranks is {ranks}, and a node has {config.gpus_per_node} GPUs",
-            where="trainer.gpus_per_node",
-            remedy="Take a multiple, or set trainer.gpus_per_node to what a pod shall get.",
-        )
-    work = Path(plan.work)
-    if not any(work.is_relative_to(volume.path) for volume in config.volumes):
-        raise ConfigurationError(
-            f"no volume of the training pods holds {work}",
-            where="trainer.volumes",
-            remedy="Mount the volume of the deployment's work folder at the same path on all nodes.",
-        )
-    return nodes
-
-
-def _node_launcher(plan: TrainingPlan[Any], config: KubernetesTrainerConfig, nodes: int) -> list[str]:
-    """DeepSpeed's node launcher; Kubernetes puts in what Kubeflow Trainer says of this pod."""
-    world = {f"node-{node}": list(range(config.gpus_per_node)) for node in range(nodes)}
-    encoded = base64.urlsafe_b64encode(json.dumps(world).encode()).decode()
-    launcher = ["python", "-m", "deepspeed.launcher.launch", f"--world_info={encoded}"]
-    launcher += ["--node_rank=$(PET_NODE_RANK)", "--master_addr=$(PET_MASTER_ADDR)", "--master_port=$(PET_MASTER_PORT)"]
-    return [*launcher, "--module", *program_arguments(plan)]
-
-
-def _variables(
-    plan: TrainingPlan[Any], config: KubernetesTrainerConfig, environment: Mapping[str, str]
-) -> list[dict[str, str]]:
-    ours = {name: value for name, value in environment_of(plan.config.launch).items() if name != "PATH"}
-    # nothing of a certain network: which interface, InfiniBand or EFA is the cluster's configuration
-    values = {"NCCL_DEBUG": "WARN", **config.environment, **environment, **ours}
-    return [{"name": name, "value": value} for name, value in values.items()]
-
-
-def _patch(config: KubernetesTrainerConfig, labels: Mapping[str, str]) -> dict[str, Any]:
-    """What the runtime's pods get from us: where they run, their disks, their time to end, and our labels."""
-    mounts = [{"name": volume.name, "mountPath": volume.path} for volume in config.volumes]
-    pod = {
-        "metadata": {"labels": dict(labels)},
-        "spec": {
-            "nodeSelector": dict(config.node_selector),
-            "tolerations": [dict(entry) for entry in config.tolerations],
-            "volumes": [{"name": volume.name, **volume.source} for volume in config.volumes],
-            "containers": [{"name": _CONTAINER, "volumeMounts": mounts}],
-            "terminationGracePeriodSeconds": config.grace_seconds,
-        },
-    }
-    jobs = [{"name": _REPLICATED_JOB, "template": {"spec": {"template": pod}}}]
-    return {"manager": MANAGER, "trainingRuntimeSpec": {"template": {"spec": {"replicatedJobs": jobs}}}}
-
-
-def _leaves(value: Any, path: str = "") -> set[str]:
-    """Paths of all values, with them."""
-    if isinstance(value, Mapping):
-        return {leaf for key, item in value.items() for leaf in _leaves(item, f"{path}.{key}")}
-    if isinstance(value, list):
-        return {leaf for place, item in enumerate(value) for leaf in _leaves(item, f"{path}[{place}]")}
-    return {f"{path.lstrip('.')} = {value!r}"}
 
 
 def _is_true(conditions: Mapping[str, Any], name: str) -> bool:

@@ -56,6 +56,11 @@ class TrainingPlan(BaseModel, Generic[Config]):
         """JSON lines appended while training runs."""
         return Path(self.work) / "progress.jsonl"
 
+    @property
+    def exit_code_file(self) -> Path:
+        """The exit code of a rank that knew why it ended; only a launcher elsewhere needs it."""
+        return Path(self.work) / "exit-code"
+
     def input_path(self, asset: str, relative: str = "") -> Path:
         """A file or folder of the consumed version of `asset`, e.g. `("training_set", "shards.parquet")`."""
         return Path(self.folders[asset]) / relative

@@ -6,14 +6,16 @@ document model); it is started by `launch` or by a cluster's job with the same a
 
 import argparse
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 
 from sap_llm.training.engine import join_ranks
-from sap_llm.training.exits import exit_codes
+from sap_llm.training.exits import DIVERGED, OUT_OF_MEMORY, exit_codes
 from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.report import Reporter, open_reporter
 
@@ -35,10 +37,21 @@ def run_rank(config: type[Config], train: Train[Config]) -> None:
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     plan = TrainingPlan.read(arguments.plan, config)
     torch.set_num_threads(plan.config.launch.threads)
-    with exit_codes():
+    with _code_left_behind(plan), exit_codes():
         rank, ranks = join_ranks(backend=plan.backend)
         try:
             with open_reporter(plan, is_reporting=rank == 0) as reporter:
                 train(plan, rank=rank, ranks=ranks, reporter=reporter)
         finally:
             dist.destroy_process_group()
+
+
+@contextmanager
+def _code_left_behind(plan: TrainingPlan[Any]) -> Iterator[None]:
+    """An exit code that means something, also as a file: a pod may be gone before anybody reads its own."""
+    try:
+        yield
+    except SystemExit as ended:
+        if ended.code in {OUT_OF_MEMORY, DIVERGED}:
+            plan.exit_code_file.write_text(str(ended.code))
+        raise

@@ -11,10 +11,11 @@ import fsspec
 import pytest
 
 from resources.training_pipes import TrainingSession
+from sap_llm.schema.errors import SourceError
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training.exits import DIVERGED
-from sap_llm.training.kubernetes import ClusterError, KubernetesTrainer
+from sap_llm.training.kubernetes import ClusterAwayError, ClusterError, KubernetesTrainer
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import TrainingStage, make_plan
 from sap_llm.training.trainer import LOG, FileSession, Told, TrainingFailedError, run_to_end
@@ -171,6 +172,16 @@ def test_what_the_cluster_refuses_is_said_in_its_words(tmp_path: Path, cluster: 
     lost = KubernetesTrainer(trainer_of(cluster, kubeconfig=str(tmp_path / "absent"))).started(plan, {})
     with pytest.raises(ClusterError, match="no way to the cluster"):
         lost.__enter__()
+
+
+def test_a_server_that_does_not_answer_is_asked_again_by_the_steps_retry(tmp_path: Path, cluster: Cluster) -> None:
+    plan = plan_of(tmp_path)
+    config = trainer_of(cluster)
+    cluster.server.shutdown()
+    cluster.server.server_close()
+    with pytest.raises(ClusterAwayError, match="did not answer"):
+        KubernetesTrainer(config).started(plan, {}).__enter__()
+    assert issubclass(ClusterAwayError, SourceError)  # which DeploymentResource leaves to the retry policy
 
 
 def test_a_job_that_somebody_deletes_is_said_to_be_gone(tmp_path: Path, cluster: Cluster) -> None:

@@ -12,10 +12,10 @@ import yaml
 
 from sap_llm.deployment import Deployment
 from sap_llm.schema.errors import ConfigurationError
-from sap_llm.training.kubernetes import train_job
 from sap_llm.training.multitask import MULTITASK_MODEL
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.preview import preview, preview_plan
+from sap_llm.training.train_job import train_job
 from sap_llm.training.trainer_config import KubernetesTrainerConfig
 from sap_llm_dagster.build import build_defs
 from tests.unit.deploy.test_deploy_files import ROOT, STEP_PODS, VALUES, step_job
