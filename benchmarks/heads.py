@@ -8,6 +8,7 @@ of values against geometry alone; tables and layout blocks against the truth its
 import dataclasses
 import statistics
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,8 @@ def _loss() -> dict[str, Measure]:
         torch.manual_seed(0)
         words = (8, 128)
         shapes = ((8, 50), (8, 50), (*words, header + 1), (*words, line + 1), words, (*words, 4), words, (*words, 7))
-        scores = Scores(*(torch.randn(shape, requires_grad=True) for shape in shapes), vector=torch.zeros(8, 4))
+        made = [torch.randn(shape, requires_grad=True) for shape in shapes]
+        scores = Scores._make([*made, torch.zeros(8, 4)])
         labels = {"header_labels": header, "line_labels": line, "row_starts": 1, "table_labels": 1, "block_labels": 6}
         targets = Targets(
             class_ids=torch.randint(0, 50, (8,)),
@@ -51,8 +53,10 @@ def _loss() -> dict[str, Measure]:
         )
         loss = DocumentLoss(LossWeights(), subtype_ranges={0: (0, 50)}, subtypes=50)
 
+        counts = loss.counts(targets)
+
         def step() -> None:
-            loss(scores, targets)[0].backward()
+            loss(scores, targets, counts).total.backward()
 
         return step
 
@@ -134,7 +138,7 @@ def _decoded(rows: list[dict[str, Any]], annotation: dict[str, Any], *, has_begi
     )  # fmt: skip
     tables = decode_tables(pages, labels.table.astype(np.float32), starts, scroll=scroll)
     blocks = decode_blocks(pages, _certain(labels.block, 1 + len(BLOCK_KINDS)), starts, scroll=scroll)
-    found = {"line_items": items, "tables": tables, "layout_blocks": blocks}
+    found: dict[str, Sequence[Any]] = {"line_items": items, "tables": tables, "layout_blocks": blocks}
     return annotation | {name: [part.to_row() for part in parts] for name, parts in found.items()}
 
 

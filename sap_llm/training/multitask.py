@@ -39,6 +39,8 @@ def _has_documents(inputs: Mapping[str, Dataset]) -> None:
 def _calibrate(
     context: StageContext, plan: TrainingPlan[MultitaskModelConfig], writer: DatasetWriter
 ) -> Mapping[str, Any]:
+    if not plan.config.validation_documents:
+        return {}
     from sap_llm.training.value_confidence import calibrate_values  # loads torch
 
     context.progress("calibrating values on validation documents")

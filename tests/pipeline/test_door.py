@@ -318,7 +318,7 @@ def test_a_training_set_that_appears_during_training_is_not_taken(
 ) -> None:
     """Nobody judged it: what was trained is collected, and nothing is trained anew."""
     dataset = small_dataset(house, "training_set/r1")
-    config = house.config(MultitaskModelConfig, MODEL, {"report.documents": 0})
+    config = house.config(MultitaskModelConfig, MODEL, {"report.documents": 0, "validation_documents": 0})
     plan = planned(house.context(), config, dataset.ref, work=house.work_folder)
     for relative, text in (("model/model.safetensors", "weights"), ("losses.json", "[]"), ("metrics.json", "{}")):
         (plan.result / relative).parent.mkdir(parents=True, exist_ok=True)

@@ -43,8 +43,8 @@ def batch(generated: Any) -> Batch:
 
 def _loss(model: MultitaskModel, batch: Batch) -> torch.Tensor:
     loss = DocumentLoss(LossWeights(), subtype_ranges=LABELS.subtype_ranges(), subtypes=len(LABELS.subtypes))
-    total, _ = loss(model(*tensors(batch)), Targets.of(batch))
-    return total
+    targets = Targets.of(batch)
+    return loss(model(*tensors(batch)), targets, loss.counts(targets)).total
 
 
 def _save(model: MultitaskModel, folder: Path) -> None:
