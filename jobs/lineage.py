@@ -16,8 +16,14 @@ from resources.partitions import release
 
 TIME_ZONE = "Europe/Berlin"
 EXPORT_SOURCES, READ_CORPORA, MAKE_SYNTHETIC = "export_sources", "read_corpora", "make_synthetic"
-LEARN_SAP, TRAIN_ADAPTERS = "learn_sap", "train_adapters"
-BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_MODEL = (
+LEARN_SAP, INSTRUCT_MODEL, TRAIN_ADAPTERS = "learn_sap", "instruct_model", "train_adapters"
+BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_INSTRUCTED = (
+    "domain_tokens",
+    "domain_model",
+    "instruction_pairs",
+    "instructed_model",
+)
+_MODEL = (
     "build_corpus",
     "train_model",
     "compress_model",
@@ -42,6 +48,11 @@ make_synthetic = _job(
 )
 build_corpus = _job(BUILD_CORPUS, "From all documents to a gated training set (partition: release).", *_CORPUS)
 train_model = _job(TRAIN_MODEL, "Train and evaluate the model of a release.", *_MODEL)
+instruct_model = _job(
+    INSTRUCT_MODEL,
+    "Teach a vision-language model SAP's language, then to answer about documents (partition: release).",
+    *_INSTRUCTED,
+)
 train_adapters = _job(
     TRAIN_ADAPTERS, "Train adapters of a release (partition: release and document stage, or several).", "stage_adapters"
 )
@@ -85,6 +96,7 @@ JOBS = [
     make_synthetic,
     build_corpus,
     train_model,
+    instruct_model,
     train_adapters,
     compress_model,
     release_model,

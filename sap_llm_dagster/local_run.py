@@ -12,7 +12,8 @@ from typing import Any
 import dagster as dg
 
 from jobs import lineage as names
-from resources.partitions import RELEASE, VARIANT, release
+from resources.partitions import DOCUMENT_STAGE, RELEASE, VARIANT, release
+from sap_llm.schema.document_stages import document_stage_names
 from sap_llm.storage.partitions import PartitionsConfig
 from sap_llm_dagster.dead_runs import end_dead_runs, free_slots, owner_tags
 
@@ -74,9 +75,14 @@ def plan_sources(
 
 def plan_release(partitions: PartitionsConfig, release_name: str) -> list[PlannedRun]:
     """The runs that take a release from documents to memory, in order."""
+    stages = document_stage_names()
     return [
         PlannedRun(job=names.BUILD_CORPUS, partition=release_name),
         PlannedRun(job=names.TRAIN_MODEL, partition=release_name),
+        PlannedRun(job=names.INSTRUCT_MODEL, partition=release_name),
+        PlannedRun(
+            job=names.TRAIN_ADAPTERS, partition={RELEASE: release_name, DOCUMENT_STAGE: (stages[0], stages[-1])}
+        ),
         *(
             PlannedRun(job=names.COMPRESS_MODEL, partition={RELEASE: release_name, VARIANT: variant})
             for variant in partitions.variants
