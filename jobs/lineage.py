@@ -17,13 +17,7 @@ from resources.partitions import release
 TIME_ZONE = "Europe/Berlin"
 EXPORT_SOURCES, READ_CORPORA, MAKE_SYNTHETIC = "export_sources", "read_corpora", "make_synthetic"
 LEARN_SAP, INSTRUCT_MODEL, TRAIN_ADAPTERS = "learn_sap", "instruct_model", "train_adapters"
-BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_INSTRUCTED = (
-    "domain_tokens",
-    "domain_model",
-    "instruction_pairs",
-    "instructed_model",
-)
-_MODEL = (
+BUILD_CORPUS, TRAIN_MODEL, COMPRESS_MODEL, RELEASE_MODEL = (
     "build_corpus",
     "train_model",
     "compress_model",
@@ -32,6 +26,7 @@ _MODEL = (
 RETRAIN = "retrain"
 
 _CORPUS = ("annotated_docs", "annotation_tasks", "corpus_release", "training_set")
+_INSTRUCTED = ("domain_tokens", "domain_model", "instruction_pairs", "instructed_model")
 _MODEL = ("multitask_model", "doc_router", "model_evaluation", "base_comparison")
 
 

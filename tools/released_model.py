@@ -233,6 +233,7 @@ def _card(name: str, config: MultitaskModelConfig, measured: Measures, training:
         "subtype_accuracy": measured.classes.subtype_accuracy,
         "field_f1": measured.fields.f1,
         "line_item_f1": measured.line_items.f1,
+        "table_f1": measured.tables.relations.f1,
     }
     slices = [
         SliceRow(view="field", name=field, support=score.support, measure="F1", value=score.f1)
