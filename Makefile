@@ -24,7 +24,7 @@ LABEL_STUDIO_PORT ?= 8080
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.installed java $(VENV)/.warmed ## virtual environment, pinned packages, Java, DeepSpeed's operation (done once)
+setup: $(VENV)/.installed java ## virtual environment, pinned packages, Java (done once)
 
 $(BIN)/uv:
 	@[ -x $(BIN)/python ] || "$$(tools/ensure.sh python)" -m venv $(VENV)
@@ -36,14 +36,6 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(BIN)/uv
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --require-hashes -r $(FIRST) $(PIP_ARGS)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --compile-bytecode --require-hashes -r requirements.txt $(PIP_ARGS)
 	VIRTUAL_ENV=$(VENV) $(BIN)/uv pip install --no-deps --editable . $(PIP_ARGS)
-	@touch $@
-
-$(VENV)/.warmed: requirements.txt | $(VENV)/.installed
-	@if command -v c++ >/dev/null; then \
-	  echo "Building DeepSpeed's CPU operation once (a minute)"; \
-	  DS_ACCELERATOR=cpu MAX_JOBS=2 $(BIN)/python -c "from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder; \
-	    ShareMemCommBuilder().load(verbose=False)" >/dev/null; \
-	else echo "No C++ compiler: training falls back from DeepSpeed to torch.distributed (gloo) and says so."; fi
 	@touch $@
 
 java:
@@ -97,4 +89,4 @@ requirements: setup ## resolve requirements.txt anew from pyproject.toml
 	  --generate-hashes --no-emit-index-url --no-header --no-annotate -o deploy/label-studio/requirements.txt
 
 clean: ## remove the virtual environment's stamps and caches (data/ stays)
-	rm -rf $(VENV)/.installed $(VENV)/.warmed .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV)/.installed .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
