@@ -16,7 +16,7 @@ from sap_llm.schema.values import currency_decimals
 _ABOUT = ("document_id", "source", "share_of", "annotator")
 _LINES = "line_net_amount"
 _AMOUNTS = (
-    "net_amount tax_amount total_amount sum_of_line_amounts allowance_amount charge_amount prepaid_amount "
+    "net_amount tax_amount total_amount sum_of_line_amounts allowance_amount charge_amount freight_amount prepaid_amount "
     "rounding_amount payable_amount"
 ).split()
 _NUMBER = r"^-?[0-9]+(\.[0-9]+)?$"
@@ -45,17 +45,20 @@ def flat_sums(truths: pa.Table) -> pa.Table:
 def _rules(amounts: dict[str, np.ndarray]) -> Iterator[Rule]:
     net, total, lines = amounts["net_amount"], amounts["total_amount"], amounts[_LINES]
     stated = amounts["sum_of_line_amounts"]
-    allowed, charged = np.nan_to_num(amounts["allowance_amount"]), np.nan_to_num(amounts["charge_amount"])
+    allowed = np.nan_to_num(amounts["allowance_amount"])
+    # freight is a charge: where no sum of charges is stated it may be all of them
+    charge, freight = amounts["charge_amount"], amounts["freight_amount"]
+    charged = np.nan_to_num(np.where(np.isnan(charge), freight, charge))
     prepaid, rounding = np.nan_to_num(amounts["prepaid_amount"]), np.nan_to_num(amounts["rounding_amount"])
     yield "net_and_tax", net + amounts["tax_amount"], total, "net_amount + tax_amount = total_amount"
     yield "lines", lines, stated, "line_net_amount of all lines = sum_of_line_amounts"
     yield (
         *("allowances_and_charges", stated - allowed + charged, net),
-        "sum_of_line_amounts - allowance_amount + charge_amount = net_amount",
+        "sum_of_line_amounts - allowance_amount + charge_amount (or freight_amount) = net_amount",
     )
     yield (
         *("lines_and_net", np.where(np.isnan(stated), lines - allowed + charged, np.nan), net),
-        "line_net_amount of all lines - allowance_amount + charge_amount = net_amount",
+        "line_net_amount of all lines - allowance_amount + charge_amount (or freight_amount) = net_amount",
     )
     yield (
         *("payable", total - prepaid + rounding, amounts["payable_amount"]),
