@@ -17,6 +17,7 @@ _WORDS = 8192
 _MOST_ROWS = 64
 _CALIBRATION_WORDS = 200_000
 _SILENCED = -1e3  # logits of fields that the model was not taught are below
+_NEVER = np.float32(-1e4)
 
 
 def validate(runtime: Runtime, shard: Shard, *, labels: LabelSet, most: int) -> tuple[dict[str, float], Calibration]:
@@ -69,7 +70,7 @@ def gather_scores(runtime: Runtime, shard: Shard, *, most: int) -> dict[str, Any
         longest = int(shard.lengths[order[min(len(order) - 1, start + _MOST_ROWS - 1)]])
         size = max(1, min(_MOST_ROWS, _WORDS // max(1, longest)))
         batch = collate(shard, order[start : start + size])
-        scores = runtime(batch)
+        scores = _judgeable(runtime(batch), batch)
         real = batch.mask > 0
         values = {
             "class_logits": scores["document_class"],
@@ -85,6 +86,18 @@ def gather_scores(runtime: Runtime, shard: Shard, *, most: int) -> dict[str, Any
         start += size
         words += int(real.sum())
     return {name: np.concatenate(values) for name, values in parts.items()}
+
+
+def _judgeable(scores: dict[str, Any], batch: Batch) -> dict[str, Any]:
+    """Scores in which no word can be a field that the truth of its document does not speak about.
+
+    Such a field may well be on the page; said or not, nobody knows whether that is right.
+    """
+    judged = dict(scores)
+    for name, known in (("header", batch.known_fields), ("line", batch.known_line_fields)):
+        can_be = np.pad(known, ((0, 0), (1, 0)), constant_values=True)[:, None, :]  # outside, then the fields
+        judged[name] = np.where(can_be, scores[name], _NEVER)
+    return judged
 
 
 def _words_of(scores: dict[str, Any], batch: Batch, real: Any) -> dict[str, Any]:

@@ -16,8 +16,8 @@ from sap_llm.schema.values import currency_decimals
 _ABOUT = ("document_id", "source", "share_of", "annotator")
 _LINES = "line_net_amount"
 _AMOUNTS = (
-    "net_amount tax_amount total_amount sum_of_line_amounts allowance_amount charge_amount freight_amount prepaid_amount "
-    "rounding_amount payable_amount"
+    "net_amount tax_amount total_amount sum_of_line_amounts allowance_amount charge_amount freight_amount "
+    "prepaid_amount rounding_amount payable_amount"
 ).split()
 _NUMBER = r"^-?[0-9]+(\.[0-9]+)?$"
 

@@ -1,5 +1,6 @@
 """Losses, batches, augmentation, schedule and checkpoints, each on its own."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sap_llm.training.batches import BatchPlan, collate
 from sap_llm.training.config import AugmentationConfig, LossWeights
 from sap_llm.training.engine import learning_rate_factor
 from sap_llm.training.losses import DocumentLoss, Losses, Targets, header_loss
-from sap_llm.training.validate import word_f1
+from sap_llm.training.validate import gather_scores, word_f1
 
 UNHARMED = AugmentationConfig(
     word_masking=0,
@@ -255,6 +256,30 @@ def test_a_half_written_checkpoint_is_never_resumed_from(tmp_path: Path) -> None
     assert (found.folder / "weights").read_text() == "30"
     assert found.progress() == {"curve": [30]}
     assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-00000020", "step-00000030"]
+
+
+def test_a_field_that_a_truth_does_not_speak_about_is_no_error_of_the_model() -> None:
+    shard = random_shard([12, 12])
+    silent, speaking = shard.known_fields.copy(), shard.known_fields.copy()
+    silent[:, 5], speaking[:, 5] = False, True
+
+    def said(known: np.ndarray) -> float:
+        judged = replace(shard, known_fields=known, header_labels=np.zeros_like(shard.header_labels))
+
+        def says_field_5(batch: Any) -> dict[str, Any]:
+            header = np.zeros((*batch.mask.shape, 1 + known.shape[1]), dtype=np.float32)
+            header[..., 0], header[..., 6] = 1.0, 2.0
+            words = batch.mask.shape
+            line = np.zeros((*words, 1 + shard.known_line_fields.shape[1]), dtype=np.float32)
+            flat = {"row_start": np.zeros(words), "table": np.zeros(words), "block": np.zeros((*words, 7))}
+            classes = {"document_class": np.zeros((len(words), 50)), "subtype": np.zeros((len(words), 50))}
+            return {"header": header, "line": line, "starts": np.zeros((*words, 4)), **flat, **classes}
+
+        gathered = gather_scores(says_field_5, judged, most=2)
+        return float((gathered["header_tags"] > 0).mean())
+
+    assert said(silent) == 0.0
+    assert said(speaking) == 1.0
 
 
 def test_word_f1_counts_wrong_fields_twice_and_unknown_words_never() -> None:
