@@ -138,13 +138,12 @@ class _Reader:
     def _field(self, name: str, value: str, number: int, box: Points, *, path: Path) -> PredictedField:
         page = self.pages[number - 1]
         ids = words_of(page, value, kind=field_type(name), box=box, manner=manner_of(page.words))
-        x0, y0, x1, y1 = page.union(list(ids)) if ids else box
         return PredictedField(
             field=name,
             value=value,
             printed=" ".join(page.words[place] for place in ids) or value,
             page=number,
-            box=(x0, y0, x1, y1),
+            box=page.box_of(list(ids)) if ids else box,
             word_ids=ids,
             confidence=self.answer.confidences.get(path, self.answer.confidence),
         )

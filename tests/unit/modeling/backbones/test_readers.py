@@ -211,13 +211,3 @@ def test_a_shape_is_told_by_its_family_and_filled_by_its_size() -> None:
         union.validate_python({"family": "layoutlmv3", "size": "huge"})
     with pytest.raises(ValidationError, match="family"):
         union.validate_python({"size": "tiny"})
-
-
-def test_a_model_folder_of_the_format_before_is_read(tmp_path: Path) -> None:
-    shape = EncoderConfig(size="debug")
-    config = ModelConfig(taxonomy_version="1", backbone=shape, labels=LABELS.to_json()).model_dump(mode="json")
-    encoder = {key: config["backbone"][key] for key in ("width", "layers", "heads", "expansion", "dropout")}
-    old = config | {"format_version": 2, "architecture": "compact-layout-encoder", "encoder": encoder}
-    del old["backbone"]
-    found = ModelConfig.model_validate(old)
-    assert found.backbone == shape.model_copy(update={"size": None})
