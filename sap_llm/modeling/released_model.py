@@ -26,7 +26,8 @@ Array = npt.NDArray[Any]
 
 def released_models() -> tuple[str, ...]:
     """Names of the released models, the newest last."""
-    return tuple(sorted(path.parent.name for path in _FOLDER.glob(f"*/{GRAPH}")))
+    names = (path.parent.name for path in _FOLDER.glob(f"*/{GRAPH}"))
+    return tuple(sorted(names, key=lambda name: (len(name), name)))  # reader-10 is newer than reader-9
 
 
 def released_folder(name: str) -> Path:
