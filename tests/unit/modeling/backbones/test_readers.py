@@ -211,3 +211,12 @@ def test_a_shape_is_told_by_its_family_and_filled_by_its_size() -> None:
         union.validate_python({"family": "layoutlmv3", "size": "huge"})
     with pytest.raises(ValidationError, match="family"):
         union.validate_python({"size": "tiny"})
+
+
+@pytest.mark.parametrize("shape", [LayoutLMv3Shape, QwenReaderShape])
+def test_a_checkpoint_that_is_not_there_is_named(
+    shape: type[LayoutLMv3Shape | QwenReaderShape], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match=r"no checkpoint of the family .*backbone\.pretrained"):
+        build_reader(shape(size="debug", pretrained=str(tmp_path / "empty")))
