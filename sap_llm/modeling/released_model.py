@@ -76,7 +76,7 @@ def released_weights(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> dic
             raise ConfigurationError(
                 f"weight {name} of shape {shape}: the graph holds {found}",
                 where=str(folder / GRAPH),
-                remedy="Set the encoder of the profile to that of the released model (its config.json).",
+                remedy="Set backbone to that of the released model (its config.json), or initial to null.",
             )
         weights[name] = np.ascontiguousarray(value, dtype=np.float32)
     return weights
