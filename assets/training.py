@@ -34,7 +34,7 @@ _PAIRS_HEADLINE = ("pairs", "pairs_train", "pairs_unanswerable", "documents", "d
 
 multitask_model = training_asset(
     MULTITASK_MODEL,
-    description="Classes, fields and line items of a page by the profile's backbone, trained from random weights.",
+    description="Classes, fields and line items of a page by the profile's backbone, tables and layout blocks too.",
     kinds=frozenset({"pytorch", "deepspeed"}),
 )
 

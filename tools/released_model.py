@@ -121,8 +121,18 @@ def pack(arguments: argparse.Namespace) -> None:
     """Quantise, calibrate, measure, describe."""
     torch.set_num_threads(2)
     config = config_of(arguments.profile, [])
-    folder = _RELEASED / arguments.name
-    folder.mkdir(parents=True)
+    target = _RELEASED / arguments.name
+    if target.exists():
+        raise SystemExit(f"{target} exists: a released model never changes, give another name")
+    with tempfile.TemporaryDirectory(dir=_RELEASED) as scratch:
+        folder = Path(scratch) / arguments.name  # what is left half made is no released model
+        folder.mkdir()
+        _fill(folder, arguments, config)
+        folder.rename(target)
+    print(f"{target}: {sum(path.stat().st_size for path in target.iterdir()) / 2**20:.1f} MiB", flush=True)
+
+
+def _fill(folder: Path, arguments: argparse.Namespace, config: MultitaskModelConfig) -> None:
     fit = validation_tables(config, _FIT_WORLDS)
     _make_graph(arguments.weights, config, folder, read_shard(encode_shard(*fit)))
     _calibrate_values(folder, fit)
@@ -133,7 +143,6 @@ def pack(arguments: argparse.Namespace) -> None:
     names = sorted(path.name for path in folder.iterdir())
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / SUMS).write_text("".join(sums), encoding="utf-8")
-    print(f"{folder}: {sum((folder / name).stat().st_size for name in names) / 2**20:.1f} MiB", flush=True)
 
 
 def config_of(profile: str, overrides: list[str]) -> MultitaskModelConfig:

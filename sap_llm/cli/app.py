@@ -15,7 +15,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
     help="Document AI for SAP business documents: purchase orders, invoices, sales orders, goods receipts.\n\n"
-    "[bold]extract[/bold] reads one document with the champion model. [bold]build[/bold] makes dataset versions "
+    "[bold]extract[/bold] reads one document. [bold]build[/bold] makes dataset versions "
     "(what Dagster's assets and `dvc repro` run). [bold]status[/bold] shows what exists. [bold]synthetic[/bold] "
     "writes, shows and measures documents of the simulator, [bold]augment[/bold] damages them. [bold]data[/bold] "
     "compares, restores, shares and cleans up dataset versions. [bold]annotate[/bold] asks people and takes over their "

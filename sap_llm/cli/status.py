@@ -13,6 +13,7 @@ def register(app: typer.Typer) -> None:
 def status() -> None:
     """Show the current dataset versions with their rows, and the champion model."""
     from sap_llm.deployment import Deployment
+    from sap_llm.modeling.released_model import released_models
 
     deployment = Deployment.load()
     console = Console()
@@ -35,4 +36,7 @@ def status() -> None:
         table.add_row(name, manifest.version, f"{manifest.created_at:%Y-%m-%d %H:%M}", rows)
     console.print(table)
     champion = deployment.registry.champion()
-    console.print(f"champion: version {champion.version} in {champion.folder}" if champion else "champion: none yet")
+    if champion:
+        console.print(f"champion: version {champion.version} in {champion.folder}")
+    else:
+        console.print(f"champion: none yet; `sap-llm extract` reads with the released {released_models()[-1]}")

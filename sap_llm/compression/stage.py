@@ -4,7 +4,7 @@ Belongs here: finding validation documents, making the variant's folder, recordi
 and says so; the registry does not take it. Importing this module loads neither torch nor onnxruntime.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
+from sap_llm.evaluation.test_set import most_trusted
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.page import Page
-from sap_llm.schema.releases import TRUTH_SOURCES
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
@@ -171,36 +171,22 @@ def validation_documents(context: StageContext, training_set: DatasetRef, *, mos
         raise ConfigurationError("no validation document", where=str(training_set), remedy="Raise its share.")
     annotated = next(ref for role, ref in inputs.items() if role.startswith("annotated_docs/"))
     ids = chosen.column("document_id")
-    truths = _truths(context.store.open(annotated).scan("annotations").to_table(filter=_among(ids)))
+    truths = most_trusted(context.store.open(annotated).scan("annotations").to_table(filter=_among(ids)))
+    truth_of = {row["document_id"]: row for row in truths.to_pylist()}
     pages: dict[str, list[Page]] = {}
     for name in sorted(set(chosen.column("input").to_pylist())):
         table = context.store.open(inputs[name]).scan("pages").to_table(filter=_among(ids))
         for row in table.sort_by([("document_id", "ascending"), ("page_number", "ascending")]).to_pylist():
             pages.setdefault(row["document_id"], []).append(Page.from_row(row))
     return [
-        Document(document_id=name, pages=pages[name], truth=truths[name])
+        Document(document_id=name, pages=pages[name], truth=truth_of[name])
         for name in ids.to_pylist()
-        if name in pages and name in truths
+        if name in pages and name in truth_of
     ]
 
 
 def _among(ids: pa.ChunkedArray) -> pc.Expression:
     return pc.field("document_id").isin(ids.combine_chunks())
-
-
-def _truths(annotations: pa.Table) -> dict[str, Mapping[str, Any]]:
-    """The most trusted truth by document, the newest revision of it."""
-    best: dict[str, Mapping[str, Any]] = {}
-    for row in annotations.to_pylist():
-        if row["source"] in TRUTH_SOURCES and (
-            row["document_id"] not in best or _rank(row) > _rank(best[row["document_id"]])
-        ):
-            best[row["document_id"]] = row
-    return best
-
-
-def _rank(row: Mapping[str, Any]) -> tuple[int, int]:
-    return -TRUTH_SOURCES.index(row["source"]), row["revision"]
 
 
 @contextmanager

@@ -46,7 +46,7 @@ HEADER_FIELDS: tuple[str, ...] = (
     "bic",
     "payment_terms",
 )
-"""Every header field of the thread."""
+"""Header fields that are reported where nothing else is asked for: those that truths name wherever a page has them."""
 
 REAL_FIELDS: tuple[str, ...] = (
     "document_number",

@@ -144,13 +144,12 @@ def to_field(name: str, choice: Candidate, pages: Sequence[Page], scroll: Scroll
     page_index = int(scroll.pages[choice.words[0]])
     page = pages[page_index]
     own = [word - scroll.starts[page_index] for word in choice.words if scroll.pages[word] == page_index]
-    x0, y0, x1, y1 = page.union(own)
     return PredictedField(
         field=name,
         value=choice.value,
         printed=" ".join(page.words[word] for word in own),
         page=page.page_number,
-        box=(x0, y0, x1, y1),
+        box=page.box_of(own),
         word_ids=tuple(own),
         confidence=min(1.0, choice.score),
     )

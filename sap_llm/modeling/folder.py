@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sap_llm.modeling.backbones.shapes import BackboneShape
 from sap_llm.modeling.confidence import Calibration
@@ -30,15 +30,6 @@ class ModelConfig(BaseModel):
     labels: dict[str, list[Any]]
     calibration: Calibration = Calibration()
     precision: str = "fp32"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_second_format(cls, values: Any) -> Any:
-        """Format 2 knew the compact encoder only."""
-        if not isinstance(values, dict) or values.get("format_version") != 2:
-            return values
-        kept = {key: value for key, value in values.items() if key not in ("architecture", "encoder")}
-        return kept | {"format_version": 3, "backbone": {"family": "compact", **values.get("encoder", {})}}
 
     @property
     def label_set(self) -> LabelSet:

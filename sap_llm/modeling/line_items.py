@@ -169,6 +169,11 @@ def _item(fields: tuple[PredictedField, ...], *, number: int) -> PredictedLineIt
     boxes = np.array([field.box for field in own])
     x0, y0 = boxes[:, :2].min(axis=0).tolist()
     x1, y1 = boxes[:, 2:].max(axis=0).tolist()
-    printed = next((field.value for field in own if field.field == "line_number"), "")
-    counted = int(printed) if printed.isdigit() and len(printed) < 7 else number
+    counted = item_number(own, otherwise=number)
     return PredictedLineItem(line_number=counted, page=page, box=(x0, y0, x1, y1), fields=own)
+
+
+def item_number(fields: Sequence[PredictedField], *, otherwise: int) -> int:
+    """The number that a line item says of itself, if it is one of at most six digits."""
+    printed = next((field.value for field in fields if field.field == "line_number"), "")
+    return int(printed) if printed.isdecimal() and len(printed) < 7 else otherwise

@@ -1,7 +1,7 @@
 """What every document model offers to the rest of the house, whatever its backbone and runtime.
 
 Belongs here: the `Predictor` protocol and the `Prediction` it gives, in terms of the annotation schema. Implementations
-are `predictor` (this project's encoder) and, later, larger backbones.
+are `predictor` (what reads words, on any backbone) and `generative.predictor` (what writes answers).
 """
 
 from collections.abc import Callable, Sequence

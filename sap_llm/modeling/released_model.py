@@ -26,7 +26,8 @@ Array = npt.NDArray[Any]
 
 def released_models() -> tuple[str, ...]:
     """Names of the released models, the newest last."""
-    return tuple(sorted(path.parent.name for path in _FOLDER.glob(f"*/{GRAPH}")))
+    names = (path.parent.name for path in _FOLDER.glob(f"*/{GRAPH}"))
+    return tuple(sorted(names, key=lambda name: (len(name), name)))  # reader-10 is newer than reader-9
 
 
 def released_folder(name: str) -> Path:
@@ -75,7 +76,7 @@ def released_weights(folder: Path, shapes: Mapping[str, tuple[int, ...]]) -> dic
             raise ConfigurationError(
                 f"weight {name} of shape {shape}: the graph holds {found}",
                 where=str(folder / GRAPH),
-                remedy="Set the encoder of the profile to that of the released model (its config.json).",
+                remedy="Set backbone to that of the released model (its config.json), or initial to null.",
             )
         weights[name] = np.ascontiguousarray(value, dtype=np.float32)
     return weights

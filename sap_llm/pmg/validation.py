@@ -4,17 +4,17 @@ Belongs here: rules that need nothing but the extraction itself. Choosing values
 `modeling.decoding`; what a failed rule leads to is decided by whoever reads the memory.
 """
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from types import MappingProxyType
 from typing import Any
 
-RULES_VERSION = "1"
+from sap_llm.schema.values import canonical
+
+RULES_VERSION = "2"
 _CENT = Decimal("0.01")
 _HALF_CENT = Decimal("0.005")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 
 Values = Mapping[str, str]
 
@@ -130,7 +130,7 @@ def _currency(extracted: Extracted) -> list[str] | None:
     value = extracted.header.get("currency")
     if value is None:
         return None
-    return [] if _CURRENCY.fullmatch(value) else [f"{value} is no ISO 4217 code"]
+    return [] if canonical(value, "currency") == value else [f"{value} is no ISO 4217 code"]
 
 
 RULES: Mapping[str, Callable[[Extracted], list[str] | None]] = MappingProxyType(

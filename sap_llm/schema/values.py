@@ -287,7 +287,16 @@ def _currency(text: str, _language: str | None) -> str | None:
         if spelling in CURRENCY_SYMBOLS:
             return CURRENCY_SYMBOLS[spelling]
     name = name.strip(".")
-    return name if len(name) == 3 and name.isascii() and name.isalpha() else None
+    return name if name in _currencies() else None
+
+
+@lru_cache(maxsize=1)
+def _currencies() -> frozenset[str]:
+    """ISO 4217 codes of what has been legal tender anywhere in this century; three capitals alone may be any name."""
+    from babel.core import get_global
+
+    uses = (use for country in get_global("territory_currencies").values() for use in country)
+    return frozenset(code for code, _, end, is_tender in uses if is_tender and (end is None or end[0] > 2000))
 
 
 def _unit(text: str, _language: str | None) -> str | None:

@@ -197,3 +197,12 @@ class MultitaskModelConfig(TrainingStageConfig):
     validation: ValidationConfig = ValidationConfig()
     validation_documents: int = Field(default=400, description="at most so many are scored after training")
     report: TrainingReportConfig = TrainingReportConfig()
+
+    @model_validator(mode="after")
+    def _starts_from_its_like(self) -> "MultitaskModelConfig":
+        if self.initial is not None and self.backbone.family != "compact":
+            raise ValueError(
+                f"initial: {self.initial} is a compact encoder and no start of {self.backbone.family}; "
+                "set initial to null"
+            )
+        return self

@@ -9,6 +9,7 @@ from pathlib import Path
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.modeling.backbones.protocol import Reader
 from sap_llm.modeling.backbones.shapes import BackboneShape, LayoutLMv3Shape
+from sap_llm.schema.errors import ConfigurationError
 
 
 def build_reader(shape: BackboneShape, *, folder: Path | None = None) -> Reader:
@@ -27,10 +28,20 @@ def build_reader(shape: BackboneShape, *, folder: Path | None = None) -> Reader:
         return LayoutEncoder(shape)
     if folder is not None and shape.tokenizer is not None:
         shape = shape.model_copy(update={"tokenizer": str(folder / shape.tokenizer)})
-    if isinstance(shape, LayoutLMv3Shape):
-        from sap_llm.modeling.backbones.layoutlmv3 import LayoutLMv3Backbone
+    try:
+        if isinstance(shape, LayoutLMv3Shape):
+            from sap_llm.modeling.backbones.layoutlmv3 import LayoutLMv3Backbone
 
-        return LayoutLMv3Backbone(shape)
-    from sap_llm.modeling.backbones.qwen_reader import QwenReader
+            return LayoutLMv3Backbone(shape)
+        from sap_llm.modeling.backbones.qwen_reader import QwenReader
 
-    return QwenReader(shape)
+        return QwenReader(shape)
+    except OSError as error:  # what transformers raises for a folder, a hub or a network that is not there
+        if shape.pretrained is None:
+            raise
+        raise ConfigurationError(
+            f"no checkpoint of the family {shape.family}",
+            where=shape.pretrained,
+            remedy="Name a folder with config.json and weights at backbone.pretrained, or a hub name where there is a "
+            "network.",
+        ) from error

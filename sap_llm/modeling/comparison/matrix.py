@@ -116,6 +116,13 @@ def _commands(
         )
     elif candidate.use == "triages":
         yield f"quality: `{build} doc-router --release {release}` says its own: it reads no fields"
+    elif family == "qwen2_5_vl":
+        yield (
+            f"quality: `{build} domain-model --release {release}`, "
+            f"then `{build} instructed-model --release {release}`, "
+            f"with `size: {size}` in the profile's configuration of both; `validation_f1` of the latter is its own, on "
+            "validation documents, so it does not stand here"
+        )
     else:
         yield f"quality: {_NO_STAGE}"
 
@@ -126,7 +133,7 @@ def report(rows: Sequence[Mapping[str, object]], *, hardware: str, documents: in
         f"{documents} test documents, one at a time, on {hardware} at {price} an hour. Readers: pages to scores; "
         f"writers: a picture to {most_tokens} tokens. Memory is what a candidate takes beyond the libraries. Weights "
         "are in fp32 while measured; bytes by precision are computed. Languages: characters that survive the "
-        "candidate's input, and tokens a word. Quality is that of a checkpoint trained here, on the headline test of "
+        "candidate's input, and tokens a word. Quality is that of a reader trained here, on the headline test of "
         "its evaluation. An empty cell is one that nobody measured."
     )
     lines = [

@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from sap_llm.evaluation.corpus import documents_with_pages
+from sap_llm.evaluation.stage import RenderPage
 from sap_llm.evaluation.test_set import load_test_set
 from sap_llm.modeling.comparison.candidates import Candidate, all_candidates, evaluated
 from sap_llm.modeling.comparison.plan import Answer, MeasurePlan
@@ -33,9 +34,6 @@ from sap_llm.storage.store import DatasetWriter
 
 STAGE_VERSION = "1"
 REPORT = "report.md"
-RenderPage = Callable[[bytes, int, float], bytes]
-"""File content, page number from 1 and scale (1 is 72 dots per inch) to PNG bytes."""
-
 _TEXT_WORDS = 60_000  # what tokenizers are trained on here: words of training documents
 
 

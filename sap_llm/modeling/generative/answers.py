@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from sap_llm.modeling.generative.answer_schema import line_fields
 from sap_llm.modeling.generative.frame import Frame, Points
+from sap_llm.modeling.line_items import item_number
 from sap_llm.modeling.normalise import Manner, field_type, manner_of
 from sap_llm.modeling.protocol import PredictedField, PredictedLineItem, Prediction
 from sap_llm.schema.page import Page
@@ -95,7 +96,7 @@ def to_prediction(
     """
     value = answer.value if answer.is_compliant else None
     value = value or {"document_type": UNKNOWN_CLASS, "document_subtype": None, "fields": {}, "line_items": []}
-    reader = _Reader(pages, frames, answer)
+    reader = _Reader(pages, frames, answer, manner_of(word for page in pages for word in page.words))
     kind = value["document_type"]
     sure = answer.confidences.get(("document_type",), answer.confidence) if answer.is_compliant else 0.0
     items = (reader.item(index, item) for index, item in enumerate(value["line_items"]))
@@ -115,6 +116,7 @@ class _Reader:
     pages: Sequence[Page]
     frames: Sequence[Frame]
     answer: Answer
+    manner: Manner
 
     def field(self, name: str, found: Mapping[str, Any]) -> PredictedField:
         """A header field."""
@@ -131,20 +133,18 @@ class _Reader:
             for name in line_fields()
             if name in found
         )
-        number = next((item.value for item in fields if item.field == "line_number"), "")
-        counted = int(number) if number.isdigit() and len(number) < 7 else index + 1
+        counted = item_number(fields, otherwise=index + 1)
         return PredictedLineItem(line_number=counted, page=page, box=box, fields=fields)
 
     def _field(self, name: str, value: str, number: int, box: Points, *, path: Path) -> PredictedField:
         page = self.pages[number - 1]
-        ids = words_of(page, value, kind=field_type(name), box=box, manner=manner_of(page.words))
-        x0, y0, x1, y1 = page.union(list(ids)) if ids else box
+        ids = words_of(page, value, kind=field_type(name), box=box, manner=self.manner)
         return PredictedField(
             field=name,
             value=value,
             printed=" ".join(page.words[place] for place in ids) or value,
             page=number,
-            box=(x0, y0, x1, y1),
+            box=page.box_of(list(ids)) if ids else box,
             word_ids=ids,
             confidence=self.answer.confidences.get(path, self.answer.confidence),
         )

@@ -73,7 +73,7 @@ def test_a_training_can_start_from_the_int8_graph(tmp_path: Path) -> None:
     for name, value in expected.items():
         step = np.abs(value).max() / 127  # at most half a step of its column's scale is lost
         assert np.abs(weights[name] - value).max() <= step / 2 + 1e-6, name
-    with pytest.raises(ConfigurationError, match="Set the encoder of the profile"):
+    with pytest.raises(ConfigurationError, match="Set backbone to that of the released model"):
         released_weights(tmp_path / "variant", {"encoder.norm.weight": (65,)})
 
 

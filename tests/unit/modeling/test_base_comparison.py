@@ -177,6 +177,13 @@ def test_every_empty_cell_has_its_command() -> None:
     assert full["field_f1"] == 0.5
 
 
+def test_a_writer_names_the_stage_that_trains_it_or_says_that_there_is_none() -> None:
+    rows = {one.key: _row(one)["filled_by"][-1] for one in all_candidates() if one.use == "writes"}
+    assert "`sap-llm build instructed-model --release r1`" in rows["qwen2_5_vl/7b writes"]
+    assert "`size: 7b`" in rows["qwen2_5_vl/7b writes"]
+    assert rows["donut/tiny writes"] == "quality: no stage of this release trains it"
+
+
 def test_the_report_gives_no_total() -> None:
     rows = [_row(one) for one in all_candidates()]
     text = report(rows, hardware="x", documents=3, price="1 USD", most_tokens=8)

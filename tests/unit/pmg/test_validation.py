@@ -55,6 +55,7 @@ def test_consistent_invoice_passes_every_rule() -> None:
         ({"due_date": "2025-12-31"}, "due_after_document_date: due 2025-12-31"),
         ({"iban": "DE89370400440532013001"}, "iban_checksum: DE89370400440532013001"),
         ({"currency": "Euro"}, "currency_is_iso: Euro"),
+        ({"currency": "AWS"}, "currency_is_iso: AWS"),
     ],
 )
 def test_each_rule_says_what_is_wrong(changes: dict[str, str | None], error: str) -> None:

@@ -108,6 +108,10 @@ def test_dates_in_four_languages(printed: str, language: str | None, expected: s
         ("eur", "currency", "EUR"),
         ("US$", "currency", "USD"),
         ("RM", "currency", "MYR"),
+        ("NOK", "currency", "NOK"),
+        ("DEM", "currency", "DEM"),  # until 2002
+        ("AWS", "currency", None),  # three capitals, but nobody's money
+        ("XXX", "currency", None),
         ("Rp", "currency", "IDR"),
         ("Rp 74,250", "amount", "74250.00"),
         ("DE 123.456.789", "vat_id", "DE123456789"),

@@ -125,3 +125,10 @@ def test_another_stage_is_a_configuration_a_program_and_its_inputs(context: Stag
     assert set(built.manifest.inputs) == {"training_set/r1", "sap_knowledge"}
     again = build_trained(context, COUNTING, config=config, inputs=inputs, partition="r1/inbox")
     assert again.is_reused
+
+
+def test_another_backbone_does_not_start_from_a_released_model() -> None:
+    with pytest.raises(ValueError, match="no start of layoutlmv3; set initial to null"):
+        MultitaskModelConfig.model_validate(
+            {"backbone": {"family": "layoutlmv3", "size": "debug"}, "initial": "reader-1"}
+        )

@@ -213,11 +213,10 @@ def test_a_shape_is_told_by_its_family_and_filled_by_its_size() -> None:
         union.validate_python({"size": "tiny"})
 
 
-def test_a_model_folder_of_the_format_before_is_read(tmp_path: Path) -> None:
-    shape = EncoderConfig(size="debug")
-    config = ModelConfig(taxonomy_version="1", backbone=shape, labels=LABELS.to_json()).model_dump(mode="json")
-    encoder = {key: config["backbone"][key] for key in ("width", "layers", "heads", "expansion", "dropout")}
-    old = config | {"format_version": 2, "architecture": "compact-layout-encoder", "encoder": encoder}
-    del old["backbone"]
-    found = ModelConfig.model_validate(old)
-    assert found.backbone == shape.model_copy(update={"size": None})
+@pytest.mark.parametrize("shape", [LayoutLMv3Shape, QwenReaderShape])
+def test_a_checkpoint_that_is_not_there_is_named(
+    shape: type[LayoutLMv3Shape | QwenReaderShape], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match=r"no checkpoint of the family .*backbone\.pretrained"):
+        build_reader(shape(size="debug", pretrained=str(tmp_path / "empty")))
