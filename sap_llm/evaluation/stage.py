@@ -27,7 +27,7 @@ from sap_llm.schema.tables import ANNOTATIONS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "4"
+STAGE_VERSION = "5"
 MODEL, BASELINE = "model", "baseline"
 MODEL_FOLDER = "model"
 
