@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from types import ModuleType
 from typing import Annotated
 
 import typer
@@ -50,8 +51,8 @@ def show_error(error: SapLlmError) -> None:
     errors.print(str(error), markup=False, highlight=False)
 
 
-def main() -> None:
-    """Entry point of the `sap-llm` script."""
+def modules() -> tuple[ModuleType, ...]:
+    """The commands and groups, each of which registers itself, in the order in which help shows them."""
     from sap_llm.cli import (
         annotate,
         augment,
@@ -67,9 +68,12 @@ def main() -> None:
         training,
     )
 
-    for module in (
-        extract, build, seed, status, data, synthetic, augment, annotate, models, training, gate, feedback
-    ):  # fmt: skip
+    return (extract, build, seed, status, data, synthetic, augment, annotate, models, training, gate, feedback)
+
+
+def main() -> None:
+    """Entry point of the `sap-llm` script."""
+    for module in modules():
         module.register(app)
     try:
         app()

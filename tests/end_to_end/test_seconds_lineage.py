@@ -1,9 +1,11 @@
 """The seconds profile from sources to memory in one process, twice: everything is built once and then reused."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from sap_llm.modeling.released_model import released_models
 from sap_llm.registry.gates import SUITE
 from tests.support.demo_process import Home
 
@@ -17,6 +19,11 @@ BUILT_ONCE = {
     "training_set",
     "multitask_model",
     "doc_router",
+    "domain_tokens",
+    "domain_model",
+    "instruction_pairs",
+    "instructed_model",
+    "stage_adapters",
     "model_evaluation",
     "base_comparison",
     "quantized_models",
@@ -78,13 +85,14 @@ def test_gates_of_the_release_are_shown(home: Home, first_output: str) -> None:
     assert "not judged" not in done.stdout
 
 
-def test_extract_without_champion_says_how_to_get_one(home: Home, tmp_path: Path) -> None:
-    document = tmp_path / "letter.txt"
-    document.write_text("Invoice 4711")
-    done = home.sap_llm("extract", str(document))
-    assert done.returncode == 1
-    assert "no champion model" in done.stderr
-    assert "Traceback" not in done.stderr
+def test_extract_without_champion_reads_with_the_released_model(home: Home, tmp_path: Path) -> None:
+    document = tmp_path / "invoice.txt"
+    document.write_text("INVOICE\n\nInvoice number: 4711\nInvoice date: 12.05.2024\n\nTotal EUR 119.00")
+    done = home.sap_llm("extract", str(document), "--json")
+    assert done.returncode == 0, done.stderr
+    form = json.loads(done.stdout)
+    assert form["metadata"]["model_version"] == released_models()[-1]
+    assert form["fields"]["invoice_number"]["value"] == "4711"
 
 
 def test_build_through_the_command_line_reuses_what_dagster_built(home: Home, first_output: str) -> None:

@@ -98,6 +98,6 @@ def test_a_plan_names_jobs_and_partitions_that_exist(defs: dg.Definitions) -> No
     ]
     assert [run.job for run in plan] == [
         *("read_corpora", "make_synthetic", "make_synthetic", "export_sources", "export_sources"),
-        *("build_corpus", "train_model", "compress_model", "release_model"),
+        *("build_corpus", "train_model", "instruct_model", "train_adapters", "compress_model", "release_model"),
     ]
     assert all(defs.resolve_job_def(run.job) for run in plan)

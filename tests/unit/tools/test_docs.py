@@ -32,10 +32,10 @@ def test_commands_exist() -> None:
     import typer
     from typer.main import get_command
 
-    from sap_llm.cli import annotate, augment, build, data, extract, feedback, gate, seed, status, synthetic
+    from sap_llm.cli.app import modules
 
     app = typer.Typer()
-    for module in (extract, seed, build, status, data, synthetic, augment, annotate, gate, feedback):
+    for module in modules():
         module.register(app)
     commands = get_command(app).commands  # type: ignore[attr-defined]
     for text in TEXT.values():
