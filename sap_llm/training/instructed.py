@@ -64,7 +64,7 @@ def _workload(config: InstructedModelConfig, halvings: int) -> tuple[Shares, Wor
     shares = share(config.batch_pairs, ranks=launch.ranks, micro_batch=launch.micro_batch, halvings=halvings)
     network = qwen_network(QwenShape(size=config.size), visual_share=_VISUAL_SHARE)
     tokens = shares.micro_batch * config.most_tokens
-    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens)
+    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens, batch_unit="pairs")
 
 
 INSTRUCTED_MODEL = TrainingStage(
