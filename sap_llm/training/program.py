@@ -34,6 +34,7 @@ from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.engine import Engine, open_engine
 from sap_llm.training.exits import TrainingStoppedError
 from sap_llm.training.hardware import peak_flops
+from sap_llm.training.loop import COMPUTE
 from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.meter import Meter
 from sap_llm.training.plan import TrainingPlan
@@ -43,8 +44,6 @@ from sap_llm.training.report import Reporter, write_json
 from sap_llm.training.shares import share
 from sap_llm.training.source import ShardSource, Source, StreamSource, taught_labels
 from sap_llm.training.validate import validate
-
-_COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Trainer:
@@ -155,7 +154,7 @@ class Trainer:
         inputs = tensors(batch, device=self.device)
         with torch.autocast(
             torch.device(self.device).type,
-            dtype=_COMPUTE[self.config.launch.precision],
+            dtype=COMPUTE[self.config.launch.precision],
             enabled=self.config.launch.precision == "bf16",
         ):
             scores: Scores = self.engine.module(*inputs)
@@ -234,6 +233,7 @@ class Trainer:
         self.result_step = self.record.step
         if self.config.checkpoint.result == "last":
             return
+        dist.barrier()  # rank 0 may still be committing one
         found, last = checkpoints.best(self.plan.checkpoints), 0.0
         if self.record.curve:
             last = self.record.curve[-1].get("validation_f1", 0.0)
