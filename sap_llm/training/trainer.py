@@ -49,6 +49,11 @@ class TrainingFailedError(SapLlmError):
 class Run(Protocol):
     """A program that was started."""
 
+    @property
+    def has_started(self) -> bool:
+        """Whether it runs; False while it waits for its machines."""
+        ...
+
     def code(self) -> int | None:
         """Exit code, None while it runs."""
         ...
@@ -238,7 +243,9 @@ def _attempt(trainer: Trainer, plan: TrainingPlan[Any], session: Session, oversi
         while (code := run.code()) is None:
             time.sleep(trainer.poll_seconds)
             tick()
-            if stall := oversight.look():
+            if not run.has_started:
+                oversight.wait()
+            elif stall := oversight.look():
                 raise _failure(plan, 1, run.log_end(), stall)
         return code, run.log_end()
 
