@@ -97,4 +97,11 @@ DOMAIN_MODEL = TrainingStage(
         "seconds",
         "parameters",
     ),
+    use="What `instructed_model` begins with: a decoder that has read SAP's texts and the words of business documents. "
+    "It goes on with a text and was taught to answer nothing.",
+    limits=(
+        "Where `domain_tokens` names no base, it began with random weights and knows the texts of its release alone.",
+        "What it forgot is measured on documents of the general classes of `domain_tokens`, on nothing else.",
+        "It was shown no picture: its vision tower is as it was before.",
+    ),
 )
