@@ -26,7 +26,7 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training.adapters.base import Base
-from sap_llm.training.adapters.batches import IGNORED, BatchPlan, Encoded, encode, micro_batches, padded
+from sap_llm.training.adapters.batches import BatchPlan, Encoded, encode, micro_batches, padded
 from sap_llm.training.adapters.documents import read_documents
 from sap_llm.training.adapters.program import train
 from sap_llm.training.adapters.scoring import score
@@ -35,6 +35,7 @@ from sap_llm.training.adapters.tasks import examples
 from sap_llm.training.adapters.trainer import AdapterTrainer
 from sap_llm.training.memory import GIB, OutOfMemoryPlanError, require_memory
 from sap_llm.training.model_report import curve
+from sap_llm.training.packing import IGNORED
 from sap_llm.training.preview import planned_memory
 from sap_llm.training.report import Reporter
 from sap_llm.training.stage import make_plan
