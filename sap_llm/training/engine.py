@@ -232,6 +232,17 @@ class GlooEngine:
         return {name: _kept(value) for name, value in self.module.state_dict().items()}
 
 
+def is_broken(engine: Engine) -> bool:
+    """Whether this rank knows of a weight that is no number.
+
+    Under ZeRO stage 3 weights are not there to be looked at, but what breaks them is the last step's gradients.
+    """
+    norm = engine.gradient_norm
+    if norm is not None and not math.isfinite(float(norm)):
+        return True
+    return not all(bool(torch.isfinite(value).all()) for value in engine.module.parameters())
+
+
 def join_ranks(*, backend: str) -> tuple[int, int]:
     """Join the process group described by RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT; return rank and world size."""
     if backend == "deepspeed":

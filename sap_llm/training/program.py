@@ -31,7 +31,7 @@ from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.agreement import Agreed, Agreement, StopRequest, stop_on_term
 from sap_llm.training.batches import Batch
 from sap_llm.training.config import MultitaskModelConfig
-from sap_llm.training.engine import Engine, open_engine
+from sap_llm.training.engine import Engine, is_broken, open_engine
 from sap_llm.training.exits import TrainingStoppedError
 from sap_llm.training.hardware import peak_flops
 from sap_llm.training.loop import COMPUTE
@@ -188,8 +188,7 @@ class Trainer:
     def _save(self, score: float | None) -> None:
         """A checkpoint, unless a weight is no number: every later run would go on from a broken one."""
         with self.record.meter.part("checkpoint"):
-            is_broken = not all(bool(torch.isfinite(value).all()) for value in self.engine.module.parameters())
-            if self.agreement.largest([is_broken]) != [0.0]:
+            if self.agreement.largest([is_broken(self.engine)]) != [0.0]:
                 self.reporter.step({"step": self.record.step, "weights": math.nan}, steps=self.config.steps)
             if self.rank == 0:
                 checkpoints.prepare(self.plan.checkpoints)
