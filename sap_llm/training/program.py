@@ -101,9 +101,8 @@ class Trainer:
         self.source.close()
         self._choose_weights()
         weights = self.engine.weights()
-        if self.rank == 0:
+        if self.rank == 0:  # the others are done: one that waited longer than a stall may last would end itself
             self._write_result(weights)
-        dist.barrier()
 
     def _steps(self, stop: StopRequest) -> None:
         last_saved = time.monotonic()
