@@ -15,6 +15,8 @@ from sap_llm.training.plan import TrainingPlan
 PROGRESS, ALERTS = "training_progress", "training_alerts"
 HEALTH = "training_health"
 """Asset check of every training asset."""
+KEYS = ", "
+"""Between the partition keys of a run that covers several."""
 _OBSERVE_SECONDS = 30.0
 
 
@@ -42,7 +44,7 @@ class TrainingObserver:
     def _alert(self, message: Mapping[str, Any]) -> None:
         self._context.log.error("%s: %s. %s", message["kind"], message["explanation"], message["remedy"])
         known = {name: value for name, value in message.items() if name not in {"event", "at"}}
-        metadata = {**known, "asset": self._plan.stage, "partition": ", ".join(self._context.partition_keys)}
+        metadata = {**known, "asset": self._plan.stage, "partition": KEYS.join(self._context.partition_keys)}
         self._observe(ALERTS, str(message["explanation"]), metadata)
 
     def _observe(self, asset: str, description: str, metadata: Mapping[str, Any]) -> None:

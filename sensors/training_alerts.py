@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from resources.deployment import DeploymentResource
-from resources.observers import ALERTS, HEALTH
+from resources.observers import ALERTS, HEALTH, KEYS
 from sap_llm.monitoring.webhook import WebhookError
 
 _LOOK_EVERY_SECONDS = 30
@@ -28,13 +28,14 @@ _ALERTS_A_TICK = 20  # the others wait for the next one
 def training_alerts(context: dg.SensorEvaluationContext, deployment: DeploymentResource) -> dg.SensorResult:
     """Two indexed looks: for what log and check were not told yet, and for what the webhook was not."""
     cursor: dict[str, int] = json.loads(context.cursor) if context.cursor else {"told": 0, "sent": 0}
-    evaluations = []
+    told, evaluations = 0, list[dg.AssetCheckEvaluation]()
     for record in _newer_than(context, cursor["told"]):
         alert = _values(record)
         context.log.warning("%s of %s/%s: %s", *(alert[name] for name in ("kind", "asset", "partition", "explanation")))
-        evaluations.append(_evaluation(alert))
+        evaluations += _evaluations(alert)
         cursor["told"] = record.storage_id
-    said = f"{len(evaluations)} alerts told" if evaluations else "No training raised an alert since the last look"
+        told += 1
+    said = f"{told} alerts told" if told else "No training raised an alert since the last look"
     webhook = deployment.load().alert_webhook
     if webhook is None:
         cursor["sent"] = cursor["told"]
@@ -70,13 +71,17 @@ def _message(alert: dict[str, Any], record: dg.EventLogRecord) -> dict[str, Any]
     return {"text": f"{text}. {alert['remedy']}", "id": record.storage_id, "run": run, "at": record.timestamp, **alert}
 
 
-def _evaluation(alert: dict[str, Any]) -> dg.AssetCheckEvaluation:
-    return dg.AssetCheckEvaluation(
-        asset_key=dg.AssetKey(alert["asset"]),
-        check_name=HEALTH,
-        passed=False,
-        severity=dg.AssetCheckSeverity.ERROR if alert["severity"] == "error" else dg.AssetCheckSeverity.WARN,
-        description=f"{alert['kind']} at step {alert['step']}: {alert['explanation']}. {alert['remedy']}",
-        metadata={name: value for name, value in alert.items() if name not in {"asset", "remedy", "explanation"}},
-        partition=alert["partition"],
-    )
+def _evaluations(alert: dict[str, Any]) -> list[dg.AssetCheckEvaluation]:
+    """One for each partition of the run: a check knows no ranges."""
+    return [
+        dg.AssetCheckEvaluation(
+            asset_key=dg.AssetKey(alert["asset"]),
+            check_name=HEALTH,
+            passed=False,
+            severity=dg.AssetCheckSeverity.ERROR if alert["severity"] == "error" else dg.AssetCheckSeverity.WARN,
+            description=f"{alert['kind']} at step {alert['step']}: {alert['explanation']}. {alert['remedy']}",
+            metadata={name: value for name, value in alert.items() if name not in {"asset", "remedy", "explanation"}},
+            partition=key,
+        )
+        for key in str(alert["partition"]).split(KEYS)
+    ]

@@ -38,9 +38,10 @@ def register(app: typer.Typer) -> None:
 
 commands = typer.Typer(
     no_args_is_help=True,
-    help="Make dataset versions: corpus, training_set, model, evaluation, quantized, in this order. What exists for "
+    help="Make dataset versions: corpus, training-set, model, evaluation, quantized, in this order. What exists for "
     "the same inputs, code and configuration is reused. raw-exports and public-docs are parts of corpus, "
-    "annotation-tasks needs a corpus, sap-knowledge stands alone.",
+    "annotation-tasks needs a corpus, sap-knowledge stands alone. A vision-language model needs a training set: "
+    "domain-tokens, domain-model, instruction-pairs, instructed-model, stage-adapters, in this order.",
 )
 Values = Annotated[
     list[str] | None,

@@ -21,6 +21,7 @@ def register(commands: typer.Typer) -> None:
 def stage_adapters(
     release: build.Release = build.DEFAULT_RELEASE,
     stage: Annotated[list[str] | None, typer.Option(help="document stage; may be repeated, all eight without")] = None,
+    values: build.Values = None,
 ) -> None:
     """Train an adapter for each document stage on the instructed model, which is loaded once for all of them."""
     from sap_llm.training.adapters.stage import STAGE_ADAPTERS, build_stage_adapters
@@ -29,7 +30,7 @@ def stage_adapters(
     inputs = build.inputs_behind_doors(deployment, STAGE_ADAPTERS, release)
     built = build_stage_adapters(
         deployment.context(build.progress),
-        config=deployment.config(STAGE_ADAPTERS.config, STAGE_ADAPTERS.name),
+        config=deployment.config(STAGE_ADAPTERS.config, STAGE_ADAPTERS.name, build.overrides_of(values)),
         **inputs,
         release=release,
         document_stages=stage or (),

@@ -17,7 +17,7 @@ def register(commands: typer.Typer) -> None:
     commands.command()(domain_model)
 
 
-def domain_tokens(release: build.Release = build.DEFAULT_RELEASE) -> None:
+def domain_tokens(release: build.Release = build.DEFAULT_RELEASE, values: build.Values = None) -> None:
     """Write SAP's texts and the documents' words as token shards; without sap-knowledge the documents alone."""
     from sap_llm.training.domain_tokens import DomainTokensConfig, build_domain_tokens
 
@@ -29,7 +29,7 @@ def domain_tokens(release: build.Release = build.DEFAULT_RELEASE) -> None:
             require_gates(deployment.verdicts, store.open(ref), consumer="domain_tokens")
     built = build_domain_tokens(
         deployment.context(build.progress),
-        config=deployment.config(DomainTokensConfig, "domain_tokens"),
+        config=deployment.config(DomainTokensConfig, "domain_tokens", build.overrides_of(values)),
         training_set=training_set,
         knowledge=knowledge,
         release=release,
@@ -37,8 +37,8 @@ def domain_tokens(release: build.Release = build.DEFAULT_RELEASE) -> None:
     build.say(built)
 
 
-def domain_model(release: build.Release = build.DEFAULT_RELEASE) -> None:
+def domain_model(release: build.Release = build.DEFAULT_RELEASE, values: build.Values = None) -> None:
     """Let a decoder go on reading the tokens; a killed run resumes from its last checkpoint."""
     from sap_llm.training.domain import DOMAIN_MODEL
 
-    build.train(DOMAIN_MODEL, release)
+    build.train(DOMAIN_MODEL, release, values)

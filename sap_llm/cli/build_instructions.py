@@ -17,7 +17,7 @@ def register(commands: typer.Typer) -> None:
     commands.command()(instructed_model)
 
 
-def instruction_pairs(release: build.Release = build.DEFAULT_RELEASE) -> None:
+def instruction_pairs(release: build.Release = build.DEFAULT_RELEASE, values: build.Values = None) -> None:
     """Make instructions with right answers about the documents of the training set."""
     from sap_llm.reading.sandbox import Sandbox
     from sap_llm.training.instructions import InstructionPairsConfig, build_instruction_pairs
@@ -28,7 +28,7 @@ def instruction_pairs(release: build.Release = build.DEFAULT_RELEASE) -> None:
     with Sandbox() as sandbox:
         built = build_instruction_pairs(
             deployment.context(build.progress),
-            config=deployment.config(InstructionPairsConfig, "instruction_pairs"),
+            config=deployment.config(InstructionPairsConfig, "instruction_pairs", build.overrides_of(values)),
             training_set=training_set,
             release=release,
             render=sandbox.render,
@@ -36,8 +36,8 @@ def instruction_pairs(release: build.Release = build.DEFAULT_RELEASE) -> None:
     build.say(built)
 
 
-def instructed_model(release: build.Release = build.DEFAULT_RELEASE) -> None:
+def instructed_model(release: build.Release = build.DEFAULT_RELEASE, values: build.Values = None) -> None:
     """Teach the domain model to answer instructions about documents; a killed run resumes from its last checkpoint."""
     from sap_llm.training.instructed import INSTRUCTED_MODEL
 
-    build.train(INSTRUCTED_MODEL, release)
+    build.train(INSTRUCTED_MODEL, release, values)

@@ -10,7 +10,7 @@ from sap_llm.training.config import LaunchConfig, TrainingStageConfig
 
 
 def deepspeed_settings(config: TrainingStageConfig, *, accumulation: int = 1) -> dict[str, Any]:
-    """What `deepspeed.initialize` and `deepspeed.zero.Init` get.
+    """What `deepspeed.initialize` gets, and transformers where it loads weights sharded.
 
     Args:
         config: Of the stage.

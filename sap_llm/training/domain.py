@@ -6,7 +6,6 @@ torch.
 """
 
 from collections.abc import Mapping
-from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -15,7 +14,7 @@ from sap_llm.schema.errors import ConfigurationError
 from sap_llm.storage.store import Dataset
 from sap_llm.training.config import TrainingStageConfig
 from sap_llm.training.domain_tokens import DomainTokensConfig
-from sap_llm.training.memory import Workload
+from sap_llm.training.memory import Keep, Workload
 from sap_llm.training.networks import qwen_network
 from sap_llm.training.shares import Shares, share
 from sap_llm.training.stage import TrainingStage
@@ -32,7 +31,7 @@ class DomainModelConfig(TrainingStageConfig):
     batch_packs: int = Field(default=32, ge=1, description="packs of one optimizer step, all ranks together")
     window_texts: int = Field(default=1024, ge=1, description="texts that are packed together")
     loss_chunk: int = Field(default=4096, ge=1, description="tokens whose logits exist at a time")
-    keep: Literal["nothing", "matmuls", "all"] = Field(
+    keep: Keep = Field(
         default="all", description="of a layer's activations for the backward pass; the rest is computed again"
     )
     is_compiled: bool = Field(default=False, description="fuse the decoder's layers and the loss by torch.compile")
@@ -60,8 +59,16 @@ def tokens_config(manifest_configuration: Mapping[str, object]) -> DomainTokensC
 
 def _workload(config: DomainModelConfig, halvings: int) -> tuple[Shares, Workload]:
     shares = shares_of(config, ranks=config.launch.ranks, halvings=halvings)
-    network = qwen_network(QwenShape(size=config.size))
-    return shares, Workload(network=network, tokens=shares.micro_batch, longest=config.pack_tokens)
+    workload = Workload(
+        network=qwen_network(QwenShape(size=config.size)),
+        tokens=shares.micro_batch,
+        longest=config.pack_tokens,
+        keep=config.keep,
+        is_compiled=config.is_compiled,
+        loss_tokens=min(config.loss_chunk, shares.micro_batch),
+        piece_key="pack_tokens",
+    )
+    return shares, workload
 
 
 def _has_tokens(inputs: Mapping[str, Dataset]) -> None:
@@ -89,5 +96,12 @@ DOMAIN_MODEL = TrainingStage(
         "loss",
         "seconds",
         "parameters",
+    ),
+    use="What `instructed_model` begins with: a decoder that has read SAP's texts and the words of business documents. "
+    "It goes on with a text and was taught to answer nothing.",
+    limits=(
+        "Where `domain_tokens` names no base, it began with random weights and knows the texts of its release alone.",
+        "What it forgot is measured on documents of the general classes of `domain_tokens`, on nothing else.",
+        "It was shown no picture: its vision tower is as it was before.",
     ),
 )

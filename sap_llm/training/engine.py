@@ -6,8 +6,6 @@ update itself `optimizer`; which of the two is used was decided by `launch` and 
 
 import math
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,18 +63,6 @@ def learning_rate_factor(step: int, *, steps: int, warmup_share: float) -> float
         return (step + 1) / warmup
     progress = min(1.0, (step - warmup) / max(1, steps - warmup))
     return 0.001 + 0.999 * 0.5 * (1.0 + math.cos(math.pi * progress))
-
-
-@contextmanager
-def construction(config: TrainingStageConfig, *, backend: str) -> Iterator[None]:
-    """Where a model is made that no rank could hold whole: under ZeRO stage 3 every weight is sharded at once."""
-    if backend != "deepspeed" or config.launch.zero_stage < 3:
-        yield
-        return
-    import deepspeed
-
-    with deepspeed.zero.Init(config_dict_or_path=deepspeed_settings(config)):
-        yield
 
 
 def open_engine(model: nn.Module, config: TrainingStageConfig, *, backend: str, accumulation: int = 1) -> Engine:
@@ -244,6 +230,17 @@ class GlooEngine:
     def weights(self) -> dict[str, Tensor]:
         """Every rank has them."""
         return {name: _kept(value) for name, value in self.module.state_dict().items()}
+
+
+def is_broken(engine: Engine) -> bool:
+    """Whether this rank knows of a weight that is no number.
+
+    Under ZeRO stage 3 weights are not there to be looked at, but what breaks them is the last step's gradients.
+    """
+    norm = engine.gradient_norm
+    if norm is not None and not math.isfinite(float(norm)):
+        return True
+    return not all(bool(torch.isfinite(value).all()) for value in engine.module.parameters())
 
 
 def join_ranks(*, backend: str) -> tuple[int, int]:

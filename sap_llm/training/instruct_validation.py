@@ -83,11 +83,13 @@ def measure_instructed(
     metrics |= _compliance(predictor, validation, config)
     reporter.say("reading documents with and without similar cases")
     metrics |= _few_shot(predictor, validation, conversations("train"), config, folder / FEW_SHOT)
-    metrics |= {"validation_loss": validation_loss(predictor.model, validation, most=config.loss_pairs)}
+    metrics |= {
+        "validation_loss": validation_loss(predictor.model, validation, most=config.loss_pairs, beat=reporter.beat)
+    }
     return {name: round(value, 5) if isinstance(value, float) else value for name, value in metrics.items()}
 
 
-def validation_loss(model: Any, pairs: Conversations, *, most: int) -> float:
+def validation_loss(model: Any, pairs: Conversations, *, most: int, beat: Callable[[], None]) -> float:
     """Mean cross entropy of the answers' tokens over the first `most` pairs, one pair at a time.
 
     The model reads packed pairs from then on.
@@ -96,6 +98,7 @@ def validation_loss(model: Any, pairs: Conversations, *, most: int) -> float:
     total, tokens = 0.0, 0
     with torch.inference_mode():
         for place in range(min(len(pairs), most)):
+            beat()
             encoded = pairs.encode([place])
             labels = encoded.labels(model.device)
             logits = model(**encoded.inputs(model.device), use_cache=False).logits[0].float()

@@ -64,7 +64,7 @@ def _workload(config: InstructedModelConfig, halvings: int) -> tuple[Shares, Wor
     shares = share(config.batch_pairs, ranks=launch.ranks, micro_batch=launch.micro_batch, halvings=halvings)
     network = qwen_network(QwenShape(size=config.size), visual_share=_VISUAL_SHARE)
     tokens = shares.micro_batch * config.most_tokens
-    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens)
+    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens, batch_unit="pairs")
 
 
 INSTRUCTED_MODEL = TrainingStage(
@@ -76,4 +76,11 @@ INSTRUCTED_MODEL = TrainingStage(
     check=_can_learn,
     workload=_workload,
     headline=("validation_loss", "validation_f1", "schema_compliance", "loss", "seconds", "parameters"),
+    use="Answers instructions about a business document from pictures and words of its pages: its class, its fields or "
+    "one of them, a table, a question, as JSON by a schema. Valid JSON need not be true: values are to be checked.",
+    limits=(
+        "It knows what its domain model knew: from random weights it shows that the machinery works.",
+        "Pairs of more than `most_tokens` tokens were left out, so long documents are hardly tried.",
+        "Its confidence in a value was not calibrated.",
+    ),
 )

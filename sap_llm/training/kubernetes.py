@@ -123,6 +123,11 @@ class TrainJobRun:
         self._submitted_at = self._seen_at = time.monotonic()
         self._has_started = False
 
+    @property
+    def has_started(self) -> bool:
+        """Whether nodes were ready at the last look."""
+        return self._has_started
+
     def submit(self, job: Mapping[str, Any]) -> None:
         """Create the job.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.agreement import Agreed, Agreement, StopRequest, stop_on_term
-from sap_llm.training.engine import Engine
+from sap_llm.training.engine import Engine, is_broken
 from sap_llm.training.exits import TrainingStoppedError
 from sap_llm.training.hardware import peak_flops
 from sap_llm.training.plan import Config, TrainingPlan
@@ -156,8 +156,7 @@ class TrainingLoop(ABC, Generic[Config]):
     def _save(self) -> None:
         """A checkpoint, unless a weight is no number: every later run would go on from a broken one."""
         with self.record.meter.part("checkpoint"):
-            is_broken = not all(bool(torch.isfinite(value).all()) for value in self.engine.module.parameters())
-            if self.agreement.largest([is_broken]) != [0.0]:
+            if self.agreement.largest([is_broken(self.engine)]) != [0.0]:
                 self.reporter.step({"step": self.record.step, "weights": math.nan}, steps=self.config.steps)
             if self.rank == 0:
                 checkpoints.prepare(self.plan.checkpoints)

@@ -9,6 +9,7 @@ Sources: sharding by Rajbhandari et al. 2020 (arXiv:1910.02054); activations by 
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.training.config import LaunchConfig
@@ -23,6 +24,11 @@ _STATE_BYTES = {"fp32": 8, "mixed": 8, "bf16": 4}  # AdamW's two moments
 _MASTER_BYTES = {"fp32": 4, "mixed": 4, "bf16": 2}  # the partition that ZeRO updates
 # In the loss: logits in bf16, and in fp32 themselves, their log-softmax and its gradient at the same time.
 _LOGIT_BYTES = 2 + 4 + 4 + 4
+# A loss in chunks makes its gradient at once: step by step in fp32 where it is not compiled.
+_CHUNK_BYTES = 2 + 4 * 4 + 2
+_COMPILED_SHARE = 0.68  # of a block's activations that a compiled one keeps; from peaks of `benchmarks.gpu_packed`
+Keep = Literal["all", "matmuls", "nothing"]
+_KEEPS: tuple[Keep, ...] = ("all", "matmuls", "nothing")
 
 
 class OutOfMemoryPlanError(ConfigurationError):
@@ -37,13 +43,24 @@ class Workload:
         network: What is trained.
         tokens: Tokens (words) of one piece, padding included.
         longest: Tokens that attend to each other.
-        unit: What the stage counts its batch in.
+        unit: What `tokens` are called.
+        batch_unit: What the stage counts its batch in, where that is something else.
+        keep: Of a block's activations, where the stage has a key `keep` of its own instead of
+            `launch.activation_checkpointing`.
+        is_compiled: Blocks are compiled and keep less.
+        loss_tokens: Tokens whose logits exist at a time; 0 for all of the piece.
+        piece_key: Key of the configuration that says how large a piece is.
     """
 
     network: Network
     tokens: int
     longest: int
     unit: str = "tokens"
+    batch_unit: str = ""
+    keep: Keep | None = None
+    is_compiled: bool = False
+    loss_tokens: int = 0
+    piece_key: str = "launch.micro_batch"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,9 +224,13 @@ def _activation_rows(workload: Workload, launch: LaunchConfig) -> Iterator[Row]:
             continue
         # a window of vision attends within itself, and fused attention keeps no scores
         block = positions * (stack.kept_bytes + stack.score_bytes * workload.longest)
-        if launch.activation_checkpointing:
-            inputs = positions * stack.input_bytes * stack.blocks
-            yield Row(what=f"inputs of {stack.blocks} {stack.name} blocks", device_bytes=inputs, in_update=False)
+        block *= _COMPILED_SHARE if workload.is_compiled else 1.0
+        keep = workload.keep or ("nothing" if launch.activation_checkpointing else "all")
+        if keep != "all":
+            products = stack.product_bytes if keep == "matmuls" else 0.0
+            held = positions * (stack.input_bytes + products) * stack.blocks
+            name = f"{'inputs and products' if products else 'inputs'} of {stack.blocks} {stack.name} blocks"
+            yield Row(what=name, device_bytes=held, in_backward=not products, in_update=False)
             yield Row(
                 what=f"one {stack.name} block, computed again", device_bytes=block, in_loss=False, in_update=False
             )
@@ -221,7 +242,8 @@ def _activation_rows(workload: Workload, launch: LaunchConfig) -> Iterator[Row]:
                 in_backward=False,
                 in_update=False,
             )
-    logits = _LOGIT_BYTES * workload.tokens * workload.network.logits
+    each = _CHUNK_BYTES if workload.loss_tokens and not workload.is_compiled else _LOGIT_BYTES
+    logits = each * (workload.loss_tokens or workload.tokens) * workload.network.logits
     yield Row(what="logits and their loss", device_bytes=logits, in_backward=False, in_update=False)
 
 
@@ -230,7 +252,10 @@ def _remedies(plan: MemoryPlan, shares: Shares, *, is_sharded: bool) -> Iterator
     launch, workload = plan.launch, plan.workload
     half = share(shares.effective, ranks=shares.ranks, micro_batch=max(1, shares.micro_batch // 2))
     changes: dict[str, tuple[dict[str, object], Workload, int]] = {}
-    if not launch.activation_checkpointing:
+    if workload.keep is not None:
+        for keep in _KEEPS[_KEEPS.index(workload.keep) + 1 :]:
+            changes[f"keep: {keep}"] = {}, replace(workload, keep=keep), shares.accumulation
+    elif not launch.activation_checkpointing:
         changes["launch.activation_checkpointing: true"] = (
             {"activation_checkpointing": True},
             workload,
@@ -238,7 +263,7 @@ def _remedies(plan: MemoryPlan, shares: Shares, *, is_sharded: bool) -> Iterator
         )
     if half.micro_batch < shares.micro_batch:
         smaller = replace(workload, tokens=max(1, workload.tokens * half.micro_batch // shares.micro_batch))
-        changes[f"launch.micro_batch: {half.micro_batch}"] = {}, smaller, half.accumulation
+        changes[f"{workload.piece_key}: {half.micro_batch}"] = {}, smaller, half.accumulation
     if is_sharded and launch.zero_stage < 3 and launch.ranks > 1:
         changes["launch.zero_stage: 3"] = {"zero_stage": 3}, workload, shares.accumulation
     if is_sharded and launch.offload_optimizer == "none" and launch.weights != "bf16":

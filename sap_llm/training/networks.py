@@ -28,6 +28,7 @@ class Stack:
         blocks: How many.
         input_bytes: Of a block's input, by position.
         kept_bytes: Of all that a block keeps for the backward pass, by position.
+        product_bytes: Of what its matrix products and its attention gave, by position; part of `kept_bytes`.
         score_bytes: Of attention scores that are kept, by position and position attended; 0 with fused attention.
         positions: Positions of this stack by token of the batch.
     """
@@ -36,6 +37,7 @@ class Stack:
     blocks: int
     input_bytes: float
     kept_bytes: float
+    product_bytes: float = 0.0
     score_bytes: float = 0.0
     positions: float = 1.0
 
@@ -124,7 +126,7 @@ def encoder_network(config: EncoderConfig) -> Network:
         largest_layer=_largest_layer(model),
         stacks=(
             Stack(
-                name="blocks",
+                name="encoder",
                 blocks=config.layers,
                 input_bytes=4.0 * config.width,
                 # two norms with fp32 inputs and outputs, projections and residuals in bf16, dropout's masks
@@ -145,7 +147,16 @@ def _gated_blocks(
     attended; the outputs of gate, its activation, up and their product; two statistics of the norms and one a head.
     """
     kept = 20 * width + 8 * inner + 4 * keys + 4 * heads + 8
-    return Stack(name=name, blocks=blocks, input_bytes=2.0 * width, kept_bytes=kept, positions=positions)
+    # queries, what was attended, the projections out of both parts; keys and values; gate and up; a statistic a head
+    products = 2 * (4 * width + 2 * keys + 2 * inner) + 4 * heads
+    return Stack(
+        name=name,
+        blocks=blocks,
+        input_bytes=2.0 * width,
+        kept_bytes=kept,
+        product_bytes=products,
+        positions=positions,
+    )
 
 
 def _parameters(model: "nn.Module") -> int:

@@ -68,6 +68,10 @@ class Oversight:
             self._tracker(message)
         self._hear(message)
 
+    def wait(self) -> None:
+        """The program has not begun yet; to be called instead of `look`."""
+        self._watchdog.wait()
+
     def look(self) -> Alert | None:
         """A stall, with the stacks of its ranks in the log; the program is then to be ended. Cheap: call it often."""
         stall = self._watchdog.look()

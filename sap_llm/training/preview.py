@@ -79,7 +79,7 @@ def preview(stage: TrainingStage[Any], plan: TrainingPlan[Any], trainer: Trainer
     planned = planned_memory(stage, plan.config, is_sharded=plan.backend == "deepspeed", halvings=plan.halvings)
     if planned is not None:
         shares, memory = planned
-        unit = memory.workload.unit
+        unit = memory.workload.batch_unit or memory.workload.unit
         pieces = f"{shares.ranks} ranks x {shares.accumulation} pieces x {shares.micro_batch:,} {unit}"
         parts += [f"effective batch {shares.effective:,} {unit} = {pieces}"]
         card = trainer.card_bytes() if launch.accelerator == "cuda" else None

@@ -27,6 +27,8 @@ class ProcessGroup(AbstractContextManager["ProcessGroup"]):
     Used as a context, however the block is left, the groups are gone afterwards.
     """
 
+    has_started = True
+
     def __init__(self, log_file: Path, *, deadline_seconds: float) -> None:
         self.log_file, self._deadline = log_file, deadline_seconds
         self.processes: list[subprocess.Popen[bytes]] = []

@@ -31,9 +31,10 @@ from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.agreement import Agreed, Agreement, StopRequest, stop_on_term
 from sap_llm.training.batches import Batch
 from sap_llm.training.config import MultitaskModelConfig
-from sap_llm.training.engine import Engine, open_engine
+from sap_llm.training.engine import Engine, is_broken, open_engine
 from sap_llm.training.exits import TrainingStoppedError
 from sap_llm.training.hardware import peak_flops
+from sap_llm.training.loop import COMPUTE
 from sap_llm.training.losses import DocumentLoss, Targets
 from sap_llm.training.meter import Meter
 from sap_llm.training.plan import TrainingPlan
@@ -43,8 +44,6 @@ from sap_llm.training.report import Reporter, write_json
 from sap_llm.training.shares import share
 from sap_llm.training.source import ShardSource, Source, StreamSource, taught_labels
 from sap_llm.training.validate import validate
-
-_COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class Trainer:
@@ -102,9 +101,8 @@ class Trainer:
         self.source.close()
         self._choose_weights()
         weights = self.engine.weights()
-        if self.rank == 0:
+        if self.rank == 0:  # the others are done: one that waited longer than a stall may last would end itself
             self._write_result(weights)
-        dist.barrier()
 
     def _steps(self, stop: StopRequest) -> None:
         last_saved = time.monotonic()
@@ -155,7 +153,7 @@ class Trainer:
         inputs = tensors(batch, device=self.device)
         with torch.autocast(
             torch.device(self.device).type,
-            dtype=_COMPUTE[self.config.launch.precision],
+            dtype=COMPUTE[self.config.launch.precision],
             enabled=self.config.launch.precision == "bf16",
         ):
             scores: Scores = self.engine.module(*inputs)
@@ -189,8 +187,7 @@ class Trainer:
     def _save(self, score: float | None) -> None:
         """A checkpoint, unless a weight is no number: every later run would go on from a broken one."""
         with self.record.meter.part("checkpoint"):
-            is_broken = not all(bool(torch.isfinite(value).all()) for value in self.engine.module.parameters())
-            if self.agreement.largest([is_broken]) != [0.0]:
+            if self.agreement.largest([is_broken(self.engine)]) != [0.0]:
                 self.reporter.step({"step": self.record.step, "weights": math.nan}, steps=self.config.steps)
             if self.rank == 0:
                 checkpoints.prepare(self.plan.checkpoints)
@@ -234,6 +231,7 @@ class Trainer:
         self.result_step = self.record.step
         if self.config.checkpoint.result == "last":
             return
+        dist.barrier()  # rank 0 may still be committing one
         found, last = checkpoints.best(self.plan.checkpoints), 0.0
         if self.record.curve:
             last = self.record.curve[-1].get("validation_f1", 0.0)

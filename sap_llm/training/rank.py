@@ -37,6 +37,8 @@ def run_rank(config: type[Config], train: Train[Config]) -> None:
     os.environ.setdefault("LOCAL_RANK", str(arguments.local_rank))
     plan = TrainingPlan.read(arguments.plan, config)
     torch.set_num_threads(plan.config.launch.threads)
+    if plan.config.launch.accelerator == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what names no device, NCCL's barrier too, takes this one
     with _code_left_behind(plan), exit_codes():
         rank, ranks = join_ranks(backend=plan.backend)
         try:

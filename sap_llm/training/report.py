@@ -58,6 +58,11 @@ class Reporter:
         """Name of this rank's GPU; None on a CPU and on ranks that do not report."""
         return None if self._hardware is None else self._hardware.gpu_name
 
+    def turn_to(self, plan: TrainingPlan[Any]) -> None:
+        """Speak of another plan that the same processes work off: in its own file, to a monitor that knows its past."""
+        if self._file is not None:
+            self._file, self._monitor = plan.progress_file, _monitor_of(plan)
+
     def beat(self) -> None:
         """This rank is alive: to be called at every step, and in long work between steps."""
         if self._heartbeat is not None:
@@ -134,10 +139,7 @@ def open_reporter(plan: TrainingPlan[Any], *, is_reporting: bool) -> Iterator[Re
         if not is_reporting:
             yield Reporter(None, heartbeat=heartbeat)
             return
-        monitor = Monitor(config)
-        for point in events(plan.progress_file, "step"):  # of a run that this one goes on with
-            monitor.look(point)
-        parts: dict[str, Any] = {"hardware": Hardware(), "monitor": monitor, "heartbeat": heartbeat}
+        parts: dict[str, Any] = {"hardware": Hardware(), "monitor": _monitor_of(plan), "heartbeat": heartbeat}
         if PIPES_VARIABLE not in os.environ:
             yield Reporter(plan.progress_file, **parts)
             return
@@ -191,6 +193,14 @@ def alert_text(alert: Alert) -> str:
 def write_json(path: Path, value: Any) -> None:
     """Write a value as indented JSON."""
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+
+
+def _monitor_of(plan: TrainingPlan[Any]) -> Monitor:
+    """A monitor that has seen the points of the runs that this one goes on with."""
+    monitor = Monitor(plan.config.monitoring)
+    for point in events(plan.progress_file, "step"):
+        monitor.look(point)
+    return monitor
 
 
 def _number(value: float) -> float | None:

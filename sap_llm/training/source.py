@@ -107,13 +107,18 @@ class StreamSource:
         return batch
 
     def state(self) -> dict[str, Any]:
-        """Batches given, and the place of every worker."""
-        return {"given": self._given, "places": [dict(place) for place in self._places]}
+        """Batches given, how many of them are one step, and the place of every worker."""
+        return {
+            "given": self._given,
+            "accumulation": self._shares.accumulation,
+            "places": [dict(place) for place in self._places],
+        }
 
     def resume(self, state: dict[str, Any]) -> None:
-        """As in `Source`."""
-        self._given, self._batches = state["given"], None
-        self._places = [Place(pool=place["pool"], index=place["index"]) for place in state["places"]]
+        """As in `Source`; where a step has other pieces now (out of memory), at about the same place."""
+        now, before = self._shares.accumulation, state["accumulation"]
+        self._given, self._batches = state["given"] * now // before, None
+        self._places = [Place(pool=place["pool"], index=place["index"] * now // before) for place in state["places"]]
 
     def close(self) -> None:
         """End the workers."""

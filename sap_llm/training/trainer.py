@@ -49,6 +49,11 @@ class TrainingFailedError(SapLlmError):
 class Run(Protocol):
     """A program that was started."""
 
+    @property
+    def has_started(self) -> bool:
+        """Whether it runs; False while it waits for its machines."""
+        ...
+
     def code(self) -> int | None:
         """Exit code, None while it runs."""
         ...
@@ -168,29 +173,35 @@ class Session(Protocol):
 
 
 class FileSession:
-    """What rank 0 appends to progress.jsonl during an attempt; what the launcher adds afterwards it knows itself."""
+    """What rank 0 appends to progress.jsonl of a plan, and of those that go along, during an attempt.
+
+    What the launcher adds afterwards it knows itself.
+    """
 
     def __init__(self, plan: TrainingPlan[Any], environment: Mapping[str, str] | None = None) -> None:
-        self._path, self._environment = plan.progress_file, dict(environment or {})
-        self._offset = 0
+        folders = [Path(plan.work), *(Path(path).parent for path in plan.also)]
+        self._paths = [folder / plan.progress_file.name for folder in folders]
+        self._environment = dict(environment or {})
+        self._offsets: dict[Path, int] = {}
 
     @contextmanager
     def __call__(self, hear: Callable[[Message], None]) -> Iterator[tuple[Mapping[str, str], Tick]]:
-        """Follow the file from its present end."""
-        self._offset = self._path.stat().st_size if self._path.exists() else 0
+        """Follow the files from their present ends."""
+        self._offsets = {path: path.stat().st_size if path.exists() else 0 for path in self._paths}
         yield self._environment, lambda: self._hear_new(hear)
         self._hear_new(hear)
 
     def _hear_new(self, hear: Callable[[Message], None]) -> None:
-        if not self._path.exists():
-            return
-        with self._path.open("rb") as stream:
-            stream.seek(self._offset)
-            text = stream.read()
-        complete = text[: text.rfind(b"\n") + 1]
-        self._offset += len(complete)
-        for line in complete.splitlines():
-            hear(json.loads(line))
+        for path in self._paths:
+            if not path.exists():
+                continue
+            with path.open("rb") as stream:
+                stream.seek(self._offsets[path])
+                text = stream.read()
+            complete = text[: text.rfind(b"\n") + 1]
+            self._offsets[path] += len(complete)
+            for line in complete.splitlines():
+                hear(json.loads(line))
 
 
 def run_to_end(
@@ -238,7 +249,9 @@ def _attempt(trainer: Trainer, plan: TrainingPlan[Any], session: Session, oversi
         while (code := run.code()) is None:
             time.sleep(trainer.poll_seconds)
             tick()
-            if stall := oversight.look():
+            if not run.has_started:
+                oversight.wait()
+            elif stall := oversight.look():
                 raise _failure(plan, 1, run.log_end(), stall)
         return code, run.log_end()
 

@@ -86,6 +86,10 @@ class Watchdog:
         for path in self._folder.glob("rank-*"):
             path.unlink(missing_ok=True)
 
+    def wait(self) -> None:
+        """The program still waits for its machines: the time in which it must move begins later."""
+        self._started = self._clock()
+
     def look(self) -> Stall | None:
         """A stall with the stacks of the ranks, None while something moves. Call it as often as you like."""
         now = self._clock()

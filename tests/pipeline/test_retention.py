@@ -5,9 +5,11 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from resources.partitions import RELEASE
 from resources.stage_run import DATASET_REF
 from sap_llm.deployment import Deployment
 from sap_llm.storage import deletion
+from sap_llm.storage.retention import RetentionConfig
 from sap_llm_dagster.local_run import run_job
 from tests.support.versioned import small
 
@@ -53,6 +55,22 @@ def test_what_dagster_shows_as_newest_is_kept_though_the_pointer_was_moved(
     found = str(metadata(execute(defs, instance, delete=False))["plan"])
     assert f"| {middle} |" in found.partition("### Kept")[0]
     assert "newest in Dagster" in found
+
+
+@pytest.mark.parametrize("profile", ["seconds", "tiny", "gpu", "cluster"])
+def test_whatever_is_made_of_a_release_may_go_with_it(defs: dg.Definitions, profile: str) -> None:
+    config = Deployment.load(profile, is_preview=True).config(RetentionConfig, "retention")
+    specs = [spec for spec in defs.resolve_all_asset_specs() if spec.partitions_def is not None]
+    made = {spec.key.path[-1] for spec in specs if RELEASE in _dimensions(spec.partitions_def)}
+    assert "stage_adapters" in made
+    assert made <= {*config.released, *config.protected}
+    assert set(config.released) <= made
+
+
+def _dimensions(definition: dg.PartitionsDefinition | None) -> set[str | None]:
+    if isinstance(definition, dg.MultiPartitionsDefinition):
+        return {dimension.name for dimension in definition.partitions_defs}
+    return {definition.name} if isinstance(definition, dg.DynamicPartitionsDefinition) else set()
 
 
 @pytest.mark.parametrize("name", ["weekly_retention_report"])

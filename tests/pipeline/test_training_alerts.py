@@ -88,6 +88,17 @@ def test_without_a_webhook_the_check_is_still_told(instance: dg.DagsterInstance)
     assert "killed at step 7" in str(evaluation.description)
 
 
+@pytest.mark.usefixtures("house")
+def test_an_alert_of_a_run_over_several_partitions_is_on_the_check_of_each(instance: dg.DagsterInstance) -> None:
+    alert = as_metadata(killed(last={"step": 7.0}))
+    metadata = {**alert, "asset": "stage_adapters", "partition": "inbox|r1, routing|r1"}
+    instance.report_runless_asset_event(dg.AssetObservation(ALERTS, metadata=metadata))
+    result = tick(instance)
+    evaluations = [event for event in result.asset_events if isinstance(event, dg.AssetCheckEvaluation)]
+    assert [evaluation.partition for evaluation in evaluations] == ["inbox|r1", "routing|r1"]
+    assert "1 alerts told" in str(result.skip_reason)
+
+
 def test_the_daemon_takes_the_evaluation_into_the_checks_history(
     defs: dg.Definitions, house: Deployment, instance: dg.DagsterInstance
 ) -> None:

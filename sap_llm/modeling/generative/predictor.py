@@ -176,6 +176,8 @@ class GenerativePredictor:
 
     def embed(self, requests: Sequence[Request]) -> npt.NDArray[np.float32]:
         """Mean of the last hidden states over each request's prompt, float32 [n, width] of unit length."""
+        if self._beat is not None:
+            self._beat()
         inputs = self._inputs(
             requests, [prompt_of(self.processor, request, self.settings.prompt) for request in requests]
         )

@@ -14,8 +14,7 @@ import torch
 
 from sap_llm.modeling.qwen import END
 from sap_llm.training.adapters.tasks import Example
-
-IGNORED = -100
+from sap_llm.training.packing import IGNORED
 
 
 @dataclass(frozen=True)

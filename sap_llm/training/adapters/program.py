@@ -23,10 +23,10 @@ def train(plan: TrainingPlan[StageAdaptersConfig], *, rank: int, ranks: int, rep
     device = torch.device("cpu")
     if plan.config.launch.accelerator == "cuda":
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(device)
     base = Base(plan, device, rank=rank)
     for one in (plan, *(TrainingPlan.read(Path(path), StageAdaptersConfig) for path in plan.also)):
         if not one.result.is_dir():
+            reporter.turn_to(one)
             retried = one.model_copy(update={"halvings": plan.halvings})
             AdapterTrainer(retried, base, rank=rank, ranks=ranks, reporter=reporter).run()
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from sap_llm.training.adapters.batches import IGNORED, Batch
+from sap_llm.training.adapters.batches import Batch
+from sap_llm.training.packing import IGNORED
 
 
 @dataclass(frozen=True, kw_only=True)

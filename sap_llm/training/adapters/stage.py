@@ -69,7 +69,7 @@ def _workload(config: StageAdaptersConfig, halvings: int) -> tuple[Shares, Workl
         size *= (whole + (network.parameters - whole) / launch.ranks) / network.parameters
     network = replace(network, frozen_bytes=size)
     tokens = shares.micro_batch * config.most_tokens
-    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens)
+    return shares, Workload(network=network, tokens=tokens, longest=config.most_tokens, batch_unit="examples")
 
 
 STAGE_ADAPTERS = TrainingStage(

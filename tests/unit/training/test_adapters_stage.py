@@ -26,7 +26,7 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training.adapters.base import Base
-from sap_llm.training.adapters.batches import IGNORED, BatchPlan, Encoded, encode, micro_batches, padded
+from sap_llm.training.adapters.batches import BatchPlan, Encoded, encode, micro_batches, padded
 from sap_llm.training.adapters.documents import read_documents
 from sap_llm.training.adapters.program import train
 from sap_llm.training.adapters.scoring import score
@@ -34,10 +34,13 @@ from sap_llm.training.adapters.stage import STAGE_ADAPTERS, build_stage_adapters
 from sap_llm.training.adapters.tasks import examples
 from sap_llm.training.adapters.trainer import AdapterTrainer
 from sap_llm.training.memory import GIB, OutOfMemoryPlanError, require_memory
+from sap_llm.training.model_report import curve
+from sap_llm.training.packing import IGNORED
 from sap_llm.training.preview import planned_memory
 from sap_llm.training.report import Reporter
 from sap_llm.training.stage import make_plan
 from sap_llm.training.together import is_done, lead
+from sap_llm.training.trainer import FileSession
 from tests.support.toy_adapters import SHAPE, small_adapters, toy_instructed_model
 from tests.support.toy_training import toy_training_set
 
@@ -158,6 +161,20 @@ def test_an_adapter_is_the_same_whether_trained_alone_or_behind_another(toy: Toy
     for name in ("adapter/adapter_model.safetensors", "adapter/adapter_config.json", "adapter/adapter.json"):
         assert (together["classification"] / name).read_bytes() == (alone["classification"] / name).read_bytes()
     assert read_card(together["routing"] / "adapter").document_stage == "routing"
+
+
+def test_adapters_of_one_program_have_a_curve_each_and_the_launcher_hears_all(toy: Toy, tmp_path: Path) -> None:
+    plans = [toy.plan(stage, tmp_path, steps=4, report_every_steps=2) for stage in ("routing", "classification")]
+    leading = lead(plans, toy.context.store)
+    leading.write()
+    heard: list[Any] = []
+    with FileSession(leading)(heard.append):
+        train(leading, rank=0, ranks=1, reporter=Reporter(leading.progress_file))
+    for plan in plans:
+        told, kept = curve(plan), json.loads((plan.result / "losses.json").read_text())
+        assert [point["step"] for point in told] == [2, 4]
+        assert [point["loss"] for point in told] == [point["loss"] for point in kept]
+    assert [entry["document_stage"] for entry in heard if entry["event"] == "done"] == ["routing", "classification"]
 
 
 def test_gradient_checkpointing_changes_memory_and_no_number(toy: Toy, tmp_path: Path) -> None:

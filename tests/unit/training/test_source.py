@@ -68,6 +68,20 @@ def test_ranks_make_other_worlds() -> None:
     assert print_of(first[1]) != print_of(second[1])
 
 
+def test_a_stream_goes_on_when_a_step_has_more_pieces_than_before() -> None:
+    """As after a lack of memory: the checkpoint is of whole batches, the retry learns from halves."""
+    assert CONFIG.stream is not None
+    begun = {"given": 3, "accumulation": 1, "places": [Place(pool=1, index=2), Place(pool=0, index=5)]}
+    halved = StreamSource(CONFIG, CONFIG.stream, default_labels(), share(1500, ranks=1, halvings=1), rank=0)
+    halved.resume(begun)
+    state = halved.state()
+    assert state["given"] == 3 * 2, "the first piece of step 3"
+    assert state["places"] == [{"pool": 1, "index": 4}, {"pool": 0, "index": 10}]
+    whole = StreamSource(CONFIG, CONFIG.stream, default_labels(), share(1500, ranks=1), rank=0)
+    whole.resume(state)
+    assert whole.state() == begun
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("taken", [1, 4])
 def test_a_resumed_stream_goes_on_with_the_very_next_batch(taken: int) -> None:

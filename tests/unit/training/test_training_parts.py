@@ -17,7 +17,7 @@ from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.augment import damage
 from sap_llm.training.batches import BatchPlan, collate
 from sap_llm.training.config import AugmentationConfig, LossWeights
-from sap_llm.training.engine import learning_rate_factor
+from sap_llm.training.engine import is_broken, learning_rate_factor
 from sap_llm.training.losses import DocumentLoss, Losses, Targets, header_loss
 from sap_llm.training.validate import gather_scores, word_f1
 
@@ -240,6 +240,20 @@ def test_the_rate_rises_then_falls_to_almost_nothing() -> None:
     assert rates[9] == 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] == pytest.approx(0.001)
+
+
+@pytest.mark.parametrize(("norm", "weight", "expected"), [
+    (None, 1.0, False), (2.0, 1.0, False), (torch.tensor(float("inf")), 1.0, True), (2.0, float("nan"), True),
+])  # fmt: skip
+def test_a_step_breaks_weights_also_where_a_rank_holds_none_to_look_at(
+    norm: Any, weight: float, expected: bool
+) -> None:
+    class Left:
+        module = torch.nn.Linear(2, 2)
+        gradient_norm = norm
+
+    torch.nn.init.constant_(Left.module.weight, weight)
+    assert is_broken(Left()) is expected  # type: ignore[arg-type]
 
 
 def test_a_half_written_checkpoint_is_never_resumed_from(tmp_path: Path) -> None:

@@ -105,6 +105,16 @@ def test_a_program_that_never_begins_is_a_stall_and_no_limit_is_none(tmp_path: P
     assert unlimited.look() is None
 
 
+def test_the_wait_for_machines_is_no_stall(tmp_path: Path) -> None:
+    now = time.time()
+    watchdog = Watchdog(tmp_path, stall_seconds=30.0, clock=lambda: now)
+    now = later(3600)
+    watchdog.wait()
+    assert watchdog.look() is None
+    now = later(3640)
+    assert watchdog.look() is not None
+
+
 def test_a_new_launch_forgets_the_ranks_before_it_and_signals_no_stranger(tmp_path: Path) -> None:
     folder = tmp_path / HEARTBEATS
     folder.mkdir()
