@@ -91,12 +91,18 @@ def gather_scores(runtime: Runtime, shard: Shard, *, most: int) -> dict[str, Any
 def _judgeable(scores: dict[str, Any], batch: Batch) -> dict[str, Any]:
     """Scores in which no word can be a field that the truth of its document does not speak about.
 
-    Such a field may well be on the page; said or not, nobody knows whether that is right.
+    Such a field may well be on the page; said or not, nobody knows whether that is right. What a word is labelled with
+    it can always be: a truth that names the core may say more.
     """
     judged = dict(scores)
-    for name, known in (("header", batch.known_fields), ("line", batch.known_line_fields)):
-        can_be = np.pad(known, ((0, 0), (1, 0)), constant_values=True)[:, None, :]  # outside, then the fields
-        judged[name] = np.where(can_be, scores[name], _NEVER)
+    tasks = (
+        ("header", batch.known_fields, batch.header_labels),
+        ("line", batch.known_line_fields, batch.line_labels),
+    )
+    for name, known, labels in tasks:
+        speaks = np.pad(known, ((0, 0), (1, 0)), constant_values=True)[:, None, :]  # of outside, then of the fields
+        is_own = labels[..., None] == np.arange(scores[name].shape[-1])
+        judged[name] = np.where(speaks | is_own, scores[name], _NEVER)
     return judged
 
 

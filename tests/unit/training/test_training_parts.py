@@ -277,8 +277,8 @@ def test_a_field_that_a_truth_does_not_speak_about_is_no_error_of_the_model() ->
     silent, speaking = shard.known_fields.copy(), shard.known_fields.copy()
     silent[:, 5], speaking[:, 5] = False, True
 
-    def said(known: np.ndarray) -> float:
-        judged = replace(shard, known_fields=known, header_labels=np.zeros_like(shard.header_labels))
+    def said(known: np.ndarray, label: int = 0) -> float:
+        judged = replace(shard, known_fields=known, header_labels=np.full_like(shard.header_labels, label))
 
         def says_field_5(batch: Any) -> dict[str, Any]:
             header = np.zeros((*batch.mask.shape, 1 + known.shape[1]), dtype=np.float32)
@@ -294,6 +294,7 @@ def test_a_field_that_a_truth_does_not_speak_about_is_no_error_of_the_model() ->
 
     assert said(silent) == 0.0
     assert said(speaking) == 1.0
+    assert said(silent, label=6) == 1.0, "a truth of the core that says more is right"
 
 
 def test_word_f1_counts_wrong_fields_twice_and_unknown_words_never() -> None:
