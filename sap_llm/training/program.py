@@ -216,7 +216,7 @@ class Trainer:
             return self._scored(weights, most=self.config.validation.documents)[0] if self.rank == 0 else {}
 
     def _scored(self, weights: dict[str, torch.Tensor], *, most: int) -> tuple[dict[str, float], Calibration]:
-        model = MultitaskModel(self.backbone.shape, self.labels)
+        model = MultitaskModel(self.config.backbone, self.labels)
         model.load_state_dict(weights)
         runtime = TorchRuntime(model.to(self.device).eval())
 
