@@ -39,13 +39,13 @@ def run_rank(config: type[Config], train: Train[Config]) -> None:
     torch.set_num_threads(plan.config.launch.threads)
     if plan.config.launch.accelerator == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))  # what names no device, NCCL's barrier too, takes this one
-    with _code_left_behind(plan), exit_codes():
-        rank, ranks = join_ranks(backend=plan.backend)
-        try:
-            with open_reporter(plan, is_reporting=rank == 0) as reporter:
-                train(plan, rank=rank, ranks=ranks, reporter=reporter)
-        finally:
-            dist.destroy_process_group()
+    rank, ranks = join_ranks(backend=plan.backend)
+    try:
+        # left behind before the group is left: peers fail as soon as it is, and the launcher would hear them first
+        with _code_left_behind(plan), exit_codes(), open_reporter(plan, is_reporting=rank == 0) as reporter:
+            train(plan, rank=rank, ranks=ranks, reporter=reporter)
+    finally:
+        dist.destroy_process_group()
 
 
 @contextmanager
