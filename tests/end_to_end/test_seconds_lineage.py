@@ -92,7 +92,7 @@ def test_extract_without_champion_reads_with_the_released_model(home: Home, tmp_
     assert done.returncode == 0, done.stderr
     form = json.loads(done.stdout)
     assert form["metadata"]["model_version"] == released_models()[-1]
-    assert form["fields"]["invoice_number"]["value"] == "4711"
+    assert "4711" in {field["value"] for field in form["pages"][0]["fields"]}
 
 
 def test_build_through_the_command_line_reuses_what_dagster_built(home: Home, first_output: str) -> None:
