@@ -5,14 +5,12 @@ its program is `program`, its configuration in `config`. Importing this module l
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sap_llm.modeling.architecture import EncoderConfig
 from sap_llm.modeling.features import WINDOW_WORDS
 from sap_llm.schema.errors import ConfigurationError
-from sap_llm.schema.manifest import DatasetRef
-from sap_llm.storage.build import BuildResult, StageContext
+from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import Dataset, DatasetWriter
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.memory import Workload
@@ -20,7 +18,7 @@ from sap_llm.training.model_report import Description
 from sap_llm.training.networks import encoder_network
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.shares import Shares, share
-from sap_llm.training.stage import Launch, TrainingStage, build_trained
+from sap_llm.training.stage import TrainingStage
 
 TRAINING_SET = "training_set"
 MODEL_FOLDER = "model"
@@ -85,19 +83,3 @@ MULTITASK_MODEL = TrainingStage(
         "Confidences were fitted on validation documents and hold for documents like them.",
     ),
 )
-
-
-def build_multitask_model(
-    context: StageContext,
-    *,
-    config: MultitaskModelConfig,
-    training_set: DatasetRef,
-    release: str,
-    work: Path | None = None,
-    launch: Launch | None = None,
-) -> BuildResult:
-    """The trained model as a dataset: `model/` (weights, config.json) and `losses.json`; see `build_trained`."""
-    inputs = {TRAINING_SET: training_set}
-    return build_trained(
-        context, MULTITASK_MODEL, config=config, inputs=inputs, partition=release, work=work, launch=launch
-    )

@@ -15,11 +15,11 @@ from sap_llm.modeling.shards import SHARD_SCHEMA, encode_shard
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.releases import TRAINING_DOCUMENTS
 from sap_llm.schema.tables import ANNOTATIONS, PAGES, conform
-from sap_llm.storage.build import StageConfig, StageContext, build
+from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.multitask import MULTITASK_MODEL
 from sap_llm.training.plan import TrainingPlan
-from sap_llm.training.stage import make_plan
+from sap_llm.training.stage import Launch, build_trained, make_plan
 
 TITLES = {
     "PURCHASE_ORDER": "Purchase order",
@@ -212,3 +212,19 @@ def _toy_document(document_id: str, number: int, generator: random.Random) -> di
             "layout_blocks": [],
         },
     }
+
+
+def build_multitask_model(
+    context: StageContext,
+    *,
+    config: MultitaskModelConfig,
+    training_set: DatasetRef,
+    release: str,
+    work: Path | None = None,
+    launch: Launch | None = None,
+) -> BuildResult:
+    """The trained model as a dataset: `model/` (weights, config.json) and `losses.json`; see `build_trained`."""
+    inputs = {"training_set": training_set}
+    return build_trained(
+        context, MULTITASK_MODEL, config=config, inputs=inputs, partition=release, work=work, launch=launch
+    )

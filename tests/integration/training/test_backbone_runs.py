@@ -13,8 +13,7 @@ from sap_llm.storage.build import StageContext
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import choose_backend
-from sap_llm.training.multitask import build_multitask_model
-from tests.support.toy_training import toy_tables, toy_training_set
+from tests.support.toy_training import build_multitask_model, toy_tables, toy_training_set
 
 pytestmark = pytest.mark.slow
 

@@ -20,12 +20,11 @@ from sap_llm.storage.store import DatasetStore
 from sap_llm.training import checkpoint as checkpoints
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.launch import choose_backend, hosts_command
-from sap_llm.training.multitask import build_multitask_model
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import launch_training
 from tests.support.engine_steps import run_ranks
 from tests.support.killed_training import kill_after
-from tests.support.toy_training import planned, toy_tables, toy_training_set
+from tests.support.toy_training import build_multitask_model, planned, toy_tables, toy_training_set
 
 pytestmark = pytest.mark.slow
 

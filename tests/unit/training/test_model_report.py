@@ -13,10 +13,9 @@ from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.curves import task_losses
 from sap_llm.training.model_report import ALERTS, REPORT, cost_of, curve
 from sap_llm.training.monitor import MonitoringConfig, as_metadata, killed
-from sap_llm.training.multitask import build_multitask_model
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.report import append_event
-from tests.support.toy_training import planned, toy_training_set
+from tests.support.toy_training import build_multitask_model, planned, toy_training_set
 
 PRICED = {"price_per_hour": 3.0, "currency": "USD"}
 CONFIG = MultitaskModelConfig.model_validate({"launch": {"launcher": "gloo", "ranks": 2}, "monitoring": PRICED})

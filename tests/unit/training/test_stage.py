@@ -11,11 +11,10 @@ from sap_llm.schema.manifest import DatasetRef
 from sap_llm.storage.build import StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetStore
 from sap_llm.training.config import MultitaskModelConfig
-from sap_llm.training.multitask import build_multitask_model
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.stage import TrainingStage, build_trained
 from tests.support.counting_program import CountingConfig
-from tests.support.toy_training import planned, toy_training_set
+from tests.support.toy_training import build_multitask_model, planned, toy_training_set
 
 CONFIG = MultitaskModelConfig.model_validate({"launch": {"launcher": "gloo"}})
 
