@@ -69,14 +69,14 @@ def two_people(documents: int) -> tuple[pa.Table, pa.Table]:
     """Tables `annotations` and `answers`: two answers to each document, one value in twenty-five another one."""
     from datetime import UTC, datetime
 
-    from sap_llm.evaluation.fields import HEADER_FIELDS
+    from sap_llm.evaluation.fields import REPORTED_FIELDS
     from sap_llm.schema.annotation import ANSWERS
     from sap_llm.schema.tables import ANNOTATIONS, conform
 
     random = np.random.default_rng(7)
     rows = []
     for number in range(documents):
-        names = random.permutation(HEADER_FIELDS)[:FIELDS]
+        names = random.permutation(REPORTED_FIELDS)[:FIELDS]
         values = random.integers(10**6, size=FIELDS)
         for who in ("ann", "bob"):
             other, left_out = random.random(FIELDS) < 0.04, random.random(FIELDS) < 0.02

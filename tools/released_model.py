@@ -30,16 +30,16 @@ import yaml
 from safetensors.numpy import load_file, save_file
 
 from sap_llm.compression.export import export_onnx, quantize_int8
-from sap_llm.evaluation.fields import HEADER_FIELDS, score_fields
+from sap_llm.evaluation.fields import REPORTED_FIELDS, score_fields
 from sap_llm.evaluation.measures import Measures, measure
 from sap_llm.modeling.confidence import fit_values
 from sap_llm.modeling.folder import GRAPH, WEIGHTS, ModelConfig, read_config, write_config
 from sap_llm.modeling.labels import LabelSet
 from sap_llm.modeling.onnx_runtime import OnnxRuntime
-from sap_llm.modeling.released_model import CARD, SUMS
+from sap_llm.modeling.released_model import SUMS
 from sap_llm.modeling.runtimes import load_predictor
 from sap_llm.modeling.shards import encode_shard, read_shard
-from sap_llm.registry.model_card import DataRow, ModelCard, SliceRow, render
+from sap_llm.registry.model_card import MODEL_CARD, DataRow, ModelCard, SliceRow, render
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import taxonomy_version
@@ -139,7 +139,7 @@ def _fill(folder: Path, arguments: argparse.Namespace, config: MultitaskModelCon
     measured = _measured(folder, validation_tables(config, _TEST_WORLDS))
     metrics = json.loads((arguments.weights / "metrics.json").read_text(encoding="utf-8"))
     training = {name: metrics[name] for name in ("steps", "words_seen", "documents_seen", "seconds", "device")}
-    (folder / CARD).write_text(render(_card(arguments.name, config, measured, training)), encoding="utf-8")
+    (folder / MODEL_CARD).write_text(render(_card(arguments.name, config, measured, training)), encoding="utf-8")
     names = sorted(path.name for path in folder.iterdir())
     sums = [f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in names]
     (folder / SUMS).write_text("".join(sums), encoding="utf-8")
@@ -210,7 +210,7 @@ def _make_graph(weights: Path, config: MultitaskModelConfig, folder: Path, shard
 
 def _calibrate_values(folder: Path, tables: tuple[pa.Table, pa.Table, pa.Table]) -> None:
     truths = tables[2].to_pylist()
-    outcomes = score_fields(truths, _read(folder, *tables[:2]), fields=HEADER_FIELDS).outcomes
+    outcomes = score_fields(truths, _read(folder, *tables[:2]), fields=REPORTED_FIELDS).outcomes
     claims = [
         (one.field, min(1.0, one.confidence), one.kind == "hit") for one in outcomes if one.confidence is not None
     ]
@@ -233,7 +233,7 @@ def _read(folder: Path, documents: pa.Table, pages: pa.Table) -> list[Mapping[st
 
 def _measured(folder: Path, tables: tuple[pa.Table, pa.Table, pa.Table]) -> Measures:
     documents, _, truths = tables
-    return measure(documents, truths, _read(folder, *tables[:2]), fields=HEADER_FIELDS, scopes={}, seed=7)
+    return measure(documents, truths, _read(folder, *tables[:2]), fields=REPORTED_FIELDS, scopes={}, seed=7)
 
 
 def _card(name: str, config: MultitaskModelConfig, measured: Measures, training: Mapping[str, Any]) -> ModelCard:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from sap_llm.evaluation.fields import HEADER_FIELDS, Rows, Scopes, Score, latest, rows_of, score_fields
+from sap_llm.evaluation.fields import REPORTED_FIELDS, Rows, Scopes, Score, latest, rows_of, score_fields
 
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 CLASS = "document_type"
 """Name of the class among the claims of a document."""
 
-CLAIMS: tuple[str, ...] = (CLASS, *HEADER_FIELDS)
+CLAIMS: tuple[str, ...] = (CLASS, *REPORTED_FIELDS)
 FEWEST_DOCUMENTS = 40
 """Known documents without which confidences stay as the predictor gave them."""
 
@@ -113,7 +113,7 @@ def judge(rows: Sequence[Row], truths: Rows, documents: Rows, *, scopes: Scopes)
     kinds = {name: row["document_type"] for name, row in latest(truths).items() if name in about}
     own = [row for row in rows if row["document_id"] in kinds]
     truths = [row for row in rows_of(truths) if row["document_id"] in kinds]
-    scores = score_fields(truths, own, fields=HEADER_FIELDS, documents=documents, scopes=scopes)
+    scores = score_fields(truths, own, fields=REPORTED_FIELDS, documents=documents, scopes=scopes)
     claims = [
         Claim(
             document_id=one.document_id, name=one.field, confidence=min(1.0, one.confidence), is_right=one.kind == "hit"

@@ -12,7 +12,7 @@ from functools import cache
 from types import MappingProxyType
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from sap_llm.evaluation.fields import HEADER_FIELDS
+from sap_llm.evaluation.fields import REPORTED_FIELDS
 from sap_llm.schema.taxonomy import FieldSpec, load_taxonomy
 
 PAGE = "page"
@@ -117,7 +117,7 @@ def _groups() -> dict[str, list[FieldSpec]]:
 
 
 def _group(spec: FieldSpec) -> str:
-    if spec.name in HEADER_FIELDS or spec.name in _COMMON_LINE:
+    if spec.name in REPORTED_FIELDS or spec.name in _COMMON_LINE:
         return "common"
     if spec.level == "line":
         return "line_fields"

@@ -18,7 +18,7 @@ from sap_llm.annotation.flags import Flags, choose_threshold, write_report
 from sap_llm.annotation.groups import join_groups
 from sap_llm.annotation.human_truths import human_truths, with_people
 from sap_llm.evaluation.corpus import documents_with_pages
-from sap_llm.evaluation.fields import HEADER_FIELDS, FieldScores, score_fields
+from sap_llm.evaluation.fields import REPORTED_FIELDS, FieldScores, score_fields
 from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, Predictor
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.releases import ANNOTATED_DOCUMENTS, TRUTH_SOURCES
@@ -288,7 +288,7 @@ def _agreement(
     return score_fields(
         truths.filter(pc.is_in(truths.column("document_id"), value_set=ids)),
         [row for row in guesses if row["document_id"] in both],
-        fields=HEADER_FIELDS,
+        fields=REPORTED_FIELDS,
         documents=documents.filter(pc.is_in(documents.column("document_id"), value_set=ids)),
         scopes=config.partial_sources,
     )

@@ -29,14 +29,14 @@ def extract(
     """Read one document with the champion model (the released one before there is any); print class and fields."""
     from sap_llm.deployment import Deployment
     from sap_llm.learning.promotion import champion_to_serve
-    from sap_llm.modeling.released_model import released_folder, released_models
+    from sap_llm.modeling.released_model import newest_released, released_folder
     from sap_llm.schema.document import DocumentForm
 
     content = _content(file)  # before anything heavy: a wrong file should fail at once
     deployment = Deployment.load()
     champion = champion_to_serve(deployment.store, deployment.registry, deployment.verdicts, consumer="extract")
     if champion is None:
-        version = released_models()[-1]
+        version = newest_released()
         folder = released_folder(version)
     else:
         version, folder = champion.version, champion.folder

@@ -13,7 +13,7 @@ def register(app: typer.Typer) -> None:
 def status() -> None:
     """Show the current dataset versions with their rows, and the champion model."""
     from sap_llm.deployment import Deployment
-    from sap_llm.modeling.released_model import released_models
+    from sap_llm.modeling.released_model import newest_released
 
     deployment = Deployment.load()
     console = Console()
@@ -39,4 +39,4 @@ def status() -> None:
     if champion:
         console.print(f"champion: version {champion.version} in {champion.folder}")
     else:
-        console.print(f"champion: none yet; `sap-llm extract` reads with the released {released_models()[-1]}")
+        console.print(f"champion: none yet; `sap-llm extract` reads with the released {newest_released()}")

@@ -25,7 +25,7 @@ Scopes = Mapping[str, Collection[str]]
 STRICT_OVERLAP = 0.5  # intersection over union, as object detection counts a hit
 ANNOTATED = "annotated"  # scope of a source whose truth names only some of what is printed
 
-HEADER_FIELDS: tuple[str, ...] = (
+REPORTED_FIELDS: tuple[str, ...] = (
     "document_number",
     "document_date",
     "due_date",
@@ -156,7 +156,7 @@ def score_fields(
     truth_rows: Rows,
     predicted_rows: Rows,
     *,
-    fields: Sequence[str] = HEADER_FIELDS,
+    fields: Sequence[str] = REPORTED_FIELDS,
     mode: Mode = "normalised",
     documents: Rows | None = None,
     scopes: Scopes | None = None,

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from sap_llm.evaluation.corpus import documents_with_pages
-from sap_llm.evaluation.fields import HEADER_FIELDS, REAL_FIELDS
+from sap_llm.evaluation.fields import REAL_FIELDS, REPORTED_FIELDS
 from sap_llm.evaluation.measures import Measures, measure, score_rows
 from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, EmbeddingPredictor, ReadsPictures
 from sap_llm.evaluation.report import Illustrator, write_report
@@ -40,7 +40,7 @@ DrawPage = Callable[[Mapping[str, Any], int, float], bytes | None]
 class ModelEvaluationConfig(StageConfig):
     """`configs/<profile>/model_evaluation.yaml`."""
 
-    fields: tuple[str, ...] = Field(default=HEADER_FIELDS, description="header fields judged on synthetic documents")
+    fields: tuple[str, ...] = Field(default=REPORTED_FIELDS, description="header fields judged on synthetic documents")
     real_fields: tuple[str, ...] = Field(default=REAL_FIELDS, description="header fields judged on real documents")
     real_sources: tuple[str, ...] = Field(default=("zugferd", "order-x"), description="sources of the test 'real'")
     partial_sources: dict[str, list[str]] = Field(

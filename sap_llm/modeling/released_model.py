@@ -1,8 +1,8 @@
 """The model that comes with the package: trained on synthetic documents alone, for whoever has no model yet.
 
 Belongs here: finding a released model by name, and its weights as the start of a training. A released model is a model
-folder below `released/` with an INT8 graph, config.json, card.md and SHA256SUMS; it never changes: another one gets
-another name. Which model a deployment prefers is the registry's matter.
+folder below `released/` with an INT8 graph, config.json, model_card.md and SHA256SUMS; it never changes: another one
+gets another name. Which model a deployment prefers is the registry's matter.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from sap_llm.schema.errors import ConfigurationError
 
 TURNED = ".T"
 """Ends the name of a weight that the graph holds turned over: as the right side of a product."""
-CARD, SUMS = "card.md", "SHA256SUMS"
+SUMS = "SHA256SUMS"
 _FOLDER = Path(__file__).parent / "released"
 
 Array = npt.NDArray[Any]
@@ -28,6 +28,19 @@ def released_models() -> tuple[str, ...]:
     """Names of the released models, the newest last."""
     names = (path.parent.name for path in _FOLDER.glob(f"*/{GRAPH}"))
     return tuple(sorted(names, key=lambda name: (len(name), name)))  # reader-10 is newer than reader-9
+
+
+def newest_released() -> str:
+    """Name of the newest released model.
+
+    Raises:
+        ConfigurationError: The package came without one.
+    """
+    if not released_models():
+        raise ConfigurationError(
+            "no released model", where=str(_FOLDER), remedy="Get the package anew, or train a model: `make demo`."
+        )
+    return released_models()[-1]
 
 
 def released_folder(name: str) -> Path:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from sap_llm.evaluation.calibration import expected_calibration_error, risk_coverage
 from sap_llm.evaluation.corpus import documents_with_pages
-from sap_llm.evaluation.fields import HEADER_FIELDS, Outcome, score_fields
+from sap_llm.evaluation.fields import REPORTED_FIELDS, Outcome, score_fields
 from sap_llm.evaluation.predictor import Predictor
 from sap_llm.evaluation.test_set import most_trusted
 from sap_llm.modeling.confidence import ValueCalibration, fit_values
@@ -89,7 +89,7 @@ def judged_values(
             for row, prediction in zip(about, found, strict=True)
         ]
     known = set(truths.column("document_id").to_pylist())
-    scores = score_fields(truths, [row for row in rows if row["document_id"] in known], fields=HEADER_FIELDS)
+    scores = score_fields(truths, [row for row in rows if row["document_id"] in known], fields=REPORTED_FIELDS)
     groups = dict(zip(ids.to_pylist(), documents.column("split_group").to_pylist(), strict=True))
     return [one for one in scores.outcomes if one.confidence is not None], groups
 

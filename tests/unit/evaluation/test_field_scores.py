@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sap_llm.evaluation.fields import ANNOTATED, HEADER_FIELDS, Score, compare_field, overlap, score_fields
+from sap_llm.evaluation.fields import ANNOTATED, REPORTED_FIELDS, Score, compare_field, overlap, score_fields
 
 
 def _value(name: str, value: str, **changes: Any) -> dict[str, Any]:
@@ -181,4 +181,4 @@ def test_outcomes_explain_themselves() -> None:
 def test_every_reported_field_is_in_the_taxonomy() -> None:
     from sap_llm.schema.taxonomy import load_taxonomy
 
-    assert {load_taxonomy().field(name).level for name in HEADER_FIELDS} == {"header"}
+    assert {load_taxonomy().field(name).level for name in REPORTED_FIELDS} == {"header"}

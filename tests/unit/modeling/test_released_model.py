@@ -7,7 +7,8 @@ import pytest
 
 from sap_llm.modeling import released_model
 from sap_llm.modeling.folder import CONFIG, GRAPH, read_config
-from sap_llm.modeling.released_model import CARD, SUMS, released_folder, released_models
+from sap_llm.modeling.released_model import SUMS, released_folder, released_models
+from sap_llm.registry.model_card import MODEL_CARD
 from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.taxonomy import load_taxonomy
 
@@ -16,7 +17,7 @@ from sap_llm.schema.taxonomy import load_taxonomy
 def test_a_released_model_is_whole_and_speaks_of_this_taxonomy(name: str) -> None:
     folder = released_folder(name)
     summed = {line.partition("  ")[2] for line in (folder / SUMS).read_text().splitlines()}
-    assert summed == {GRAPH, CONFIG, CARD}
+    assert summed == {GRAPH, CONFIG, MODEL_CARD}
     labels = read_config(folder).label_set
     known = {field.name for field in load_taxonomy().fields}
     assert {*labels.header_fields, *labels.line_fields} <= known

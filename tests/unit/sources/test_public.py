@@ -10,7 +10,7 @@ import pypdfium2 as pdfium
 import pytest
 from PIL import Image
 
-from sap_llm.evaluation.fields import HEADER_FIELDS
+from sap_llm.evaluation.fields import REPORTED_FIELDS
 from sap_llm.evaluation.line_items import LINE_FIELDS
 from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.schema.tables import CORPUS
@@ -209,7 +209,7 @@ def test_real_receipts_forms_and_samples(context: StageContext, shared_data: Pat
 
 def _scored(built: BuildResult) -> tuple[int, int]:
     """How many true values of scored fields are printed, and how many there are."""
-    fields = {*HEADER_FIELDS, *LINE_FIELDS, "line_number"}
+    fields = {*REPORTED_FIELDS, *LINE_FIELDS, "line_number"}
     paged = {row["document_id"] for row in built.dataset.table("documents").to_pylist() if row["page_count"]}
     rows = built.dataset.table("annotations").to_pylist()
     found = [
