@@ -20,6 +20,7 @@ from resources.retries import WHEN_PREEMPTED
 from resources.stage_run import StageRun, StageRunConfig
 from resources.training_pipes import TrainingSession
 from sap_llm.deployment import Deployment
+from sap_llm.schema.errors import ConfigurationError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.training.exits import DIVERGED, OUT_OF_MEMORY
 from sap_llm.training.monitor import as_metadata
@@ -163,12 +164,20 @@ def collect_model(training: TrainingStage[Any], partitions_of: PartitionsOf = re
                     inputs=planned.inputs,
                     partition=partition,
                     work=stage.deployment.work_folder,
+                    launch=_refuse,
                 )
                 context.add_asset_metadata(metadata_of(stage, built, headline=training.headline), partition_key=key)
                 versions.append(built.manifest.data_version)
         return dg.Output(None, data_version=dg.DataVersion(_of_all(versions)))
 
     return collect
+
+
+def _refuse(plan: TrainingPlan[Any]) -> None:
+    """Instead of training in the step that collects, which has neither the pool nor the machine for it."""
+    raise ConfigurationError(
+        "the program's result is gone", where=str(plan.result), remedy="Materialise again: the launch makes it anew."
+    )
 
 
 def run_program(context: dg.OpExecutionContext, plan: TrainingPlan[Any], deployment: Deployment) -> None:
