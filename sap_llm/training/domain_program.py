@@ -5,7 +5,6 @@ is `loop`; the packs are `text_loader`; what is around the loop in every trainin
 """
 
 import math
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from sap_llm.training.packing import Pack
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.record import Record
-from sap_llm.training.report import Reporter, write_json
+from sap_llm.training.report import Reporter
 from sap_llm.training.text_loader import Numbers, PackStream, Position, halves, load
 from sap_llm.training.text_shards import TextShards
 from sap_llm.training.token_loss import chunked_cross_entropy, save_matmuls
@@ -184,8 +183,7 @@ class DomainTrainer(TrainingLoop[DomainModelConfig]):
         model = self._start()
         model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
         after = self._measured(model)
-        folder = self.plan.result.with_name(".result")
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self.scratch()
         save_qwen(folder / MODEL_FOLDER, model.to("cpu"), self.processor)
         metrics: dict[str, Any] = {}
         for moment, losses in (("before", before), ("after", after)):
@@ -199,11 +197,7 @@ class DomainTrainer(TrainingLoop[DomainModelConfig]):
             "tokens_seen": self.record.words,
             "texts_seen": self.record.documents,
         }
-        write_json(folder / "losses.json", self.record.curve)
-        write_json(folder / "metrics.json", metrics)
-        shutil.rmtree(self.plan.result, ignore_errors=True)
-        folder.rename(self.plan.result)
-        self.reporter.done(metrics)
+        self.publish(folder, metrics)
 
 
 def _train(plan: TrainingPlan[DomainModelConfig], *, rank: int, ranks: int, reporter: Reporter) -> None:

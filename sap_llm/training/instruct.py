@@ -4,7 +4,6 @@ Belongs here: the loop over optimizer steps, resuming, and the result folder. En
 measured afterwards is `instruct_validation`; what is around the loop in every training program is `rank`.
 """
 
-import shutil
 from typing import Any
 
 import torch
@@ -24,7 +23,7 @@ from sap_llm.training.packing import IGNORED
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.rank import run_rank
 from sap_llm.training.record import Record
-from sap_llm.training.report import Reporter, write_json
+from sap_llm.training.report import Reporter
 from sap_llm.training.shares import share
 
 
@@ -97,8 +96,7 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
 
     def write_result(self, weights: dict[str, Tensor]) -> None:
         """Model folder, loss curve, metrics, and F1 by vendor with and without similar cases."""
-        folder = self.plan.result.with_name(".result")
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self.scratch()
         dtype = "bfloat16" if self.is_on_gpu else "float32"
         own = {name.removeprefix("model."): value for name, value in weights.items()}
         model = with_weights(self.plan.input_path(BASE, MODEL_FOLDER), own, dtype=dtype)
@@ -121,11 +119,7 @@ class Instructor(TrainingLoop[InstructedModelConfig]):
             "tokens_seen": self.record.words,
             "pairs_too_long": self.train.too_long,
         }
-        write_json(folder / "losses.json", self.record.curve)
-        write_json(folder / "metrics.json", metrics)
-        shutil.rmtree(self.plan.result, ignore_errors=True)
-        folder.rename(self.plan.result)
-        self.reporter.done(metrics)
+        self.publish(folder, metrics)
 
     def _check(self, model: Any) -> None:
         """The memory planner was told another size than this is."""

@@ -6,10 +6,12 @@ program's; what is around the loop on every rank is `rank`.
 
 import math
 import os
+import shutil
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Generic
 
 import torch
@@ -23,10 +25,12 @@ from sap_llm.training.exits import TrainingStoppedError
 from sap_llm.training.hardware import peak_flops
 from sap_llm.training.plan import Config, TrainingPlan
 from sap_llm.training.record import Record
-from sap_llm.training.report import Reporter
+from sap_llm.training.report import Reporter, write_json
 from sap_llm.training.shares import Shares
 
 _PROGRAM = "program"
+SCORE = "validation_f1"
+"""Of `validate`: what the best checkpoint has most of."""
 COMPUTE = {"bf16": torch.bfloat16, "fp32": torch.float32}
 """Types of matrix products by their names in the configuration."""
 
@@ -37,6 +41,8 @@ class TrainingLoop(ABC, Generic[Config]):
     engine: Engine
     shares: Shares
     record: Record
+    result_step = 0
+    """Of whose weights the result is."""
 
     def __init__(self, plan: TrainingPlan[Config], *, rank: int, ranks: int, reporter: Reporter) -> None:
         """Take the rank's place; `reporter` speaks on rank 0 only."""
@@ -68,11 +74,26 @@ class TrainingLoop(ABC, Generic[Config]):
         """Write `plan.result`, which must appear complete; rank 0 only."""
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint holds of the program itself, where the number of the step does not say it all."""
+        """What a checkpoint holds of the program on this rank, where the number of the step does not say it all."""
         return {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Get back what `state` gave."""
+        """Get back what `state` gave on this rank."""
+
+    def is_validated(self, done: int) -> bool:  # noqa: ARG002 - for programs that validate while they train
+        """Whether `validate` is asked for after step `done`; the same on all ranks. Never by default."""
+        return False
+
+    def validate(self) -> dict[str, float]:
+        """Scores of the weights as they are, called on all ranks; rank 0 alone returns them.
+
+        The key `SCORE` decides which checkpoint is the best.
+        """
+        return {}
+
+    def is_over(self) -> bool:
+        """Whether this rank wants training to end before its last step."""
+        return False
 
     def run(self) -> None:
         """Train from the newest checkpoint, or from the start, and write the result folder.
@@ -84,9 +105,10 @@ class TrainingLoop(ABC, Generic[Config]):
         self._resume()
         with stop_on_term() as stop:
             self._steps(stop)
+        self._choose_weights()
         self.measure()
         weights = self.engine.weights()
-        if self.rank == 0:  # the others are done
+        if self.rank == 0:  # the others are done: one that waited longer than a stall may last would end itself
             self.write_result(weights)
 
     def measure(self) -> None:
@@ -102,6 +124,7 @@ class TrainingLoop(ABC, Generic[Config]):
         record = self.record
         return {
             "steps": record.step,
+            "result_step": self.result_step,
             "loss": round(record.curve[-1]["loss"], 5) if record.curve else 0.0,
             "seconds": round(record.seconds, 1),
             "ranks": self.ranks,
@@ -111,6 +134,21 @@ class TrainingLoop(ABC, Generic[Config]):
             "resumed_from_step": record.resumed_from,
         }
 
+    def scratch(self) -> Path:
+        """An empty folder to write the result into, for `publish`."""
+        folder = self.plan.result.with_name(".result")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def publish(self, folder: Path, metrics: Mapping[str, Any], **said: Any) -> None:
+        """Make a folder of `scratch` the result, with curve and metrics, and say so."""
+        write_json(folder / "losses.json", self.record.curve)
+        write_json(folder / "metrics.json", metrics)
+        shutil.rmtree(self.plan.result, ignore_errors=True)
+        folder.rename(self.plan.result)
+        self.reporter.done({**said, **metrics})
+
     def _steps(self, stop: StopRequest) -> None:
         last_saved = time.monotonic()
         while self.record.step < self.config.steps:
@@ -119,12 +157,13 @@ class TrainingLoop(ABC, Generic[Config]):
                 self.piece(number)
             done = self.record.stepped(self.engine.gradient_norm)
             self.reporter.beat()
-            if done % self.config.report_every_steps == 0 or done == self.config.steps:
-                point = self.record.point({"learning_rate": self.engine.learning_rate})
+            validated = self._validated() if self.is_validated(done) else {}
+            if done % self.config.report_every_steps == 0 or done == self.config.steps or self.is_validated(done):
+                point = self.record.point({"learning_rate": self.engine.learning_rate, **validated})
                 self.reporter.step(point, steps=self.config.steps)
             agreed = self._agree(done, stop, last_saved)
             if agreed.save:
-                self._save()
+                self._save(validated.get(SCORE))
                 last_saved = time.monotonic()
             if agreed.stop:
                 raise TrainingStoppedError(
@@ -132,6 +171,12 @@ class TrainingLoop(ABC, Generic[Config]):
                     where=str(self.plan.checkpoints),
                     remedy="Materialise again to go on.",
                 )
+            if agreed.out_of_time:
+                break
+
+    def _validated(self) -> dict[str, float]:
+        with self.record.meter.part("validation"):
+            return self.validate()
 
     def _resume(self) -> None:
         found = checkpoints.newest(self.plan.checkpoints)
@@ -141,7 +186,7 @@ class TrainingLoop(ABC, Generic[Config]):
         self.engine.load(found.folder)
         progress = found.progress()
         self.record.restore(progress, step=found.step, rank=self.rank)
-        self.restore(progress[_PROGRAM])
+        self.restore(progress[_PROGRAM][self.rank])
         self.reporter.say(f"resumed from the checkpoint of step {found.step} of {self.config.steps}")
 
     def _agree(self, done: int, stop: StopRequest, last_saved: float) -> Agreed:
@@ -150,10 +195,11 @@ class TrainingLoop(ABC, Generic[Config]):
             return Agreed()
         settings = self.config.checkpoint
         is_late = settings.every_seconds > 0 and time.monotonic() - last_saved > settings.every_seconds
-        agreed = self.agreement.ask(done, Agreed(stop=stop.is_set, save=is_late))
-        return replace(agreed, save=agreed.save or agreed.stop or done % settings.every_steps == 0)
+        agreed = self.agreement.ask(done, Agreed(stop=stop.is_set, out_of_time=self.is_over(), save=is_late))
+        is_due = done % settings.every_steps == 0 or self.is_validated(done)
+        return replace(agreed, save=agreed.save or agreed.stop or is_due)
 
-    def _save(self) -> None:
+    def _save(self, score: float | None) -> None:
         """A checkpoint, unless a weight is no number: every later run would go on from a broken one."""
         with self.record.meter.part("checkpoint"):
             if self.agreement.largest([is_broken(self.engine)]) != [0.0]:
@@ -162,9 +208,31 @@ class TrainingLoop(ABC, Generic[Config]):
                 checkpoints.prepare(self.plan.checkpoints)
             dist.barrier()
             self.engine.save(checkpoints.scratch(self.plan.checkpoints))
-            progress = self.record.to_json() | {
-                _PROGRAM: self.state()
-            }  # all ranks meet here, after their files are written
+            states: list[Any] = [None] * self.ranks
+            dist.all_gather_object(states, self.state())  # all ranks meet here, after their files are written
+            progress = self.record.to_json() | {_PROGRAM: states}
             if self.rank == 0:
-                keep = self.config.checkpoint.keep
-                checkpoints.commit(self.plan.checkpoints, step=self.record.step, progress=progress, keep=keep)
+                checkpoints.commit(
+                    self.plan.checkpoints,
+                    step=self.record.step,
+                    progress=progress,
+                    keep=self.config.checkpoint.keep,
+                    score=score,
+                )
+
+    def _choose_weights(self) -> None:
+        """Go back to the best checkpoint where the configuration wants that and the last step was not better."""
+        self.result_step = self.record.step
+        if self.config.checkpoint.result == "last":
+            return
+        dist.barrier()  # rank 0 may still be committing one
+        found = checkpoints.best(self.plan.checkpoints)
+        if found is None:
+            self.reporter.say("no score was measured while training: the result is the last step, not the best")
+            return
+        last = self.record.curve[-1].get(SCORE, 0.0) if self.record.curve else 0.0
+        is_better = self.rank == 0 and (found.score or 0.0) > last  # rank 0 alone has scores
+        if self.agreement.largest([is_better]) == [1.0]:
+            self.engine.load(found.folder)
+            self.result_step = found.step
+            self.reporter.say(f"the result is the checkpoint of step {found.step}, validation F1 {found.score:.4f}")

@@ -5,7 +5,6 @@ stages is `program`; the forward pass is `scoring`.
 """
 
 import hashlib
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -24,7 +23,7 @@ from sap_llm.training.loop import COMPUTE, TrainingLoop
 from sap_llm.training.meter import LORA, Meter
 from sap_llm.training.plan import TrainingPlan
 from sap_llm.training.record import Record
-from sap_llm.training.report import Reporter, write_json
+from sap_llm.training.report import Reporter
 from sap_llm.training.shares import share
 
 
@@ -99,8 +98,7 @@ class AdapterTrainer(TrainingLoop[StageAdaptersConfig]):
         """Adapter folder, loss curve, and metrics with and without the adapter."""
         del weights  # the model holds the same
         with_adapter, without = self._with_adapter, self._without
-        folder = self.plan.result.with_name(".result")
-        shutil.rmtree(folder, ignore_errors=True)
+        folder = self.scratch()
         card = AdapterCard(
             document_stage=self.stage,
             base=str(self.plan.inputs[BASE]),
@@ -123,11 +121,7 @@ class AdapterTrainer(TrainingLoop[StageAdaptersConfig]):
             "base_digest": self.base.digest,
             **self.metrics(),
         }
-        write_json(folder / "losses.json", self.record.curve)
-        write_json(folder / "metrics.json", metrics)
-        shutil.rmtree(self.plan.result, ignore_errors=True)
-        folder.rename(self.plan.result)
-        self.reporter.done({"document_stage": self.stage, **metrics})
+        self.publish(folder, metrics, document_stage=self.stage)
 
     def _score(self, encoded: Sequence[Encoded]) -> Scores:
         batches = micro_batches(encoded, size=self.shares.micro_batch, pad=self.base.pad)
