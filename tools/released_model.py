@@ -99,6 +99,7 @@ def train(arguments: argparse.Namespace) -> None:
         began = time.monotonic()
         pq.write_table(_validation(config, arguments.worlds), shards)
         print(f"validation documents made in {time.monotonic() - began:.0f} s", flush=True)
+    version = code_version(MULTITASK_MODEL.version, config)  # what is there of another configuration is not gone on with
     plan = TrainingPlan[MultitaskModelConfig](
         stage=MULTITASK_MODEL.name,
         program=MULTITASK_MODEL.program,
@@ -106,7 +107,7 @@ def train(arguments: argparse.Namespace) -> None:
         version="released",
         inputs={TRAINING_SET: DatasetRef(name=f"{TRAINING_SET}/released", version="released")},
         folders={TRAINING_SET: str(shards.parent.resolve())},
-        work=str((arguments.work / "run").resolve()),
+        work=str((arguments.work / version).resolve()),
         backend="gloo",
         backend_reason="one rank",
         taxonomy_version=taxonomy_version(),
