@@ -43,6 +43,7 @@ from sap_llm.registry.model_card import MODEL_CARD, DataRow, ModelCard, SliceRow
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.page import Page
 from sap_llm.schema.taxonomy import taxonomy_version
+from sap_llm.storage.build import code_version
 from sap_llm.synthetic.stream import documents_of_worlds
 from sap_llm.training.config import MultitaskModelConfig
 from sap_llm.training.multitask import MULTITASK_MODEL, TRAINING_SET
@@ -99,7 +100,7 @@ def train(arguments: argparse.Namespace) -> None:
         began = time.monotonic()
         pq.write_table(_validation(config, arguments.worlds), shards)
         print(f"validation documents made in {time.monotonic() - began:.0f} s", flush=True)
-    version = code_version(MULTITASK_MODEL.version, config)  # what is there of another configuration is not gone on with
+    version = code_version(MULTITASK_MODEL.version, config)  # another configuration does not go on with this one's
     plan = TrainingPlan[MultitaskModelConfig](
         stage=MULTITASK_MODEL.name,
         program=MULTITASK_MODEL.program,
