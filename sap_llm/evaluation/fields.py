@@ -185,7 +185,7 @@ def score_fields(
     outcomes: list[Outcome] = []
     for document_id, truth in truths.items():
         source = about.get(document_id, {}).get("source", "")
-        scope = _scope(fields, (scopes or {}).get(source), truth)
+        scope = scope_of(fields, (scopes or {}).get(source), truth)
         predicted = predictions.get(document_id, {"fields": ()})
         for name in scope:
             outcomes.extend(
@@ -261,6 +261,15 @@ def compare_field(
     return outcomes
 
 
+def scope_of(fields: Sequence[str], scope: Collection[str] | None, truth: Mapping[str, Any]) -> list[str]:
+    """The fields that are judged on a document, by the scope of its source (see `score_fields`)."""
+    if scope is None:
+        return list(fields)
+    if ANNOTATED in scope:
+        scope = {entry["field"] for entry in truth["fields"]}
+    return [name for name in fields if name in scope]
+
+
 def rows_of(rows: Rows) -> Sequence[Mapping[str, Any]]:
     """The rows as mappings, from a table or as they are."""
     return cast("Sequence[Mapping[str, Any]]", rows.to_pylist() if isinstance(rows, pa.Table) else rows)
@@ -286,14 +295,6 @@ def overlap(first: Sequence[float] | None, second: Sequence[float] | None) -> fl
         return 0.0
     shared = width * height
     return shared / (_area(first) + _area(second) - shared)
-
-
-def _scope(fields: Sequence[str], scope: Collection[str] | None, truth: Mapping[str, Any]) -> list[str]:
-    if scope is None:
-        return list(fields)
-    if ANNOTATED in scope:
-        scope = {entry["field"] for entry in truth["fields"]}
-    return [name for name in fields if name in scope]
 
 
 def _mentions(entries: Iterable[Mapping[str, Any]], name: str, kind: str) -> list[list[Mapping[str, Any]]]:

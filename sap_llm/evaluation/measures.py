@@ -1,7 +1,7 @@
 """The numbers of an evaluation: one `Measures` per predictor and test, its metrics and its rows of `scores`.
 
 Belongs here: which comparisons an evaluation makes. How each compares is `fields`, `line_items`, `tables`,
-`layout`, `classes`, `calibration`, `groups`; how they are told is `report`.
+`layout`, `places`, `classes`, `calibration`, `groups`; how they are told is `report`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +15,7 @@ from sap_llm.evaluation.fields import FieldScores, Rows, Score, rows_of, score_f
 from sap_llm.evaluation.groups import GroupedF1, macro_f1
 from sap_llm.evaluation.layout import LayoutScores, score_layout
 from sap_llm.evaluation.line_items import score_line_items
+from sap_llm.evaluation.places import Located
 from sap_llm.evaluation.tables import TableScores, score_tables
 
 Scopes = Mapping[str, Sequence[str]]
@@ -34,6 +35,7 @@ class Measures:
     grouped: GroupedF1 | None
     field_ece: float | None
     class_ece: float | None
+    places: Located | None = None
 
 
 def measure(
@@ -44,8 +46,9 @@ def measure(
     fields: Sequence[str],
     scopes: Scopes,
     seed: int,
+    places: Located | None = None,
 ) -> Measures:
-    """Compare the predictions of one test with its truths."""
+    """Compare the predictions of one test with its truths; `places` is for those who have the pages."""
     documents, truths = rows_of(documents), rows_of(truths)  # once for all comparisons
     groups = {row["document_id"]: row["split_group"] for row in documents}
     kinds = {row["document_id"]: row["document_type"] for row in truths}
@@ -70,6 +73,7 @@ def measure(
             [min(1.0, float(row["type_confidence"])) for row in rows],
             [row["document_type"] == kinds.get(row["document_id"]) for row in rows],
         ),
+        places=places,
     )
 
 
@@ -105,6 +109,9 @@ def _slices(measures: Measures) -> Iterator[tuple[str, str, str, Score]]:
     yield "strict", "table_relations", "all", measures.tables.relations
     yield "strict", "table_cells", "all", measures.tables.cells
     yield "strict", "layout", "all", measures.layout.overall
+    if measures.places is not None:
+        yield "place", "kile", "all", measures.places.kile
+        yield "place", "lir", "all", measures.places.lines
     for view, entries in (("table_relations_type", measures.tables.by_type), ("layout_kind", measures.layout.by_kind)):
         for name, score in entries.items():
             yield "strict", view, name, score

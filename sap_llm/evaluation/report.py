@@ -29,7 +29,8 @@ _WORST = 12
 _EXPLANATION = (
     "Field scores are micro-averaged; *normalised* compares values by type, *strict* wants the printed text and an "
     "overlapping box. Table F1 is that of adjacency relations between cells, layout F1 that of blocks whose boxes "
-    "overlap by half. The baseline is label words and regular expressions."
+    "overlap by half. KILE and LIR are DocILE's measures of header fields and line items: by place alone, "
+    "a box must cover exactly the letters of the true value. The baseline is label words and regular expressions."
 )
 
 
@@ -90,11 +91,12 @@ def _overview(measured: Measured, tests: Sequence[str]) -> str:
                     _percent(score.f1) if score.support else "-"
                     for score in (model.line_items, model.tables.relations, model.layout.overall)
                 ),
+                *_places(model),
                 "-" if model.field_ece is None else f"{model.field_ece:.3f}",
             ]
         )
     head = ["Test", "Documents", "Class accuracy", "Field F1", "strict", "baseline", "Macro over groups", "baseline"]
-    return _table([*head, "Line item F1", "Table F1", "Layout F1", "ECE"], rows)
+    return _table([*head, "Line item F1", "Table F1", "Layout F1", "KILE AP", "LIR F1", "ECE"], rows)
 
 
 def _section(measured: Measured, test: str, config: "ModelEvaluationConfig") -> list[str]:
@@ -205,6 +207,13 @@ def _interesting(measured: Measured, tests: Sequence[str]) -> list[tuple[str, st
     return list({document_id: (test, which, document_id) for test, which, document_id in reversed(found)}.values())[
         ::-1
     ]
+
+
+def _places(measures: Measures) -> tuple[str, str]:
+    if measures.places is None:
+        return "-", "-"
+    precision, lines = measures.places.kile_ap, measures.places.lines
+    return "-" if precision is None else _percent(precision), _percent(lines.f1) if lines.support else "-"
 
 
 def _grouped(measures: Measures) -> str:

@@ -5,6 +5,7 @@ is measured is `measures`, how it is told `report`; whether it is enough is a ga
 """
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ import pyarrow.compute as pc
 from pydantic import Field
 
 from sap_llm.evaluation.corpus import documents_with_pages
-from sap_llm.evaluation.fields import REAL_FIELDS, REPORTED_FIELDS
+from sap_llm.evaluation.fields import REAL_FIELDS, REPORTED_FIELDS, latest, scope_of
 from sap_llm.evaluation.measures import Measures, measure, score_rows
+from sap_llm.evaluation.places import Located, locate, total
 from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, EmbeddingPredictor, ReadsPictures
 from sap_llm.evaluation.report import Illustrator, write_report
 from sap_llm.evaluation.test_set import KNOWN, REAL, UNSEEN, TestSet, load_test_set
@@ -27,7 +29,7 @@ from sap_llm.schema.tables import ANNOTATIONS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
 
-STAGE_VERSION = "5"
+STAGE_VERSION = "6"
 MODEL, BASELINE = "model", "baseline"
 MODEL_FOLDER = "model"
 
@@ -96,7 +98,8 @@ def build_model_evaluation(
         draw = page_background(context, test, render)
         annotator = f"model:{model.version}"
         run = run_predictors(context, test, predictor, size=config.batch_documents, annotator=annotator, draw=draw)
-        measured = measure_tests(test, run.predictions, config)
+        places = locate_tests(context, test, run.predictions, config)
+        measured = measure_tests(test, run.predictions, config, places=places)
         writer.write_table("documents", test.documents, TRAINING_DOCUMENTS)
         writer.write_table("predictions", conform(run.predictions[MODEL], ANNOTATIONS), ANNOTATIONS)
         writer.write_table("embeddings", conform(run.embeddings, EMBEDDINGS), EMBEDDINGS)
@@ -186,17 +189,50 @@ def _with_pictures(
     ]
 
 
+def locate_tests(
+    context: StageContext,
+    test: TestSet,
+    predictions: Mapping[str, list[dict[str, Any]]],
+    config: ModelEvaluationConfig,
+) -> dict[tuple[str, str], Located]:
+    """Compare the places of the predictions with those of the truths; the key is predictor and test."""
+    tests = {document_id: name for name, ids in test.tests.items() for document_id in ids}
+    truths, found = latest(test.truths), {name: latest(rows) for name, rows in predictions.items()}
+    parts: dict[tuple[str, str], list[Located]] = defaultdict(list)
+    size = config.batch_documents
+    for rows, documents in documents_with_pages(context.store, test.documents, test.corpora, size=size):
+        for row, pages in zip(rows, documents, strict=True):
+            name, truth = tests[row["document_id"]], truths[row["document_id"]]
+            fields = scope_of(_fields_of(name, config), config.partial_sources.get(row["source"]), truth)
+            for predictor, own in found.items():
+                parts[predictor, name].append(locate(truth, own[row["document_id"]], pages, fields=fields))
+    return {key: total(located) for key, located in parts.items()}
+
+
+def _fields_of(test: str, config: ModelEvaluationConfig) -> tuple[str, ...]:
+    return config.fields if test in (UNSEEN, KNOWN) else config.real_fields
+
+
 def measure_tests(
-    test: TestSet, predictions: Mapping[str, list[dict[str, Any]]], config: ModelEvaluationConfig
+    test: TestSet,
+    predictions: Mapping[str, list[dict[str, Any]]],
+    config: ModelEvaluationConfig,
+    *,
+    places: Mapping[tuple[str, str], Located] | None = None,
 ) -> dict[tuple[str, str], Measures]:
     """Compare the predictions, by predictor, with the truths of every test; the key is predictor and test."""
     measured = {}
     for name in test.tests:
         documents, truths = (table.to_pylist() for table in test.part(name))
-        fields = config.fields if name in (UNSEEN, KNOWN) else config.real_fields
         for predictor, rows in predictions.items():
             measured[predictor, name] = measure(
-                documents, truths, rows, fields=fields, scopes=config.partial_sources, seed=config.seed
+                documents,
+                truths,
+                rows,
+                fields=_fields_of(name, config),
+                scopes=config.partial_sources,
+                seed=config.seed,
+                places=(places or {}).get((predictor, name)),
             )
     return measured
 
@@ -228,6 +264,11 @@ def metrics_of(measured: Mapping[tuple[str, str], Measures], config: ModelEvalua
             continue  # forms have classes but no fields
         metrics[f"field_f1_{test}"] = measured[MODEL, test].fields.f1
         metrics[f"field_f1_{test}_baseline"] = measured[BASELINE, test].fields.f1
+        if (places := measured[MODEL, test].places) is not None:
+            metrics |= {
+                f"kile_ap_{test}": places.kile_ap,
+                f"lir_f1_{test}": places.lines.f1 if places.lines.support else None,
+            }
     metrics |= _real_metrics(measured) if REAL in tests else {}
     return {
         name: round(value, 4) if isinstance(value, float) else value

@@ -117,7 +117,7 @@ SCORES = pa.schema(
     [
         pa.field("predictor", pa.string(), nullable=False),  # model | baseline
         pa.field("test", pa.string(), nullable=False),  # unseen_layouts | known_layouts | real | <source>
-        pa.field("mode", pa.string(), nullable=False),  # normalised | strict
+        pa.field("mode", pa.string(), nullable=False),  # normalised | strict | place
         pa.field("slice", pa.string(), nullable=False),  # all | field | type | language | source | group
         pa.field("name", pa.string(), nullable=False),
         pa.field("precision", pa.float64(), nullable=False),
