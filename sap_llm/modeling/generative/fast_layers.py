@@ -45,7 +45,7 @@ class Shape(NamedTuple):
 
 
 def layers_of(text: Any, *, fp8: bool) -> list[Layer]:
-    """The layers of a `Qwen2_5_VLTextModel`; without FP8 its own weights become views of ours, so nothing is doubled."""
+    """The layers of a `Qwen2_5_VLTextModel`; without FP8 its own weights become views of ours."""
     return [
         Layer(
             input_norm=layer.input_layernorm.weight.detach(),
@@ -109,7 +109,7 @@ def _rotated(values: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 def before_attention(
     rows: Tensor, layer: Layer, cos: Tensor, sin: Tensor, shape: Shape
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rows [n, model width] -> queries [n, heads, width], keys and values [n, key heads, width]; cos, sin [n, width]."""
+    """Rows [n, model width] -> queries [n, heads, width], keys and values [n, key heads, width]."""
     out = multiply(normed(rows, layer.input_norm, shape.epsilon), layer.qkv)
     query, key, value = out.view(len(rows), -1, shape.width).split([shape.heads, shape.key_heads, shape.key_heads], 1)
     cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
