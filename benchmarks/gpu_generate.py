@@ -97,10 +97,11 @@ def run_all(bench: Bench, wanted: Sequence[str], *, limit_s: float, started: flo
 def ratios(records: Sequence[dict[str, Any]]) -> dict[str, dict[str, float]]:
     """Documents a minute over those of transformers: of the same batch where it was run, and of its best batch."""
     found = {one["name"]: one["result"] for one in records if "result" in one}
-    stock = {one["rows"]: one["documents_a_minute"] for name, one in found.items() if name.startswith("stock")}
-    if not stock:
+    speeds = {name: one["documents_a_minute"] for name, one in found.items() if name.startswith("stock")}
+    if not speeds:
         return {}
-    best = max(stock.values())
+    best = max(speeds.values())
+    stock = {found[name]["rows"]: speed for name, speed in speeds.items() if not name.startswith("stock_static")}
     return {
         name: {
             "to_best_stock": round(one["documents_a_minute"] / best, 2),

@@ -70,12 +70,12 @@ class _State:
     @property
     def room(self) -> int:
         """Tokens of a row."""
-        return self.keys.shape[3]
+        return int(self.keys.shape[3])
 
     @property
     def rows(self) -> int:
         """Documents."""
-        return self.keys.shape[1]
+        return int(self.keys.shape[1])
 
 
 class FastGenerator:
@@ -215,10 +215,12 @@ class FastGenerator:
         def attend(number: int, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             state.keys[number][row, :, place] = key
             state.values[number][row, :, place] = value
-            flat = (one.transpose(0, 1).unsqueeze(0) for one in (query, key, value))
+            query, key, value = (one.transpose(0, 1).unsqueeze(0) for one in (query, key, value))
             out, _ = packed_attention.attention(
                 self.model,
-                *flat,
+                query,
+                key,
+                value,
                 None,
                 scaling=self._shape.width**-0.5,
                 is_causal=True,
