@@ -85,7 +85,7 @@ class FastGenerator:
         """Join weights.
 
         Raises:
-            ValueError: The model has sliding windows or tied parts that this does not know, or FP8 is not possible.
+            ValueError: The model has sliding windows, adapters or another activation, or FP8 is not possible here.
         """
         self.options = options or FastOptions()
         text = model.model.language_model

@@ -60,7 +60,15 @@ def layers_of(text: Any, *, fp8: bool) -> list[Layer]:
 
 
 def joined(parts: Sequence[Any], *, fp8: bool) -> Product:
-    """One product instead of several linear layers of the same input."""
+    """One product instead of several linear layers of the same input.
+
+    Raises:
+        ValueError: A layer is more than that, as one with an adapter: its own part would be lost.
+    """
+    if wrong := {type(part).__name__ for part in parts if type(part) is not torch.nn.Linear}:
+        raise ValueError(
+            f"only plain linear layers can be joined, not {', '.join(sorted(wrong))}; merge adapters first"
+        )
     weights, biases = [part.weight.detach() for part in parts], [part.bias for part in parts]
     weight = weights[0] if len(parts) == 1 else torch.cat(weights)
     bias = None if biases[0] is None else torch.cat([one.detach() for one in biases])

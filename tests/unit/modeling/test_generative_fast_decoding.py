@@ -1,5 +1,6 @@
 """Fast generation writes the tokens of transformers' own `generate`: batches, paddings, pictures, ends, processors."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,14 @@ def test_both_attentions_are_that_of_the_filled_part_alone() -> None:
         truth = torch.nn.functional.scaled_dot_product_attention(*one, enable_gqa=True)[:, 0]
         for attend in (attend_fused, attend_products):
             torch.testing.assert_close(attend(query, keys, values, mask)[row], truth)
+
+
+def test_adapters_are_refused_and_not_left_out(model: Any) -> None:
+    import peft
+
+    adapted = peft.get_peft_model(copy.deepcopy(model), peft.LoraConfig(target_modules=["q_proj"]))
+    with pytest.raises(ValueError, match="merge adapters first"):
+        FastGenerator(adapted.get_base_model())
 
 
 def test_eight_bits_are_refused_where_they_cannot_be(model: Any) -> None:
