@@ -20,6 +20,7 @@ from sap_llm.evaluation.fields import FieldScores, Score, score_fields
 from sap_llm.evaluation.line_items import score_line_items
 from sap_llm.modeling import packed_attention
 from sap_llm.modeling.generative.answers import to_prediction
+from sap_llm.modeling.generative.fast_decoding import FastOptions
 from sap_llm.modeling.generative.few_shot import CaseBook, case_of
 from sap_llm.modeling.generative.instructions import EXTRACT, Instruction
 from sap_llm.modeling.generative.predictor import GenerativePredictor, Request, load_generative
@@ -74,6 +75,7 @@ def measure_instructed(
         batch=config.batch,
         journal=journal,
         beat=reporter.beat,
+        fast=FastOptions() if config.is_fast else None,
     )
     metrics: dict[str, Any] = {}
     if not len(validation):

@@ -32,6 +32,7 @@ class InstructionValidation(BaseModel):
     compliance_pairs: int = Field(default=200, ge=0, description="pairs answered with and without a schema")
     answer_tokens: int = Field(default=2048, description="most tokens of one answer")
     batch: int = Field(default=8, ge=1, description="answers generated at once")
+    is_fast: bool = Field(default=False, description="generate by fast_decoding instead of generate of transformers")
     cases: int = Field(default=2, ge=0, description="similar documents shown in the few-shot comparison; 0: none made")
     case_documents: int = Field(default=1000, ge=0, description="documents of the split train to choose them from")
 

@@ -22,6 +22,7 @@ from transformers import LogitsProcessorList
 from sap_llm.modeling.generative.answer_schema import Schema
 from sap_llm.modeling.generative.answers import Answer, parsed, to_prediction, value_confidences
 from sap_llm.modeling.generative.constrained import ChosenChances, Grammars, SchemaProcessor, is_compliant
+from sap_llm.modeling.generative.fast_decoding import FastGenerator, FastOptions
 from sap_llm.modeling.generative.frame import Frame, page_picture, rendering_scale
 from sap_llm.modeling.generative.instructions import EXTRACT, Instruction
 from sap_llm.modeling.generative.prompts import Case, PromptConfig, conversation
@@ -107,6 +108,7 @@ class GenerativePredictor:
         journal: Path | None = None,
         is_constrained: bool = True,
         beat: Callable[[], None] | None = None,
+        fast: FastOptions | None = None,
     ) -> None:
         """Take a model in evaluation mode.
 
@@ -119,12 +121,14 @@ class GenerativePredictor:
             journal: File that answers are appended to; what it holds is not asked again.
             is_constrained: Whether answers are held to their schema.
             beat: Called before every batch, by whoever is watched while reading.
+            fast: Generate by `fast_decoding` instead of transformers; the model must have no adapters then.
         """
         self.model, self.processor, self.settings = model, processor, settings
         self.grammars = Grammars(processor.tokenizer, vocabulary=model.config.text_config.vocab_size)
         self._most_tokens, self._batch = most_tokens, batch
         self._journal = None if journal is None else Journal(journal)
         self._is_constrained, self._beat = is_constrained, beat
+        self._fast = None if fast is None else FastGenerator(model, fast)
 
     def predict(self, pages: Sequence[Page]) -> Prediction:
         """Read one document."""
@@ -214,20 +218,31 @@ class GenerativePredictor:
         inputs, schemas = self._inputs(requests, texts), [self._schema(request) for request in requests]
         chances = ChosenChances()
         schema = SchemaProcessor(self.grammars, schemas, most_tokens=self._most_tokens) if is_constrained else None
-        with torch.inference_mode():
-            whole = self.model.generate(
-                **inputs,
-                max_new_tokens=self._most_tokens,
-                do_sample=False,
-                logits_processor=LogitsProcessorList([chances] if schema is None else [schema, chances]),
-            )
-        written = whole[:, inputs["input_ids"].shape[1] :]
+        written = self._write(inputs, LogitsProcessorList([chances] if schema is None else [schema, chances]))
         logs = chances.log_chances(written).numpy()
         cut = [False] * len(requests) if schema is None else schema.was_cut
         return [
             self._answer(tokens, logs[row], schemas[row], was_cut=cut[row])
             for row, tokens in enumerate(written.tolist())
         ]
+
+    def _write(self, inputs: dict[str, Tensor], processors: LogitsProcessorList) -> Tensor:
+        """What the model writes behind every prompt, int64 [rows, tokens]."""
+        if self._fast is not None:
+            settings = self.model.generation_config
+            ends = settings.eos_token_id if isinstance(settings.eos_token_id, list) else [settings.eos_token_id]
+            return self._fast.generate(
+                inputs,
+                most_tokens=self._most_tokens,
+                ends=ends,
+                filler=settings.pad_token_id,
+                processors=processors,
+            )
+        with torch.inference_mode():
+            whole: Tensor = self.model.generate(
+                **inputs, max_new_tokens=self._most_tokens, do_sample=False, logits_processor=processors
+            )
+        return whole[:, inputs["input_ids"].shape[1] :]
 
     def _answer(self, tokens: list[int], logs: npt.NDArray[np.float32], schema: Schema, *, was_cut: bool) -> Answer:
         ends = set(self.grammars.ends)

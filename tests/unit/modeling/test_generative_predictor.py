@@ -16,6 +16,7 @@ from sap_llm.evaluation.stage import page_background, run_predictors
 from sap_llm.evaluation.test_set import TestSet
 from sap_llm.modeling.generative.answers import UNKNOWN_CLASS, Answer, to_prediction
 from sap_llm.modeling.generative.facts import Facts, to_json
+from sap_llm.modeling.generative.fast_decoding import FastOptions
 from sap_llm.modeling.generative.few_shot import CaseBook, case_of
 from sap_llm.modeling.generative.frame import Frame, page_picture
 from sap_llm.modeling.generative.instructions import EXTRACT, Instruction
@@ -129,6 +130,16 @@ def test_pages_become_predictions_in_order_whatever_the_batch(folder: Path, page
     for prediction in one[:3]:
         assert np.linalg.norm(prediction.vector) == pytest.approx(1.0, abs=1e-5)
         assert 0.0 < prediction.type_confidence <= 1.0
+
+
+def test_fast_decoding_gives_the_same_answers(folder: Path, pages: list[Page]) -> None:
+    stock, fast = predictor_of(folder), predictor_of(folder, fast=FastOptions())
+    for is_constrained in (True, False):
+        requests = [stock.request([page], ASK) for page in pages[:3]]
+        expected = stock.answers(requests, is_constrained=is_constrained)
+        for one, other in zip(fast.answers(requests, is_constrained=is_constrained), expected, strict=True):
+            assert (one.text, one.tokens, one.was_cut) == (other.text, other.tokens, other.was_cut)
+            assert one.confidence == pytest.approx(other.confidence, rel=1e-3)
 
 
 def test_a_journal_spares_what_was_answered_also_after_a_kill_in_the_middle_of_a_line(
