@@ -35,7 +35,7 @@ class Size:
 
 
 SIZES = {
-    "7b": Size(grid=(72, 56), written=300, batch_divisor=1, prefill_tokens=32_768),
+    "7b": Size(grid=(72, 56), written=300, batch_divisor=1, prefill_tokens=34_000),  # 32 prompts
     "debug": Size(grid=(16, 12), written=12, batch_divisor=8, prefill_tokens=256),
 }
 
