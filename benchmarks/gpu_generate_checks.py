@@ -13,9 +13,7 @@ from benchmarks.gpu_generate_model import Bench, inputs
 from benchmarks.gpu_packed_model import SCALES, SEED, now
 from sap_llm.modeling.generative.fast_decoding import FastGenerator, FastOptions, attend_fused, attend_products
 
-TOLERANCE = (
-    5e-2  # relative, of logits in bf16 through all layers; transformers differs from itself by as much, see below
-)
+TOLERANCE = 2.0  # times the distance of transformers from itself with another attention, in bf16 through all layers
 _ROWS, _STEPS = 4, 8
 
 
@@ -47,13 +45,14 @@ def check_logits(bench: Bench, options: FastOptions) -> dict[str, Any]:
     ours = torch.stack(processor.seen, dim=1)
     stock, eager = (_stock_logits(bench, given, answer, name) for name in ("sdpa", "eager"))
     distances = [round(_distance(ours[:, step], stock[:, step]), 5) for step in range(_STEPS)]
+    usual = [round(_distance(eager[:, step], stock[:, step]), 5) for step in range(_STEPS)]
     found = {
         "ours_from_stock": distances,
-        "stock_from_itself_eager": [round(_distance(eager[:, step], stock[:, step]), 5) for step in range(_STEPS)],
+        "stock_from_itself_eager": usual,
         "same_argmax": round(float((ours.argmax(-1) == stock.argmax(-1)).float().mean()), 4),
         "same_argmax_stock_eager": round(float((eager.argmax(-1) == stock.argmax(-1)).float().mean()), 4),
     }
-    if not bool(ours.isfinite().all()) or (max(distances) > TOLERANCE and not options.fp8):
+    if not bool(ours.isfinite().all()) or (max(distances) > TOLERANCE * max(usual) and not options.fp8):
         raise ValueError(f"logits differ: {found}")
     return found
 

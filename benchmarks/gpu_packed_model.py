@@ -71,7 +71,10 @@ SCALES = {
             "num_key_value_heads": 4,
             "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
         },
-        vision={"out_hidden_size": 3584},
+        vision={
+            "hidden_size": 1280,
+            "out_hidden_size": 3584,
+        },  # the width that transformers takes by default is not 7B's
         vocabulary=152_064,
         budget_divisor=1,
         packs=2,
