@@ -86,16 +86,22 @@ def verifiable_reward(answer: str, truth: Mapping[str, str]) -> float:
 
     -1 for an answer that is no JSON object of strings, so that breaking the form is worse than saying nothing.
     """
-    try:
-        said: Any = json.loads(answer)
-    except ValueError:
-        return -1.0
-    if not isinstance(said, dict) or not all(isinstance(value, str) for value in said.values()):
+    said = _read(answer)
+    if said is None:
         return -1.0
     if not said and not truth:
         return 1.0
     right = sum(truth.get(place) == value for place, value in said.items())
     return 2 * right / (len(said) + len(truth))
+
+
+def _read(answer: str) -> Values | None:
+    try:
+        said: Any = json.loads(answer)
+    except ValueError:
+        return None
+    is_answer = isinstance(said, dict) and all(isinstance(value, str) for value in said.values())
+    return said if is_answer else None
 
 
 def _check_place(place: str, after: str | None) -> None:
