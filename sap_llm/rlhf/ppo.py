@@ -175,7 +175,7 @@ class Ppo:
                 part = Rollouts(**{name: tensor[rows] for name, tensor in vars(rollouts).items()})
                 loss = ppo_loss(self._policy(part.tokens), part, advantages[rows], returns[rows], config)
                 self._optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 torch.nn.utils.clip_grad_norm_(parameters, config.most_gradient)
                 self._optimizer.step()
                 losses.append(loss.item())
