@@ -1,4 +1,8 @@
-"""A reward model of the debug shape, taught on documents with planted corrections: it ranks held-out ones, unhacked."""
+"""A reward model of the debug shape, taught on documents with planted corrections: it ranks held-out ones, unhacked.
+
+The planted errors show in an answer's form (a value missing, date and amount exchanged). That a blank model of two
+layers compares values with the page is not shown here, and was not found.
+"""
 
 import json
 import random
