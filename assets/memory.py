@@ -1,6 +1,6 @@
-"""Stage 09, memory: what the process memory graph knows after a release.
+"""Stage 09, memory: what the process memory graph knows after a release, and what people preferred.
 
-Belongs here: the asset by release. Graph, vectors and the snapshot are `sap_llm.pmg`.
+Belongs here: the assets by release. Graph, vectors and the snapshot are `sap_llm.pmg`, pairs are `sap_llm.rlhf`.
 """
 
 from contextlib import closing
@@ -14,6 +14,7 @@ from resources.results import materialized
 from resources.retries import WHEN_SERVERS_FAIL
 from resources.stage_run import StageRunConfig
 from sap_llm.pmg.snapshot import PmgSnapshotConfig, build_pmg_snapshot
+from sap_llm.rlhf.stage import PreferencePairsConfig, build_preference_pairs
 
 
 @dg.asset(
@@ -43,4 +44,30 @@ def pmg_snapshot(
             built,
             headline=("documents", "extractions", "validations", "feedback", "valid_share"),
             rows_of="nodes",
+        )
+
+
+@dg.asset(
+    partitions_def=release,
+    deps=["pmg_snapshot", "model_evaluation"],
+    kinds={"parquet"},
+    automation_condition=WHEN_GATES_PASS,
+)
+def preference_pairs(
+    context: dg.AssetExecutionContext, config: StageRunConfig, deployment: DeploymentResource
+) -> dg.MaterializeResult:
+    """Of one document, the answer that people preferred and the one it beats, with a margin by business weight."""
+    with deployment.open(context, config) as stage:
+        built = build_preference_pairs(
+            stage.context,
+            config=stage.config(PreferencePairsConfig),
+            snapshot=stage.ref("pmg_snapshot", stage.release),
+            evaluation=stage.ref("model_evaluation", stage.release),
+            release=stage.release,
+        )
+        return materialized(
+            stage,
+            built,
+            headline=("pairs", "pairs_train", "extractions_reviewed", "extractions_quarantined", "mean_margin"),
+            rows_of="pairs",
         )

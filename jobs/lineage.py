@@ -55,7 +55,11 @@ compress_model = _job(
     COMPRESS_MODEL, "Make one compressed variant (partition: release and variant).", "quantized_models"
 )
 release_model = _job(
-    RELEASE_MODEL, "Register, perhaps promote, and remember a release.", "registered_model", "pmg_snapshot"
+    RELEASE_MODEL,
+    "Register, perhaps promote, and remember a release, with what people preferred.",
+    "registered_model",
+    "pmg_snapshot",
+    "preference_pairs",
 )
 retrain = _job(
     RETRAIN, "A new release from corpus to evaluated model; asked for by retraining_sensor.", *_CORPUS, *_MODEL

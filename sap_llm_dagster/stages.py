@@ -15,6 +15,7 @@ from sap_llm.modeling.comparison import stage as comparison
 from sap_llm.pmg import snapshot
 from sap_llm.preparation import release
 from sap_llm.preparation import stage as preparation
+from sap_llm.rlhf import stage as rlhf
 from sap_llm.sources import knowledge, public, qorsync
 from sap_llm.storage.build import StageConfig
 from sap_llm.synthetic import facts
@@ -42,6 +43,7 @@ STAGE_CODE: Mapping[str, tuple[str, type[StageConfig]]] = MappingProxyType(
         "quantized_models": (compression.STAGE_VERSION, compression.QuantizedModelsConfig),
         "registered_model": (promotion.STAGE_VERSION, promotion.RegisteredModelConfig),
         "pmg_snapshot": (snapshot.STAGE_VERSION, snapshot.PmgSnapshotConfig),
+        "preference_pairs": (rlhf.STAGE_VERSION, rlhf.PreferencePairsConfig),
         **{stage.name: (stage.version, stage.config) for stage in TRAINING_STAGES},
     }
 )

@@ -29,6 +29,7 @@ BUILT_ONCE = {
     "quantized_models",
     "registered_model",
     "pmg_snapshot",
+    "preference_pairs",
 }
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+import yaml
 from qdrant_client import QdrantClient
 
 from sap_llm.graph.client import GraphClient
@@ -22,6 +23,7 @@ from sap_llm.pmg.schema import LABELS, MIGRATIONS, migrate
 from sap_llm.pmg.snapshot import PmgSnapshotConfig, build_pmg_snapshot
 from sap_llm.pmg.validation import Extracted, validate
 from sap_llm.pmg.vectors import DocumentVectors
+from sap_llm.rlhf.stage import PreferencePairsConfig, build_preference_pairs
 from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.errors import SourceError
 from sap_llm.schema.manifest import DatasetRef
@@ -31,6 +33,7 @@ from sap_llm.storage.store import DatasetStore, DatasetWriter
 
 pytestmark = pytest.mark.slow
 
+CONFIGS = Path(__file__).parents[3] / "configs"
 CLOCK = FrozenClock(datetime(2026, 11, 24, 12, 0, 0, 250000, tzinfo=UTC))
 MODEL = DatasetRef(name="multitask_model/r1", version="aaaa")
 OTHER_MODEL = DatasetRef(name="multitask_model/r2", version="bbbb")
@@ -298,6 +301,16 @@ def test_snapshot_remembers_a_release_and_freezes_it(graph: GraphClient, context
     second = build_pmg_snapshot(context, **arguments)
     assert not second.is_reused
     assert second.manifest.metrics["feedback"] == 1
+    values = yaml.safe_load((CONFIGS / "tiny" / "preference_pairs.yaml").read_text())
+    pairs = build_preference_pairs(
+        context,
+        config=PreferencePairsConfig.model_validate(values),
+        snapshot=second.ref,
+        evaluation=evaluation,
+        release="r1",
+    )
+    (pair,) = pairs.dataset.table("pairs").to_pylist()
+    assert (pair["document_id"], pair["kind"], pair["split"]) == ("doc-003", "correction", "test")
 
     graph.write("MATCH (n) DETACH DELETE n")
     record = replace(context, clock=FrozenClock(CLOCK.now() + timedelta(days=1)))
