@@ -5,7 +5,7 @@ Belongs here: which comparisons an evaluation makes. How each compares is `field
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -95,6 +95,21 @@ def score_rows(measured: Mapping[tuple[str, str], Measures], *, evaluated_at: da
         for (predictor, test), measures in sorted(measured.items())
         for mode, part, name, score in _slices(measures)
     ]
+
+
+def document_rows(test: str, documents: Rows, truths: Rows, fields: FieldScores) -> Iterator[dict[str, Any]]:
+    """Rows of `releases.DOCUMENT_SCORES` for the documents of one test, those without a judged value included."""
+    kinds = {row["document_id"]: row["document_type"] for row in rows_of(truths)}
+    for row in rows_of(documents):
+        score = fields.by_document.get(row["document_id"], Score())
+        yield {
+            "document_id": row["document_id"],
+            "test": test,
+            "split_group": row["split_group"],
+            "document_type": kinds[row["document_id"]],
+            "language": row["language"],
+            **asdict(score),
+        }
 
 
 def _slices(measures: Measures) -> Iterator[tuple[str, str, str, Score]]:

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from sap_llm.evaluation.corpus import documents_with_pages
 from sap_llm.evaluation.fields import REAL_FIELDS, REPORTED_FIELDS, latest, scope_of
-from sap_llm.evaluation.measures import Measures, measure, score_rows
+from sap_llm.evaluation.measures import Measures, document_rows, measure, score_rows
 from sap_llm.evaluation.places import Located, locate, total
 from sap_llm.evaluation.predictor import BASELINE_ANNOTATOR, BaselinePredictor, EmbeddingPredictor, ReadsPictures
 from sap_llm.evaluation.report import Illustrator, write_report
@@ -24,7 +24,7 @@ from sap_llm.evaluation.test_set import KNOWN, REAL, UNSEEN, TestSet, load_test_
 from sap_llm.schema.errors import SapLlmError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.page import Page
-from sap_llm.schema.releases import EMBEDDINGS, SCORES, TRAINING_DOCUMENTS
+from sap_llm.schema.releases import DOCUMENT_SCORES, EMBEDDINGS, SCORES, TRAINING_DOCUMENTS
 from sap_llm.schema.tables import ANNOTATIONS, conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetWriter
@@ -70,7 +70,8 @@ def build_model_evaluation(
 ) -> BuildResult:
     """Measure a model and the label baseline on the frozen test documents of a training set.
 
-    Tables: `documents` (tested), `predictions` (the model's, `tables.ANNOTATIONS`), `embeddings`, `scores`. Files:
+    Tables: `documents` (tested), `predictions` (the model's, `tables.ANNOTATIONS`), `embeddings`, `document_scores`,
+    `scores`. Files:
     `report.md` and `pictures/*.png`.
 
     Args:
@@ -104,6 +105,10 @@ def build_model_evaluation(
         writer.write_table("predictions", conform(run.predictions[MODEL], ANNOTATIONS), ANNOTATIONS)
         writer.write_table("embeddings", conform(run.embeddings, EMBEDDINGS), EMBEDDINGS)
         now = context.clock.now()
+        by_document = [
+            row for name in test.tests for row in document_rows(name, *test.part(name), measured[MODEL, name].fields)
+        ]
+        writer.write_table("document_scores", conform(by_document, DOCUMENT_SCORES), DOCUMENT_SCORES)
         writer.write_table("scores", conform(score_rows(measured, evaluated_at=now), SCORES), SCORES)
         illustrator = Illustrator(
             test=test,

@@ -9,16 +9,19 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pyarrow.compute as pc
 from pydantic import Field
 
 from sap_llm.learning.re_evaluation import evaluate_champion
+from sap_llm.learning.rivalry import RIVALRY, Rivalry, RivalryConfig, compare_rivals
 from sap_llm.registry.gates import require_gates
 from sap_llm.schema.errors import DatasetNotFoundError, GateClosedError
 from sap_llm.schema.manifest import DatasetRef
+from sap_llm.schema.tables import conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import Dataset, DatasetStore, DatasetWriter
 
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
     from sap_llm.registry.mlflow_registry import Champion, ModelRegistry, RegisteredVersion
     from sap_llm.registry.verdicts import VerdictStore
 
-STAGE_VERSION = "1"
+STAGE_VERSION = "2"
 _CONSUMER = "registered_model"
 _MODEL_FOLDER = "model"
+_BY_DOCUMENT = "document_scores"
 
 
 class RegisteredModelConfig(StageConfig):
@@ -36,6 +40,7 @@ class RegisteredModelConfig(StageConfig):
 
     min_lead_over_baseline: float = Field(ge=0, description="field F1 above the label-regex baseline's")
     min_lead_over_champion: float = Field(ge=0, description="field F1 above the champion's; 0 means any lead")
+    rivalry: RivalryConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +50,7 @@ class Measured:
     field_f1: float
     test_version: str
     baseline: float = 0.0
+    evaluation: Dataset | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +132,8 @@ def build_registered_model(
         release: Release name.
 
     Returns:
-        The dataset `registered_model/<release>` with `decision.json`; metrics: version, is_champion, explanation,
+        The dataset `registered_model/<release>` with `decision.json` and, where there was a champion to beat, table
+        `comparison`; metrics: version, is_champion, explanation,
         field_f1, field_f1_baseline, champion_field_f1 (of the champion that it was compared with), run_id.
 
     Raises:
@@ -160,6 +167,11 @@ def build_registered_model(
         else:
             found_rival = None if rival is None else _of_champion(context, rival, opened["model_evaluation"])
             decision = decide_promotion(measured, found_rival, refusal=refusal, config=config)
+            if found_rival is not None:
+                rivalry = _rivalry(measured, found_rival, config)
+                decision = _after(decision, rivalry)
+                writer.write_table("comparison", conform(rivalry.rows, RIVALRY), RIVALRY)
+                writer.path("report.md").write_text(f"{decision.explanation}\n\n{rivalry.report()}", encoding="utf-8")
             if decision.is_champion:
                 registry.promote(version.version, reason=decision.explanation)
         context.progress(decision.explanation)
@@ -244,6 +256,7 @@ def _measured(evaluation: Dataset) -> Measured:
             field_f1=float(metrics["field_f1"]),
             baseline=float(metrics["field_f1_baseline"]),
             test_version=str(metrics["test_version"]),
+            evaluation=evaluation,
         )
     except KeyError as error:
         raise DatasetNotFoundError(
@@ -251,12 +264,36 @@ def _measured(evaluation: Dataset) -> Measured:
         ) from None
 
 
+def _rivalry(challenger: Measured, champion: Measured, config: RegisteredModelConfig) -> Rivalry:
+    """Both on the documents of the headline test; a refusal without rows where they were not measured on the same."""
+    pair = [champion.evaluation, challenger.evaluation]
+    known = [one for one in pair if one is not None and _BY_DOCUMENT in one.manifest.rows]
+    if len(known) < len(pair) or champion.test_version != challenger.test_version:
+        return Rivalry(
+            rows=[],
+            summary="They were not compared document by document.",
+            refusal="champion and challenger have no scores by document on the same test version",
+        )
+    test = pc.field("test") == str(known[1].manifest.metrics["headline_test"])
+    rows = [one.scan(_BY_DOCUMENT).to_table(filter=test) for one in known]
+    return compare_rivals(*rows, config=config.rivalry, seed=config.seed)
+
+
+def _after(decision: Decision, rivalry: Rivalry) -> Decision:
+    """The decision with what the comparison says; a lead does not help where a slice refuses."""
+    if decision.is_champion and rivalry.refusal is not None:
+        return Decision(is_champion=False, explanation=f"Not promoted: {rivalry.refusal}. {rivalry.summary}")
+    return replace(decision, explanation=f"{decision.explanation} {rivalry.summary}")
+
+
 def _of_champion(context: StageContext, champion: "Champion", evaluation: Dataset) -> Measured:
     """What the champion reaches on the challenger's test version; measured now where it never was."""
     wanted = _measured(evaluation).test_version
-    if champion.test_version == wanted:
-        return Measured(field_f1=champion.metrics["field_f1"], test_version=wanted)
     try:
+        if champion.test_version == wanted:
+            known = context.store.open(DatasetRef.parse(champion.evaluation))
+            if _BY_DOCUMENT in known.manifest.rows:  # evaluations of before had none
+                return _measured(known)
         return _measured(evaluate_champion(context, champion, evaluation=evaluation))
     except DatasetNotFoundError as error:
         context.progress(f"the champion cannot be evaluated anew: {error}")

@@ -113,6 +113,20 @@ EMBEDDINGS = pa.schema(
 )
 """Table `embeddings` of `model_evaluation`."""
 
+DOCUMENT_SCORES = pa.schema(
+    [
+        pa.field("document_id", pa.string(), nullable=False),
+        pa.field("test", pa.string(), nullable=False),  # as in scores
+        pa.field("split_group", pa.string(), nullable=False),
+        pa.field("document_type", pa.string(), nullable=False),
+        pa.field("language", pa.string()),
+        pa.field("true_positives", pa.int64(), nullable=False),
+        pa.field("false_positives", pa.int64(), nullable=False),
+        pa.field("false_negatives", pa.int64(), nullable=False),
+    ]
+)
+"""Table `document_scores` of `model_evaluation`: the model's header fields by document, normalised."""
+
 SCORES = pa.schema(
     [
         pa.field("predictor", pa.string(), nullable=False),  # model | baseline

@@ -15,17 +15,22 @@ from sap_llm.learning.promotion import (
     champion_to_serve,
     decide_promotion,
 )
+from sap_llm.learning.rivalry import RivalryConfig
 from sap_llm.registry.gates import MODEL_QUALITY, VARIANT_QUALITY
 from sap_llm.registry.mlflow_registry import ModelRegistry
 from sap_llm.registry.verdicts import Verdict, VerdictStore
 from sap_llm.schema.clock import FrozenClock
 from sap_llm.schema.errors import GateClosedError
 from sap_llm.schema.manifest import DatasetRef
+from sap_llm.schema.releases import DOCUMENT_SCORES
+from sap_llm.schema.tables import conform
 from sap_llm.storage.build import BuildResult, StageConfig, StageContext, build
 from sap_llm.storage.store import DatasetStore, DatasetWriter
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-CONFIG = RegisteredModelConfig(min_lead_over_baseline=0.01, min_lead_over_champion=0.0)
+RIVALRY = RivalryConfig(protected=(), epsilon=0.01, alpha=0.05, power=0.8, resamples=200)
+CONFIG = RegisteredModelConfig(min_lead_over_baseline=0.01, min_lead_over_champion=0.0, rivalry=RIVALRY)
+GROUPS = 40
 
 
 def measured(f1: float, *, test_version: str = "t1", baseline: float = 0.5) -> Measured:
@@ -52,6 +57,18 @@ def test_promotion_rules(
     assert says in decision.explanation
 
 
+def by_document(f1: float, *, of_german: float | None = None) -> list[dict[str, Any]]:
+    """Scores of one document a group, half of them German, each with the given F1."""
+    rows = []
+    for number in range(GROUPS):
+        language = ("en", "de")[number % 2]
+        hits = round(1000 * (of_german if of_german is not None and language == "de" else f1))
+        about = {"document_id": f"d{number}", "test": "unseen_layouts", "split_group": f"g{number}"}
+        about |= {"document_type": "SUPPLIER_INVOICE", "language": language}
+        rows.append(about | {"true_positives": hits, "false_positives": 1000 - hits, "false_negatives": 1000 - hits})
+    return rows
+
+
 class House:
     """A store, a registry and helpers that build the inputs of the stage."""
 
@@ -60,8 +77,17 @@ class House:
         self.verdicts = VerdictStore(root / "registry", clock=FrozenClock(NOW))
         self.registry = ModelRegistry(f"sqlite:///{root / 'mlflow.db'}", root=root / "registry", clock=FrozenClock(NOW))
 
-    def dataset(self, name: str, metrics: dict[str, Any], files: dict[str, str], **inputs: DatasetRef) -> DatasetRef:
+    def dataset(
+        self,
+        name: str,
+        metrics: dict[str, Any],
+        files: dict[str, str],
+        scores: list[dict[str, Any]] | None = None,
+        **inputs: DatasetRef,
+    ) -> DatasetRef:
         def produce(writer: DatasetWriter) -> dict[str, Any]:
+            if scores is not None:
+                writer.write_table("document_scores", conform(scores, DOCUMENT_SCORES), DOCUMENT_SCORES)
             for relative, text in files.items():
                 writer.path(relative).write_text(text)
             return metrics
@@ -70,13 +96,17 @@ class House:
             self.context, name=name, stage_version="1", config=StageConfig(), inputs=inputs, produce=produce
         ).ref
 
-    def release(self, name: str, f1: float, *, opens: bool = True, test_version: str = "t1") -> dict[str, Any]:
+    def release(
+        self, name: str, f1: float, *, opens: bool = True, test_version: str = "t1", of_german: float | None = None
+    ) -> dict[str, Any]:
         """Model, evaluation and variant of one release."""
         model = self.dataset(
             f"multitask_model/{name}", {"loss": 0.2}, {"model/config.json": name, "model/weights/a.bin": name}
         )
         numbers = {"field_f1": f1, "field_f1_baseline": 0.5, "test_version": test_version}
-        evaluation = self.dataset(f"model_evaluation/{name}", numbers, {"report.md": name}, model=model)
+        numbers |= {"headline_test": "unseen_layouts"}
+        scores = by_document(f1, of_german=of_german)
+        evaluation = self.dataset(f"model_evaluation/{name}", numbers, {"report.md": name}, scores, model=model)
         quantized = self.dataset(
             f"quantized_models/{name}/int8", {"accepted": True}, {"int8/model.onnx": f"onnx {name}"}, model=model
         )
@@ -99,9 +129,9 @@ class House:
             )
         )
 
-    def register(self, made: dict[str, Any]) -> BuildResult:
+    def register(self, made: dict[str, Any], *, config: RegisteredModelConfig = CONFIG) -> BuildResult:
         return build_registered_model(
-            self.context, config=CONFIG, registry=self.registry, verdicts=self.verdicts, **made
+            self.context, config=config, registry=self.registry, verdicts=self.verdicts, **made
         )
 
 
@@ -218,3 +248,44 @@ def test_registry_is_read_without_mlflow(house: House, tmp_path: Path) -> None:
         "assert found.release == 'r1' and found.folder.is_dir(); assert 'mlflow' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=Path.cwd())
+
+
+def test_a_lead_does_not_help_where_a_slice_is_harmed(house: House) -> None:
+    """Three points better on the whole, five worse in German: refused, with the slice and its interval."""
+    protected = CONFIG.model_copy(update={"rivalry": RIVALRY.model_copy(update={"protected": ("language=de",)})})
+    house.register(house.release("r1", 0.8))
+    rival = house.release("r2", 0.91, of_german=0.75)
+
+    refused = house.register(rival, config=protected)
+
+    assert refused.manifest.metrics["is_champion"] is False
+    assert "language=de" in refused.manifest.metrics["explanation"]
+    rows = {row["slice"]: row for row in refused.dataset.table("comparison").to_pylist()}
+    assert rows["all"]["difference"] == pytest.approx(0.03, abs=1e-3)
+    assert rows["language=de"]["difference"] == pytest.approx(-0.05)
+    assert (rows["language=de"]["kind"], rows["language=de"]["groups"]) == ("protected", GROUPS // 2)
+
+
+def test_a_protected_slice_that_is_too_small_says_how_many_groups_it_needs(house: House) -> None:
+    """Twenty German groups are fewer than a bootstrap is trusted with, however good the challenger is."""
+    protected = CONFIG.model_copy(update={"rivalry": RIVALRY.model_copy(update={"protected": ("language=de",)})})
+    house.register(house.release("r1", 0.8))
+
+    refused = house.register(house.release("r2", 0.9), config=protected)
+
+    assert refused.manifest.metrics["is_champion"] is False
+    assert "needs 30 groups" in refused.manifest.metrics["explanation"]
+
+
+def test_a_champion_without_scores_by_document_is_no_rival_to_beat_unseen(house: House) -> None:
+    """An evaluation of before, whose model can no longer be read: nobody is promoted over it by its average alone."""
+    first = house.release("r1", 0.8)
+    numbers = {"field_f1": 0.8, "field_f1_baseline": 0.5, "test_version": "t1"}
+    first["evaluation"] = house.dataset("model_evaluation/r0", numbers, {"report.md": "0"}, model=first["model"])
+    house.judge(first["evaluation"], MODEL_QUALITY)
+    house.register(first)
+
+    refused = house.register(house.release("r2", 0.9))
+
+    assert refused.manifest.metrics["is_champion"] is False
+    assert "no scores by document" in refused.manifest.metrics["explanation"]
