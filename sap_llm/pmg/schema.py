@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from sap_llm.graph.client import GraphClient
 from sap_llm.schema.clock import Clock
+from sap_llm.schema.errors import ConfigurationError
 
 DOCUMENT, EXTRACTION, VALIDATION, FEEDBACK = "Document", "Extraction", "Validation", "Feedback"
 MODEL_VERSION, DATASET_VERSION, VENDOR = "ModelVersion", "DatasetVersion", "Vendor"
@@ -60,9 +61,19 @@ MIGRATIONS = (
 
 
 def migrate(graph: GraphClient, *, clock: Clock) -> int:
-    """Bring the graph to the newest schema and return its version; safe to repeat and to run from several processes."""
+    """Bring the graph to the newest schema and return its version; safe to repeat and to run from several processes.
+
+    Raises:
+        ConfigurationError: The graph is newer than this code, which does not know what it must keep true there.
+    """
     found = graph.read(f"MATCH (m:{_MIGRATION}) RETURN max(m.version) AS version")
     current = int(found[0]["version"] or 0)
+    if current > MIGRATIONS[-1].version:
+        raise ConfigurationError(
+            f"the process memory has schema {current}, this code knows {MIGRATIONS[-1].version}",
+            where="graph",
+            remedy="Use the sap_llm that migrated it, or a newer one; going back is not possible.",
+        )
     for migration in MIGRATIONS:
         if migration.version <= current:
             continue

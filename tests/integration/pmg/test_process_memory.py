@@ -25,7 +25,7 @@ from sap_llm.pmg.validation import Extracted, validate
 from sap_llm.pmg.vectors import DocumentVectors
 from sap_llm.rlhf.stage import PreferencePairsConfig, build_preference_pairs
 from sap_llm.schema.clock import FrozenClock
-from sap_llm.schema.errors import SourceError
+from sap_llm.schema.errors import ConfigurationError, SourceError
 from sap_llm.schema.manifest import DatasetRef
 from sap_llm.schema.tables import ANNOTATIONS, DOCUMENTS, conform
 from sap_llm.storage.build import StageConfig, StageContext, build
@@ -129,6 +129,14 @@ def test_migrations_apply_once(memory: GraphClient) -> None:
     assert migrate(memory, clock=CLOCK) == MIGRATIONS[-1].version
     assert count(memory, "(m:PmgMigration)") == len(MIGRATIONS)
     assert count(memory, "(c:PmgCounter)") == 1
+
+
+def test_a_graph_of_a_newer_version_is_refused(memory: GraphClient) -> None:
+    """An older program would write without what the newer one keeps true."""
+    memory.write("CREATE (:PmgMigration {id: '999', version: 999})")
+
+    with pytest.raises(ConfigurationError, match="schema 999"):
+        migrate(memory, clock=CLOCK)
 
 
 def test_remembering_again_adds_nothing_and_another_model_adds_an_extraction(memory: GraphClient) -> None:
